@@ -1,0 +1,106 @@
+//! The trees that all five kinds of expression and the legacy parameters become. Names and values are
+//! already substituted for their placeholders.
+
+use crate::item::Value;
+
+/// A document path: a top-level attribute and steps into it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Path {
+    pub root: String,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    Field(String),
+    Index(usize),
+}
+
+/// An operand of a condition.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operand {
+    Path(Path),
+    Value(Value),
+    Size(Box<Operand>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparator {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+/// A condition or filter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    Compare { left: Operand, op: Comparator, right: Operand },
+    Between { value: Operand, low: Operand, high: Operand },
+    In { value: Operand, list: Vec<Operand> },
+    Exists(Path),
+    NotExists(Path),
+    /// `attribute_type`: operand and one of the ten type names.
+    HasType(Operand, String),
+    BeginsWith(Operand, Operand),
+    Contains(Operand, Operand),
+    And(Box<Condition>, Box<Condition>),
+    Or(Box<Condition>, Box<Condition>),
+    Not(Box<Condition>),
+}
+
+/// A parsed update: every right-hand side reads the item as it was before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Update {
+    pub set: Vec<(Path, SetValue)>,
+    pub remove: Vec<Path>,
+    pub add: Vec<(Path, Value)>,
+    pub delete: Vec<(Path, Value)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum SetValue {
+    Operand(SetOperand),
+    Plus(SetOperand, SetOperand),
+    Minus(SetOperand, SetOperand),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum SetOperand {
+    Path(Path),
+    Value(Value),
+    IfNotExists(Path, Box<SetOperand>),
+    ListAppend(Box<SetOperand>, Box<SetOperand>),
+    /// A parenthesised sum.
+    Group(Box<SetValue>),
+}
+
+/// What a Query asks of one key attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyPredicate {
+    Eq(Value),
+    Lt(Value),
+    Le(Value),
+    Gt(Value),
+    Ge(Value),
+    Between(Value, Value),
+    BeginsWith(Value),
+}
+
+/// One clause of a KeyConditionExpression or KeyConditions, not yet held against a schema.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyClause {
+    pub attribute: String,
+    pub predicate: KeyPredicate,
+}
+
+/// A key condition bound to the schema of a table or index.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyCondition {
+    /// One value per partition attribute, in schema order.
+    pub partition: Vec<Value>,
+    /// Predicates on the leading sort attributes, in schema order; only the last may be other than `Eq`.
+    pub sort: Vec<KeyPredicate>,
+}

@@ -1,0 +1,96 @@
+//! The errors a request can end in: one variant per DynamoDB exception, carrying what the wire needs
+//! (errors-and-validation.md section 2).
+
+use crate::expression::ExpressionError;
+use crate::item::Item;
+use crate::store::StoreError;
+
+/// Why one action of a transaction failed.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct CancellationReason {
+    /// `None`, `ConditionalCheckFailed`, `ValidationError`, `TransactionConflict` ...
+    pub code: &'static str,
+    pub message: Option<String>,
+    /// The item as it was, when asked for with ReturnValuesOnConditionCheckFailure.
+    pub item: Option<Item>,
+}
+
+/// A DynamoDB exception. `Display` is the message of the wire.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApiError {
+    #[error("{0}")]
+    Validation(String),
+    /// JSON of the wrong shape. `None` where DynamoDB sends no message.
+    #[error("{}", .0.as_deref().unwrap_or(""))]
+    Serialization(Option<String>),
+    #[error("")]
+    UnknownOperation,
+    #[error("{0}")]
+    ResourceNotFound(String),
+    #[error("{0}")]
+    ResourceInUse(String),
+    #[error("{0}")]
+    LimitExceeded(String),
+    #[error("The conditional request failed")]
+    ConditionalCheckFailed { item: Option<Item> },
+    #[error("Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+        .reasons.iter().map(|r| r.code).collect::<Vec<_>>().join(", "))]
+    TransactionCanceled { reasons: Vec<CancellationReason> },
+    #[error("{0}")]
+    IdempotentParameterMismatch(String),
+    #[error("{0}")]
+    TransactionInProgress(String),
+    #[error("{0}")]
+    GlobalTableNotFound(String),
+    #[error("{0}")]
+    TableNotFound(String),
+    #[error("{0}")]
+    MissingAuthenticationToken(String),
+    #[error("{0}")]
+    IncompleteSignature(String),
+    #[error("{0}")]
+    InvalidSignature(String),
+    #[error("{0}")]
+    UnrecognizedClient(String),
+    /// Retryable: the writer's queue is full, the disk is full, or the region is fenced. HTTP 400.
+    #[error("{0}")]
+    Throttling(String),
+    /// Retryable: HTTP 500. The write may have happened.
+    #[error("{0}")]
+    InternalServer(String),
+    /// Retryable: HTTP 503.
+    #[error("{0}")]
+    ServiceUnavailable(String),
+}
+
+impl ApiError {
+    pub fn validation(message: impl Into<String>) -> Self {
+        ApiError::Validation(message.into())
+    }
+
+    /// The data plane's answer to a table that does not exist.
+    pub fn resource_not_found() -> Self {
+        ApiError::ResourceNotFound("Requested resource not found".into())
+    }
+
+    /// The control plane's answer to a table that does not exist.
+    pub fn table_not_found(table: &str) -> Self {
+        ApiError::ResourceNotFound(format!("Requested resource not found: Table: {table} not found"))
+    }
+}
+
+impl From<ExpressionError> for ApiError {
+    fn from(error: ExpressionError) -> Self {
+        ApiError::Validation(error.0)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => ApiError::ServiceUnavailable(error.to_string()),
+            other => ApiError::InternalServer(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Mutations, commits and what names them (replication.md sections 2 and 6).
+
+use std::collections::BTreeMap;
+
+use bincode::{Decode, Encode};
+
+use super::catalog::{TableDef, TableUid};
+use crate::clock::{RegionId, Stamp};
+
+/// A placement group: the set of regions (bit n = `RegionId(n)`) that hold the same tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct GroupId(pub u64);
+
+impl GroupId {
+    pub fn of(regions: impl IntoIterator<Item = RegionId>) -> Self {
+        GroupId(regions.into_iter().fold(0, |set, r| set | 1 << r.0))
+    }
+
+    pub fn contains(self, region: RegionId) -> bool {
+        region.0 < 64 && self.0 & (1 << region.0) != 0
+    }
+
+    pub fn with(self, region: RegionId) -> Self {
+        GroupId(self.0 | 1 << region.0)
+    }
+
+    pub fn without(self, region: RegionId) -> Self {
+        GroupId(self.0 & !(1 << region.0))
+    }
+
+    pub fn regions(self) -> impl Iterator<Item = RegionId> {
+        (0..64).map(RegionId).filter(move |r| self.contains(*r))
+    }
+}
+
+/// One life of one region's store; a restored or rebuilt store begins a new incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Origin {
+    pub region: RegionId,
+    pub incarnation: u32,
+}
+
+/// Names one log: the commits of one origin in one placement group, numbered 1, 2, 3 ...
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct LogId {
+    pub group: GroupId,
+    pub origin: Origin,
+}
+
+/// Names one commit (I1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Dot {
+    pub log: LogId,
+    pub seq: u64,
+}
+
+/// Per log, the highest contiguous sequence number applied (I4).
+pub type Frontier = BTreeMap<LogId, u64>;
+
+/// What a version is: an ordinary write (put or delete), or the expiry of exactly one version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum RankKind {
+    Write,
+    Expire,
+}
+
+/// The total order on the versions of one item (I5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Rank {
+    pub stamp: Stamp,
+    pub kind: RankKind,
+}
+
+/// What identifies a version of an item: its rank, the commit that made it, and when that was issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Version {
+    pub rank: Rank,
+    pub dot: Dot,
+    pub issued: Stamp,
+}
+
+/// The primary key of an item in storage: the same bytes in every region.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct ItemKey {
+    /// The partition key, type-tagged and canonical (`item::key::partition_bytes`).
+    pub partition: Vec<u8>,
+    /// The sort key in order-preserving bytes; empty where the table has none.
+    pub sort: Vec<u8>,
+}
+
+/// One stamped change.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Change {
+    /// A new image (codec bytes) of an item, or its absence.
+    Item { table: TableUid, key: ItemKey, image: Option<Vec<u8>> },
+    /// A new definition of the table of that name, or its absence.
+    Table { name: String, def: Option<Box<TableDef>> },
+}
+
+/// One change and the version it makes. The version is the commit's own, except where an existing
+/// version travels again (a table's items copied to a new replica).
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Mutation {
+    /// `None` = stamped as the commit: rank (issued, Write), dot of the commit.
+    pub version: Option<Version>,
+    pub change: Change,
+}
+
+/// The mutations that one region made atomically.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Commit {
+    pub dot: Dot,
+    pub issued: Stamp,
+    /// The origin's frontier of other regions' logs before this commit, when it changed since the
+    /// origin's previous commit in this log: the causal context.
+    pub context: Option<Frontier>,
+    pub mutations: Vec<Mutation>,
+}

@@ -1,0 +1,102 @@
+//! Typed requests as `api` and `simulation` hand them to the replica, and the answers.
+
+use std::collections::BTreeMap;
+
+use super::catalog::TableDef;
+use crate::clock::RegionId;
+use crate::expression::{Condition, KeyCondition, Path, Update};
+use crate::item::Item;
+
+/// What a single-item write does to the item.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WriteAction {
+    /// Replaces the item. `item` holds the key.
+    Put { item: Item },
+    Update { key: Item, update: Update },
+    Delete { key: Item },
+    /// Transactions only.
+    Check { key: Item },
+}
+
+/// One conditional write of one item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ItemWrite {
+    pub table: String,
+    pub action: WriteAction,
+    pub condition: Option<Condition>,
+    /// ReturnValuesOnConditionCheckFailure = ALL_OLD.
+    pub return_old_on_failure: bool,
+}
+
+/// A request that changes something. Each runs in the single writer, alone and atomically.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WriteRequest {
+    Item(ItemWrite),
+    /// BatchWriteItem: unconditional puts and deletes of distinct items.
+    Batch(Vec<ItemWrite>),
+    /// TransactWriteItems. `token` = (ClientRequestToken, digest of the request's parameters).
+    Transaction { writes: Vec<ItemWrite>, token: Option<(String, u64)> },
+    /// `def` as validated by `api`; uid, group, created_us and index ids are filled in here.
+    CreateTable { def: Box<TableDef> },
+    UpdateTable { table: String, change: TableChange },
+    DeleteTable { table: String },
+}
+
+/// One kind of UpdateTable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TableChange {
+    AddReplica(RegionId),
+    RemoveReplica(RegionId),
+    /// The new definition's settings: throughput, stream, protection, recorded settings. Keys and
+    /// indexes are left alone.
+    Settings(Box<TableDef>),
+    /// `attributes` are merged into the table's definitions.
+    CreateIndex { index: super::catalog::IndexDef, attributes: Vec<crate::item::KeyAttribute> },
+    DeleteIndex(String),
+}
+
+/// What a write did to one item.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ItemOutcome {
+    pub old: Option<Item>,
+    pub new: Option<Item>,
+    /// Targets of the update expression, for UPDATED_OLD and UPDATED_NEW.
+    pub touched: Vec<Path>,
+    /// Write units of each index entry change, by index name.
+    pub index_units: BTreeMap<String, f64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum WriteResponse {
+    Item(Box<ItemOutcome>),
+    /// In request order.
+    Items(Vec<ItemOutcome>),
+    /// The transaction's token was used before with the same parameters: nothing was done.
+    Replayed,
+    Table(Box<TableDef>),
+}
+
+/// A Query or Scan page, after validation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PageRequest {
+    pub table: String,
+    pub index: Option<String>,
+    /// `None` = Scan.
+    pub condition: Option<KeyCondition>,
+    pub filter: Option<Condition>,
+    pub forward: bool,
+    pub limit: Option<usize>,
+    pub start: Option<Item>,
+    /// Scan: (Segment, TotalSegments).
+    pub segment: Option<(u32, u32)>,
+}
+
+/// One page. `items` are whole index entries or items; `api` projects them.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Page {
+    pub items: Vec<Item>,
+    pub scanned: usize,
+    /// Bytes evaluated, for capacity.
+    pub scanned_bytes: usize,
+    pub last_key: Option<Item>,
+}
