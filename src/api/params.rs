@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::capacity::Report;
 use super::projection::Projection;
 use super::{Backend, Constraints, Fields, enums};
 use crate::expression::{Condition, ExpressionKind, Path, Placeholders};
-use crate::expression::{legacy, parse_condition, parse_projection};
+use crate::expression::legacy::{self, LegacyError};
+use crate::expression::{parse_condition, parse_projection};
 use crate::item::json::{ValueError, item_from_json, value_from_json};
 use crate::item::{Item, KeyError, Value};
 use crate::replica::catalog::TableDef;
@@ -257,7 +258,7 @@ fn present(parameters: &[(&'static str, bool)]) -> Vec<&'static str> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConditionParams {
     pub(crate) expression: Option<String>,
-    pub(crate) expected: Option<Map<String, Json>>,
+    pub(crate) expected: Option<Json>,
     pub(crate) operator: Option<String>,
 }
 
@@ -280,14 +281,9 @@ impl ConditionParams {
     }
 
     /// The condition of the legacy parameters, if they are used.
-    pub(crate) fn from_legacy(&mut self) -> Result<Option<Condition>, ApiError> {
-        refuse_lone_operator(self.operator.as_deref(), self.expected.as_ref())?;
-        match self.expected.take() {
-            None => Ok(None),
-            Some(expected) => {
-                Ok(legacy::expected_to_condition(&expected, self.operator.as_deref())?)
-            }
-        }
+    pub(crate) fn from_legacy(&self) -> Result<Option<Condition>, ApiError> {
+        legacy::expected_to_condition(self.expected.as_ref(), self.operator.as_deref())
+            .map_err(legacy_error)
     }
 
     /// The condition of the expression, if there is one.
@@ -311,17 +307,12 @@ pub(crate) fn condition(
         .transpose()
 }
 
-/// Refuses `ConditionalOperator` where nothing is to be joined.
-pub(crate) fn refuse_lone_operator(
-    operator: Option<&str>,
-    joined: Option<&Map<String, Json>>,
-) -> Result<(), ApiError> {
-    if operator.is_some() && joined.is_none_or(Map::is_empty) {
-        return Err(invalid_parameter(
-            "ConditionalOperator cannot be used without Filter or Expected",
-        ));
+/// What is wrong with a legacy parameter.
+pub(crate) fn legacy_error(error: LegacyError) -> ApiError {
+    match error {
+        LegacyError::Serialization(message) => ApiError::Serialization(Some(message)),
+        LegacyError::Validation(message) => ApiError::Validation(message),
     }
-    Ok(())
 }
 
 /// A legacy parameter: a map of structures of the named shape.
@@ -329,14 +320,14 @@ pub(crate) fn legacy_map(
     fields: &mut Fields,
     name: &str,
     shape: &str,
-) -> Result<Option<Map<String, Json>>, ApiError> {
+) -> Result<Option<Json>, ApiError> {
     let map = fields.map_of(name, &format!("com.amazonaws.dynamodb.v20120810.{shape}"))?;
     if let Some(map) = &map {
-        for value in map.values() {
+        for value in map.values().filter(|value| !value.is_null()) {
             check_legacy_types(Fields::from_element(value.clone(), shape)?)?;
         }
     }
-    Ok(map)
+    Ok(map.map(Json::Object))
 }
 
 /// Checks the JSON types of one legacy condition or update.
@@ -358,11 +349,11 @@ fn check_legacy_types(mut entry: Fields) -> Result<(), ApiError> {
 /// Checks the enumerations inside a legacy parameter at `path`.
 pub(crate) fn constrain_operators(
     path: &str,
-    conditions: Option<&Map<String, Json>>,
+    conditions: Option<&Json>,
     required: bool,
     constraints: &mut Constraints,
 ) {
-    for (attribute, entry) in conditions.into_iter().flatten() {
+    for (attribute, entry) in conditions.and_then(Json::as_object).into_iter().flatten() {
         let at = format!("{path}.{attribute}.member.comparisonOperator");
         let operator = entry.get("ComparisonOperator").and_then(Json::as_str);
         if required {
@@ -553,14 +544,6 @@ mod tests {
             "ExpressionAttributeValues can only be specified when using expressions: UpdateExpression and \
              ConditionExpression are null"
         );
-    }
-
-    #[test]
-    fn a_lone_operator_is_refused() {
-        let empty = Map::new();
-        assert!(refuse_lone_operator(Some("OR"), Some(&empty)).is_err());
-        assert!(refuse_lone_operator(Some("OR"), None).is_err());
-        assert!(refuse_lone_operator(None, None).is_ok());
     }
 
     #[test]

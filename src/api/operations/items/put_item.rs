@@ -21,7 +21,7 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     let key = table.keys.key_of(&item);
     let write = ItemWrite { action: WriteAction::Put { item }, ..write };
     let outcome = writes::send(backend, write).await?;
-    Ok(writes::answer(&table, &key, &options, &outcome, &[]))
+    Ok(writes::answer(&table, &key, &options, &outcome))
 }
 
 /// The write without its item, the item, and the options.

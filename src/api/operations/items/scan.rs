@@ -1,6 +1,6 @@
 //! Scan: all items of a table or index, in hash order, whole or in segments.
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::pages::{PageParams, PageRead, Reader};
 use super::start_key;
@@ -19,7 +19,7 @@ struct ScanParams {
     page: PageParams,
     segment: Option<i64>,
     segments: Option<i64>,
-    scan_filter: Option<Map<String, Json>>,
+    scan_filter: Option<Json>,
 }
 
 pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>, ApiError> {
@@ -69,15 +69,12 @@ fn admit(mut given: ScanParams) -> Result<PageRead, ApiError> {
     check(&given)?;
     let page = given.page;
     page.projection.refuse_duplicates()?;
-    params::refuse_lone_operator(page.operator.as_deref(), given.scan_filter.as_ref())?;
-    let legacy_filter = match &given.scan_filter {
-        Some(filter) => legacy::filter_to_condition(
-            legacy::LegacyFilter::Scan,
-            filter,
-            page.operator.as_deref(),
-        )?,
-        None => None,
-    };
+    let legacy_filter = legacy::filter_to_condition(
+        legacy::LegacyFilter::Scan,
+        given.scan_filter.as_ref(),
+        page.operator.as_deref(),
+    )
+    .map_err(params::legacy_error)?;
     let select = page.select();
     let limit = page.limit();
     page.admit_select(Reader::Scan)?;
@@ -148,11 +145,13 @@ fn bind(
         };
         start_key::admit_count(start, table, index, &complaint)?;
         if let Some(keys) = index {
-            start_key::admit_attributes(start, keys.partition.iter().chain(&keys.sort))?;
+            start_key::admit_attributes(start, keys.attributes())?;
         }
         start_key::admit_table_key(start, table)?;
     }
-    refuse_paths_into_keys(read.projection.paths(), table)
+    refuse_paths_into_keys(read.projection.paths(), table)?;
+    let filtered = read.request.filter.iter().flat_map(|filter| filter.paths());
+    refuse_paths_into_keys(filtered, table)
 }
 
 #[cfg(test)]

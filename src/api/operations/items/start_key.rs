@@ -36,13 +36,12 @@ pub(crate) fn admit_count(
     index: Option<&KeySchema>,
     complaint: &str,
 ) -> Result<(), ApiError> {
-    let mut names: Vec<&str> = attributes(&table.keys).map(|key| key.name.as_str()).collect();
-    for key in index.into_iter().flat_map(attributes) {
-        if !names.contains(&key.name.as_str()) {
-            names.push(&key.name);
-        }
-    }
-    if start.len() == names.len() { Ok(()) } else { Err(ApiError::validation(complaint)) }
+    let only_index = |keys: &KeySchema| {
+        let own = keys.names().filter(|name| !table.keys.contains(name));
+        own.count()
+    };
+    let expected = table.keys.names().count() + index.map_or(0, only_index);
+    if start.len() == expected { Ok(()) } else { Err(ApiError::validation(complaint)) }
 }
 
 /// What Scan of a table says of a wrong number of attributes.
@@ -109,10 +108,6 @@ pub(crate) fn admit_bounds(
     } else {
         "The query can return at most one row and cannot be restarted"
     }))
-}
-
-fn attributes(keys: &KeySchema) -> impl Iterator<Item = &KeyAttribute> {
-    keys.partition.iter().chain(&keys.sort)
 }
 
 /// Whether a sort key value satisfies a predicate. Order is that of key bytes.
