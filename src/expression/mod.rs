@@ -4,8 +4,13 @@
 //! parameters become the same trees. Nothing here knows of storage.
 
 pub mod ast;
+pub mod eval;
+pub mod legacy;
+pub mod project;
+pub mod update;
 
 pub use ast::*;
+pub use project::{project, touched_values};
 
 /// A mistake in an expression or in the values it names. The message is DynamoDB's own, complete.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
