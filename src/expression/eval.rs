@@ -24,7 +24,9 @@ impl Path {
     /// missing rather than wrong.
     pub fn get<'a>(&self, item: &'a Item) -> Option<&'a Value> {
         let root = item.get(&self.root)?;
-        self.steps.iter().try_fold(root, |value, step| step.of(value))
+        self.steps
+            .iter()
+            .try_fold(root, |value, step| step.of(value))
     }
 }
 
@@ -106,8 +108,11 @@ impl Condition {
             }
             Condition::In { value, list } => {
                 let value = value.of(item)?;
-                list.iter()
-                    .any(|candidate| candidate.of(item).is_some_and(|candidate| candidate == value))
+                list.iter().any(|candidate| {
+                    candidate
+                        .of(item)
+                        .is_some_and(|candidate| candidate == value)
+                })
             }
             Condition::HasType(operand, name) => operand.of(item)?.type_name() == name,
             Condition::BeginsWith(operand, prefix) => {
@@ -133,7 +138,10 @@ impl Condition {
 
     /// The top-level attributes the condition names: what key checks and policies look at.
     pub fn attributes(&self) -> BTreeSet<&str> {
-        self.paths().into_iter().map(|path| path.root.as_str()).collect()
+        self.paths()
+            .into_iter()
+            .map(|path| path.root.as_str())
+            .collect()
     }
 
     fn collect_paths<'a>(&'a self, out: &mut Vec<&'a Path>) {
@@ -258,15 +266,30 @@ mod tests {
     }
 
     fn item() -> Item {
-        let map = Value::M([("x".to_string(), n(5)), ("l".to_string(), Value::L(vec![n(1), s("two")]))].into());
+        let map = Value::M(
+            [
+                ("x".to_string(), n(5)),
+                ("l".to_string(), Value::L(vec![n(1), s("two")])),
+            ]
+            .into(),
+        );
         Item::from([
             ("n".into(), n(2)),
             ("s".into(), s("hello")),
             ("b".into(), Value::B(vec![127, 128])),
-            ("ss".into(), Value::Ss(["dog".to_string(), "cat".to_string()].into())),
-            ("ns".into(), Value::Ns([Number::from(1), Number::from(4)].into())),
+            (
+                "ss".into(),
+                Value::Ss(["dog".to_string(), "cat".to_string()].into()),
+            ),
+            (
+                "ns".into(),
+                Value::Ns([Number::from(1), Number::from(4)].into()),
+            ),
             ("bs".into(), Value::Bs([vec![1u8, 2]].into())),
-            ("l".into(), Value::L(vec![n(1), s("two"), Value::L(vec![n(3)])])),
+            (
+                "l".into(),
+                Value::L(vec![n(1), s("two"), Value::L(vec![n(3)])]),
+            ),
             ("m".into(), map),
             ("null".into(), Value::Null),
             ("bool".into(), Value::Bool(true)),
@@ -356,7 +379,9 @@ mod tests {
 
     #[test]
     fn contains_finds_parts_and_members() {
-        let contains = |root: &str, part| Condition::Contains(name(root), Operand::Value(part)).matches(&item());
+        let contains = |root: &str, part| {
+            Condition::Contains(name(root), Operand::Value(part)).matches(&item())
+        };
         assert!(contains("s", s("ell")));
         assert!(!contains("s", n(1)));
         assert!(contains("b", Value::B(vec![128])));
@@ -371,7 +396,9 @@ mod tests {
         assert!(!contains("l", s("tw")));
         assert!(!contains("m", s("x")));
         assert!(!contains("q", s("x")));
-        let prefix = |root: &str, part| Condition::BeginsWith(name(root), Operand::Value(part)).matches(&item());
+        let prefix = |root: &str, part| {
+            Condition::BeginsWith(name(root), Operand::Value(part)).matches(&item())
+        };
         assert!(prefix("s", s("he")));
         assert!(prefix("b", Value::B(vec![127])));
         assert!(!prefix("n", s("2")));
@@ -403,7 +430,10 @@ mod tests {
     fn attributes_are_the_roots() {
         let condition = Condition::And(
             Box::new(Condition::Exists(at("m", &[Step::Field("x".into())]))),
-            Box::new(Condition::Contains(name("l"), Operand::Size(Box::new(name("s"))))),
+            Box::new(Condition::Contains(
+                name("l"),
+                Operand::Size(Box::new(name("s"))),
+            )),
         );
         assert_eq!(condition.attributes(), BTreeSet::from(["l", "m", "s"]));
         assert_eq!(condition.paths().len(), 3);

@@ -5,14 +5,18 @@
 //! to exist.
 
 mod shape;
+mod updates;
+
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json};
 
-use super::ast::{Comparator, Condition, KeyClause, KeyPredicate, Operand, Path, Update};
-use super::ast::{SetOperand, SetValue};
+use super::ast::{Comparator, Condition, KeyClause, KeyPredicate, Operand, Path};
 use super::eval::order;
 use crate::item::Value;
 use shape::Decoded;
+
+pub use updates::attribute_updates_to_update;
 
 /// Why a legacy parameter was refused; the text is DynamoDB's, complete.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +80,10 @@ const OPERATORS: [(&str, Operator); 13] = [
 
 impl Operator {
     fn parse(name: &str) -> Option<Self> {
-        OPERATORS.iter().find(|(known, _)| *known == name).map(|(_, op)| *op)
+        OPERATORS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, op)| *op)
     }
 
     fn takes(self, arguments: usize) -> bool {
@@ -119,12 +126,20 @@ struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn read(attribute: &'a str, json: &'a Map<String, Json>, expected: bool) -> Result<Self, LegacyError> {
+    fn read(
+        attribute: &'a str,
+        json: &'a Map<String, Json>,
+        expected: bool,
+    ) -> Result<Self, LegacyError> {
         let own = |name| shape::member(json, name).filter(|_| expected);
         Ok(Entry {
             attribute,
-            operator: shape::member(json, "ComparisonOperator").map(shape::string).transpose()?,
-            list: shape::member(json, "AttributeValueList").map(shape::values).transpose()?,
+            operator: shape::member(json, "ComparisonOperator")
+                .map(shape::string)
+                .transpose()?,
+            list: shape::member(json, "AttributeValueList")
+                .map(shape::values)
+                .transpose()?,
             value: own("Value").map(shape::value).transpose()?,
             exists: own("Exists").map(shape::boolean).transpose()?,
         })
@@ -132,7 +147,9 @@ impl<'a> Entry<'a> {
 }
 
 fn invalid(message: impl std::fmt::Display) -> LegacyError {
-    LegacyError::Validation(format!("One or more parameter values were invalid: {message}"))
+    LegacyError::Validation(format!(
+        "One or more parameter values were invalid: {message}"
+    ))
 }
 
 /// `Expected` with `ConditionalOperator`. `None` when nothing is expected.
@@ -141,8 +158,14 @@ pub fn expected_to_condition(
     conditional_operator: Option<&str>,
 ) -> Result<Option<Condition>, LegacyError> {
     let entries = read_entries(expected, "ExpectedAttributeValue")?;
-    constraints(operator_violations("expected", &entries, false), conditional_operator)?;
-    let conditions = entries.into_iter().map(expectation).collect::<Result<Vec<_>, _>>()?;
+    constraints(
+        operator_violations("expected", &entries, false),
+        conditional_operator,
+    )?;
+    let conditions = entries
+        .into_iter()
+        .map(expectation)
+        .collect::<Result<Vec<_>, _>>()?;
     join(conditions, conditional_operator)
 }
 
@@ -153,8 +176,14 @@ pub fn filter_to_condition(
     conditional_operator: Option<&str>,
 ) -> Result<Option<Condition>, LegacyError> {
     let entries = read_entries(filter, "Condition")?;
-    constraints(operator_violations(kind.member(), &entries, true), conditional_operator)?;
-    let conditions = entries.into_iter().map(comparison).collect::<Result<Vec<_>, _>>()?;
+    constraints(
+        operator_violations(kind.member(), &entries, true),
+        conditional_operator,
+    )?;
+    let conditions = entries
+        .into_iter()
+        .map(comparison)
+        .collect::<Result<Vec<_>, _>>()?;
     join(conditions, conditional_operator)
 }
 
@@ -168,11 +197,15 @@ pub fn key_conditions_to_clauses(conditions: &Json) -> Result<Vec<KeyClause>, Le
         checked.push((attribute, operator, values));
     }
     if !(1..=2).contains(&checked.len()) {
-        return Err(LegacyError::Validation("Conditions can be of length 1 or 2 only".into()));
+        return Err(LegacyError::Validation(
+            "Conditions can be of length 1 or 2 only".into(),
+        ));
     }
     let clause = |(attribute, operator, values): (&str, Operator, Vec<Value>)| {
         let predicate = key_predicate(operator, values).ok_or_else(|| {
-            LegacyError::Validation("Attempted conditional constraint is not an indexable operation".into())
+            LegacyError::Validation(
+                "Attempted conditional constraint is not an indexable operation".into(),
+            )
         })?;
         Ok(KeyClause {
             attribute: attribute.to_string(),
@@ -182,67 +215,22 @@ pub fn key_conditions_to_clauses(conditions: &Json) -> Result<Vec<KeyClause>, Le
     checked.into_iter().map(clause).collect()
 }
 
-/// `AttributeUpdates`. An empty map is an update without clauses: it creates the bare item.
-pub fn attribute_updates_to_update(updates: Option<&Json>) -> Result<Update, LegacyError> {
-    let mut entries = Vec::new();
-    for (attribute, json) in shape::entries(updates, "AttributeValueUpdate")? {
-        let action = shape::member(json, "Action").map(shape::string).transpose()?;
-        let value = shape::member(json, "Value").map(shape::value).transpose()?;
-        entries.push((attribute, action.unwrap_or("PUT"), value));
-    }
-    let unknown = entries.iter().filter(|(_, action, _)| !["ADD", "PUT", "DELETE"].contains(action));
-    let violation = |(attribute, action, _): &(&str, &str, _)| {
-        format!(
-            "Value '{action}' at 'attributeUpdates.{attribute}.member.action' failed to satisfy constraint: \
-             Member must satisfy enum value set: [ADD, PUT, DELETE]"
-        )
-    };
-    constraints(unknown.map(violation).collect(), None)?;
-    let mut update = Update {
-        legacy: true,
-        ..Update::default()
-    };
-    for (attribute, action, value) in entries {
-        let value = value.transpose().map_err(LegacyError::Validation)?;
-        add_action(&mut update, Path::attribute(attribute), action, value)?;
-    }
-    Ok(update)
-}
-
-fn add_action(update: &mut Update, path: Path, action: &str, value: Option<Value>) -> Result<(), LegacyError> {
-    match (action, value) {
-        ("DELETE", None) => update.remove.push(path),
-        (_, None) => {
-            return Err(invalid("Only DELETE action is allowed when no attribute value is specified"));
-        }
-        ("DELETE", Some(value @ (Value::Ss(_) | Value::Ns(_) | Value::Bs(_)))) => update.delete.push((path, value)),
-        ("DELETE", Some(value)) => {
-            let kind = value.type_name();
-            return Err(invalid(format!("DELETE action with value is not supported for the type {kind}")));
-        }
-        ("ADD", Some(value @ (Value::N(_) | Value::Ss(_) | Value::Ns(_) | Value::Bs(_) | Value::L(_)))) => {
-            update.add.push((path, value));
-        }
-        ("ADD", Some(value)) => {
-            let kind = value.type_name();
-            return Err(invalid(format!("ADD action is not supported for the type {kind}")));
-        }
-        (_, Some(value)) => update.set.push((path, SetValue::Operand(SetOperand::Value(value)))),
-    }
-    Ok(())
-}
-
 /// `AttributesToGet`: top-level names.
 pub fn attributes_to_get_to_paths(names: &Json) -> Result<Vec<Path>, LegacyError> {
-    let names = shape::list(names)?.iter().map(shape::string).collect::<Result<Vec<_>, _>>()?;
+    let names = shape::list(names)?
+        .iter()
+        .map(shape::string)
+        .collect::<Result<Vec<_>, _>>()?;
     if names.is_empty() {
         let violation = "Value '[]' at 'attributesToGet' failed to satisfy constraint: \
                          Member must have length greater than or equal to 1";
         constraints(vec![violation.into()], None)?;
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     if let Some(repeated) = names.iter().find(|name| !seen.insert(**name)) {
-        return Err(invalid(format!("Duplicate value in attribute name: {repeated}")));
+        return Err(invalid(format!(
+            "Duplicate value in attribute name: {repeated}"
+        )));
     }
     Ok(names.into_iter().map(Path::attribute).collect())
 }
@@ -250,7 +238,9 @@ pub fn attributes_to_get_to_paths(names: &Json) -> Result<Vec<Path>, LegacyError
 fn read_entries<'a>(json: Option<&'a Json>, shape: &str) -> Result<Vec<Entry<'a>>, LegacyError> {
     let expected = shape == "ExpectedAttributeValue";
     let entries = shape::entries(json, shape)?.into_iter();
-    entries.map(|(attribute, json)| Entry::read(attribute, json, expected)).collect()
+    entries
+        .map(|(attribute, json)| Entry::read(attribute, json, expected))
+        .collect()
 }
 
 fn operator_violations(member: &str, entries: &[Entry], required: bool) -> Vec<String> {
@@ -259,7 +249,10 @@ fn operator_violations(member: &str, entries: &[Entry], required: bool) -> Vec<S
             Some(name) if Operator::parse(name).is_some() => return None,
             Some(name) => {
                 let names = OPERATORS.map(|(name, _)| name).join(", ");
-                (format!("'{name}'"), format!("Member must satisfy enum value set: [{names}]"))
+                (
+                    format!("'{name}'"),
+                    format!("Member must satisfy enum value set: [{names}]"),
+                )
             }
             None if required => ("null".into(), "Member must not be null".into()),
             None => return None,
@@ -273,7 +266,10 @@ fn operator_violations(member: &str, entries: &[Entry], required: bool) -> Vec<S
 }
 
 /// Violations of the service model, reported together before any other rule is looked at.
-fn constraints(mut violations: Vec<String>, conditional_operator: Option<&str>) -> Result<(), LegacyError> {
+fn constraints(
+    mut violations: Vec<String>,
+    conditional_operator: Option<&str>,
+) -> Result<(), LegacyError> {
     if let Some(other) = conditional_operator.filter(|name| !["OR", "AND"].contains(name)) {
         violations.push(format!(
             "Value '{other}' at 'conditionalOperator' failed to satisfy constraint: \
@@ -285,7 +281,9 @@ fn constraints(mut violations: Vec<String>, conditional_operator: Option<&str>) 
         count => {
             let plural = if count == 1 { "" } else { "s" };
             let list = violations.join("; ");
-            Err(LegacyError::Validation(format!("{count} validation error{plural} detected: {list}")))
+            Err(LegacyError::Validation(format!(
+                "{count} validation error{plural} detected: {list}"
+            )))
         }
     }
 }
@@ -303,7 +301,9 @@ fn expectation(entry: Entry) -> Result<Condition, LegacyError> {
         }
         let bare = entry.list.is_none() && entry.value.is_none();
         if bare && !["NULL", "NOT_NULL"].contains(&operator) {
-            return about(&format!("Value or AttributeValueList must be used with ComparisonOperator: {operator}"));
+            return about(&format!(
+                "Value or AttributeValueList must be used with ComparisonOperator: {operator}"
+            ));
         }
         return comparison(entry);
     }
@@ -327,17 +327,31 @@ fn arguments(entry: Entry<'_>) -> Result<(&str, Operator, Vec<Value>), LegacyErr
     let name = entry.operator.unwrap_or_default();
     // Names were checked with the constraints, so only a bug here could make this fail.
     let operator = Operator::parse(name).ok_or_else(|| invalid("ComparisonOperator is missing"))?;
-    let given = entry.list.unwrap_or_else(|| entry.value.into_iter().collect());
-    let values = given.into_iter().collect::<Result<Vec<_>, _>>().map_err(LegacyError::Validation)?;
+    let given = entry
+        .list
+        .unwrap_or_else(|| entry.value.into_iter().collect());
+    let values = given
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(LegacyError::Validation)?;
     if !operator.takes(values.len()) {
-        return Err(invalid(format!("Invalid number of argument(s) for the {name} ComparisonOperator")));
+        return Err(invalid(format!(
+            "Invalid number of argument(s) for the {name} ComparisonOperator"
+        )));
     }
-    if values.windows(2).any(|pair| pair.first().map(Value::type_name) != pair.last().map(Value::type_name)) {
-        return Err(invalid("AttributeValues inside AttributeValueList must be of same type"));
+    if values
+        .windows(2)
+        .any(|pair| pair.first().map(Value::type_name) != pair.last().map(Value::type_name))
+    {
+        return Err(invalid(
+            "AttributeValues inside AttributeValueList must be of same type",
+        ));
     }
     if let Some(value) = values.iter().find(|value| !operator.admits(value)) {
         let kind = value.type_name();
-        return Err(invalid(format!("ComparisonOperator {name} is not valid for {kind} AttributeValue type")));
+        return Err(invalid(format!(
+            "ComparisonOperator {name} is not valid for {kind} AttributeValue type"
+        )));
     }
     if let (Operator::Between, [low, high]) = (operator, values.as_slice())
         && order(low, high).is_some_and(|order| order.is_gt())
@@ -370,8 +384,12 @@ fn comparison(entry: Entry) -> Result<Condition, LegacyError> {
     Ok(match (operator, values.next(), values.next()) {
         (Operator::Null, ..) => Condition::NotExists(path()),
         (Operator::NotNull, ..) => Condition::Exists(path()),
-        (Operator::BeginsWith, Some(value), _) => Condition::BeginsWith(subject(), Operand::Value(value)),
-        (Operator::Contains, Some(value), _) => Condition::Contains(subject(), Operand::Value(value)),
+        (Operator::BeginsWith, Some(value), _) => {
+            Condition::BeginsWith(subject(), Operand::Value(value))
+        }
+        (Operator::Contains, Some(value), _) => {
+            Condition::Contains(subject(), Operand::Value(value))
+        }
         (Operator::NotContains, Some(value), _) => {
             let contains = Condition::Contains(subject(), Operand::Value(value));
             Condition::And(
@@ -409,9 +427,14 @@ fn key_predicate(operator: Operator, values: Vec<Value>) -> Option<KeyPredicate>
 
 /// Joins in pairs, so that the tree's depth grows with the logarithm of its size: unlike expressions
 /// these maps have no limit but the request's, and evaluation recurses.
-fn join(mut conditions: Vec<Condition>, conditional_operator: Option<&str>) -> Result<Option<Condition>, LegacyError> {
+fn join(
+    mut conditions: Vec<Condition>,
+    conditional_operator: Option<&str>,
+) -> Result<Option<Condition>, LegacyError> {
     if conditions.is_empty() && conditional_operator.is_some() {
-        return Err(invalid("ConditionalOperator cannot be used without Filter or Expected"));
+        return Err(invalid(
+            "ConditionalOperator cannot be used without Filter or Expected",
+        ));
     }
     let or = conditional_operator == Some("OR");
     while conditions.len() > 1 {

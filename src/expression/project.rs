@@ -32,7 +32,8 @@ impl<'a> Selection<'a> {
                 let parts = |(name, inner): (&&str, &Selection)| {
                     Some(((*name).to_string(), inner.pick(map.get(*name)?)?))
                 };
-                let picked: BTreeMap<String, Value> = self.fields.iter().filter_map(parts).collect();
+                let picked: BTreeMap<String, Value> =
+                    self.fields.iter().filter_map(parts).collect();
                 (!picked.is_empty()).then_some(Value::M(picked))
             }
             Value::L(list) => {
@@ -77,7 +78,12 @@ mod tests {
     }
 
     fn map(fields: &[(&str, Value)]) -> Value {
-        Value::M(fields.iter().map(|(name, value)| (name.to_string(), value.clone())).collect())
+        Value::M(
+            fields
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.clone()))
+                .collect(),
+        )
     }
 
     fn path(root: &str, steps: Vec<Step>) -> Path {
@@ -95,14 +101,20 @@ mod tests {
         let pair = |x| map(&[("x", n(x)), ("y", n(x + 1))]);
         Item::from([
             ("p".into(), n(1)),
-            ("a".into(), map(&[("b", n(2)), ("c", Value::L(vec![n(1), n(2), n(3)]))])),
+            (
+                "a".into(),
+                map(&[("b", n(2)), ("c", Value::L(vec![n(1), n(2), n(3)]))]),
+            ),
             ("l".into(), Value::L(vec![pair(10), pair(20), pair(30)])),
         ])
     }
 
     #[test]
     fn elements_are_compacted_in_ascending_order() {
-        let paths = [path("a", vec![field("c"), Step::Index(2)]), path("a", vec![field("c"), Step::Index(0)])];
+        let paths = [
+            path("a", vec![field("c"), Step::Index(2)]),
+            path("a", vec![field("c"), Step::Index(0)]),
+        ];
         let expected = Item::from([("a".into(), map(&[("c", Value::L(vec![n(1), n(3)]))]))]);
         assert_eq!(project(&paths, &item()), expected);
     }
@@ -111,7 +123,10 @@ mod tests {
     fn paths_into_one_element_merge() {
         let at = |index, name| path("l", vec![Step::Index(index), field(name)]);
         let picked = project(&[at(1, "y"), at(1, "x"), at(2, "x"), at(9, "x")], &item());
-        let list = Value::L(vec![map(&[("x", n(20)), ("y", n(21))]), map(&[("x", n(30))])]);
+        let list = Value::L(vec![
+            map(&[("x", n(20)), ("y", n(21))]),
+            map(&[("x", n(30))]),
+        ]);
         assert_eq!(picked, Item::from([("l".into(), list)]));
     }
 

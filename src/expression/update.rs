@@ -16,12 +16,13 @@ use crate::item::{Item, Number, Value};
 const NESTING_MAX: usize = 32;
 
 const INCORRECT_TYPE: &str = "An operand in the update expression has an incorrect data type";
-const INVALID_PATH: &str = "The document path provided in the update expression is invalid for update";
-const MISSING_ATTRIBUTE: &str = "The provided expression refers to an attribute that does not exist in the item";
+const INVALID_PATH: &str =
+    "The document path provided in the update expression is invalid for update";
+const MISSING_ATTRIBUTE: &str =
+    "The provided expression refers to an attribute that does not exist in the item";
 /// What `AttributeUpdates` answers where an UpdateExpression answers [`INCORRECT_TYPE`].
 const TYPE_MISMATCH: &str = "Type mismatch for attribute to update";
-const TOO_DEEP: &str =
-    "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit";
+const TOO_DEEP: &str = "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit";
 const TOO_LARGE: &str = "Item size to update has exceeded the maximum allowed size";
 
 fn error(message: &str) -> ExpressionError {
@@ -91,7 +92,11 @@ impl Update {
             changes.write(path, value)?;
         }
         changes.removals.extend(&self.remove);
-        let mismatch = if self.legacy { TYPE_MISMATCH } else { INCORRECT_TYPE };
+        let mismatch = if self.legacy {
+            TYPE_MISMATCH
+        } else {
+            INCORRECT_TYPE
+        };
         for (path, operand) in &self.add {
             let value = match path.get(before) {
                 None => operand.clone(),
@@ -129,7 +134,10 @@ fn evaluate<'a>(value: &'a SetValue, before: &'a Item) -> Result<Cow<'a, Value>,
         SetValue::Plus(left, right) => (left, right, Number::checked_add),
         SetValue::Minus(left, right) => (left, right, Number::checked_sub),
     };
-    match (resolve(left, before)?.as_ref(), resolve(right, before)?.as_ref()) {
+    match (
+        resolve(left, before)?.as_ref(),
+        resolve(right, before)?.as_ref(),
+    ) {
         (Value::N(left), Value::N(right)) => {
             let result = combine(*left, *right).map_err(|e| ExpressionError(e.to_string()))?;
             Ok(Cow::Owned(Value::N(result)))
@@ -138,17 +146,27 @@ fn evaluate<'a>(value: &'a SetValue, before: &'a Item) -> Result<Cow<'a, Value>,
     }
 }
 
-fn resolve<'a>(operand: &'a SetOperand, before: &'a Item) -> Result<Cow<'a, Value>, ExpressionError> {
+fn resolve<'a>(
+    operand: &'a SetOperand,
+    before: &'a Item,
+) -> Result<Cow<'a, Value>, ExpressionError> {
     match operand {
         SetOperand::Value(value) => Ok(Cow::Borrowed(value)),
-        SetOperand::Path(path) => path.get(before).map(Cow::Borrowed).ok_or_else(|| error(MISSING_ATTRIBUTE)),
+        SetOperand::Path(path) => path
+            .get(before)
+            .map(Cow::Borrowed)
+            .ok_or_else(|| error(MISSING_ATTRIBUTE)),
         SetOperand::IfNotExists(path, otherwise) => match path.get(before) {
             Some(value) => Ok(Cow::Borrowed(value)),
             None => resolve(otherwise, before),
         },
-        SetOperand::ListAppend(head, tail) => match (resolve(head, before)?.as_ref(), resolve(tail, before)?.as_ref())
-        {
-            (Value::L(head), Value::L(tail)) => Ok(Cow::Owned(Value::L(head.iter().chain(tail).cloned().collect()))),
+        SetOperand::ListAppend(head, tail) => match (
+            resolve(head, before)?.as_ref(),
+            resolve(tail, before)?.as_ref(),
+        ) {
+            (Value::L(head), Value::L(tail)) => Ok(Cow::Owned(Value::L(
+                head.iter().chain(tail).cloned().collect(),
+            ))),
             _ => Err(error(INCORRECT_TYPE)),
         },
         SetOperand::Group(value) => evaluate(value, before),
@@ -159,13 +177,16 @@ fn resolve<'a>(operand: &'a SetOperand, before: &'a Item) -> Result<Cow<'a, Valu
 /// do not go together.
 fn sum(old: &Value, operand: &Value, lists: bool) -> Result<Option<Value>, ExpressionError> {
     Ok(match (old, operand) {
-        (Value::N(old), Value::N(add)) => {
-            Some(Value::N(old.checked_add(*add).map_err(|e| ExpressionError(e.to_string()))?))
-        }
+        (Value::N(old), Value::N(add)) => Some(Value::N(
+            old.checked_add(*add)
+                .map_err(|e| ExpressionError(e.to_string()))?,
+        )),
         (Value::Ss(old), Value::Ss(add)) => Some(Value::Ss(old | add)),
         (Value::Ns(old), Value::Ns(add)) => Some(Value::Ns(old | add)),
         (Value::Bs(old), Value::Bs(add)) => Some(Value::Bs(old | add)),
-        (Value::L(old), Value::L(add)) if lists => Some(Value::L(old.iter().chain(add).cloned().collect())),
+        (Value::L(old), Value::L(add)) if lists => {
+            Some(Value::L(old.iter().chain(add).cloned().collect()))
+        }
         _ => None,
     })
 }
@@ -173,7 +194,11 @@ fn sum(old: &Value, operand: &Value, lists: bool) -> Result<Option<Value>, Expre
 /// DELETE: what is left of the set, `Some(None)` when that is nothing. `None` for types that do not go
 /// together.
 fn difference(old: &Value, operand: &Value) -> Option<Option<Value>> {
-    fn rest<T: Ord + Clone>(old: &BTreeSet<T>, gone: &BTreeSet<T>, wrap: fn(BTreeSet<T>) -> Value) -> Option<Value> {
+    fn rest<T: Ord + Clone>(
+        old: &BTreeSet<T>,
+        gone: &BTreeSet<T>,
+        wrap: fn(BTreeSet<T>) -> Value,
+    ) -> Option<Value> {
         let rest = old - gone;
         (!rest.is_empty()).then(|| wrap(rest))
     }
@@ -196,7 +221,9 @@ fn place<'a>(item: &'a mut Item, path: &'a Path) -> Result<Place<'a>, Expression
     let Some((last, inner)) = path.steps.split_last() else {
         return Ok(Place::Field(item, &path.root));
     };
-    let mut value = item.get_mut(&path.root).ok_or_else(|| error(INVALID_PATH))?;
+    let mut value = item
+        .get_mut(&path.root)
+        .ok_or_else(|| error(INVALID_PATH))?;
     for step in inner {
         let next = match (step, value) {
             (Step::Field(name), Value::M(map)) => map.get_mut(name),
@@ -226,7 +253,7 @@ fn write(item: &mut Item, writes: Vec<(&Path, Value)>) -> Result<(), ExpressionE
             },
         }
     }
-    appends.sort_by(|(left, _), (right, _)| left.cmp(right));
+    appends.sort_by_key(|(path, _)| *path);
     for (path, value) in appends {
         if let Place::Element(list, _) = place(item, path)? {
             list.push(value);

@@ -10,6 +10,9 @@ use super::LegacyError;
 use crate::item::Value;
 use crate::item::json::{ValueError, value_from_json};
 
+/// A name and the structure it stands for.
+type Member<'a> = (&'a str, &'a Map<String, Json>);
+
 /// A value, or the ValidationException it will cause.
 pub(super) type Decoded = Result<Value, String>;
 
@@ -17,7 +20,8 @@ const STRUCTURE: &str = "Start of structure or map found where not expected";
 const FIELD_TYPE: &str = "Unexpected field type";
 const PAYLOAD_TYPE: &str = "Unexpected value type in payload";
 const PACKAGE: &str = "com.amazonaws.dynamodb.v20120810";
-const EMPTY_VALUE: &str = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes";
+const EMPTY_VALUE: &str =
+    "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes";
 
 fn refuse<T>(message: impl Into<String>) -> Result<T, LegacyError> {
     Err(LegacyError::Serialization(message.into()))
@@ -32,7 +36,7 @@ pub(super) fn member<'a>(entry: &'a Map<String, Json>, name: &str) -> Option<&'a
 pub(super) fn entries<'a>(
     json: Option<&'a Json>,
     shape: &str,
-) -> Result<Vec<(&'a str, &'a Map<String, Json>)>, LegacyError> {
+) -> Result<Vec<Member<'a>>, LegacyError> {
     let map = match json {
         None | Some(Json::Null) => return Ok(Vec::new()),
         Some(Json::Object(map)) => map,
@@ -43,20 +47,26 @@ pub(super) fn entries<'a>(
         }
         Some(_) => return refuse(FIELD_TYPE),
     };
-    let mut entries: Vec<(&str, &Map<String, Json>)> = Vec::with_capacity(map.len());
+    let mut entries: Vec<Member> = Vec::with_capacity(map.len());
     for (name, entry) in map {
         if !entry.is_null() {
             entries.push((name, structure(entry, shape, PAYLOAD_TYPE)?));
         }
     }
-    entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+    entries.sort_by_key(|(name, _)| *name);
     Ok(entries)
 }
 
-fn structure<'a>(json: &'a Json, shape: &str, scalar: &str) -> Result<&'a Map<String, Json>, LegacyError> {
+fn structure<'a>(
+    json: &'a Json,
+    shape: &str,
+    scalar: &str,
+) -> Result<&'a Map<String, Json>, LegacyError> {
     match json {
         Json::Object(map) => Ok(map),
-        Json::Array(_) => refuse(format!("Unrecognized collection type class {PACKAGE}.{shape}")),
+        Json::Array(_) => refuse(format!(
+            "Unrecognized collection type class {PACKAGE}.{shape}"
+        )),
         _ => refuse(scalar),
     }
 }

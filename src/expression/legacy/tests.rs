@@ -11,7 +11,10 @@ fn item() -> Item {
     Item::from([
         ("a".into(), n(2)),
         ("b".into(), Value::S("hello".into())),
-        ("s".into(), Value::Ns([Number::from(2), Number::from(4)].into())),
+        (
+            "s".into(),
+            Value::Ns([Number::from(2), Number::from(4)].into()),
+        ),
         ("l".into(), Value::L(vec![n(2), n(4)])),
         ("a.b".into(), Value::Null),
     ])
@@ -63,13 +66,19 @@ fn comparisons_hold_or_not() {
     assert!(holds("a.b", "NOT_NULL", json!([])));
     assert!(holds("q", "NULL", json!([])));
     assert!(expected(json!({ "q": { "ComparisonOperator": "NULL" } })).unwrap());
-    assert!(expected(json!({ "a": { "ComparisonOperator": "GE", "Value": { "N": "2" } } })).unwrap());
+    assert!(
+        expected(json!({ "a": { "ComparisonOperator": "GE", "Value": { "N": "2" } } })).unwrap()
+    );
 }
 
 #[test]
 fn not_contains_wants_the_attribute_to_exist() {
     let holds = |attribute, operator, list| expected(op(attribute, operator, list)).unwrap();
-    for (attribute, part) in [("b", json!([{ "S": "ell" }])), ("s", json!([{ "N": "4" }])), ("l", json!([{ "N": "4" }]))] {
+    for (attribute, part) in [
+        ("b", json!([{ "S": "ell" }])),
+        ("s", json!([{ "N": "4" }])),
+        ("l", json!([{ "N": "4" }])),
+    ] {
         assert!(holds(attribute, "CONTAINS", part.clone()));
         assert!(!holds(attribute, "NOT_CONTAINS", part));
     }
@@ -99,16 +108,23 @@ fn conditions_join() {
     let text = "One or more parameter values were invalid: ConditionalOperator cannot be used without Filter or Expected";
     let error = Err(LegacyError::Validation(text.into()));
     assert_eq!(expected_joined(json!({}), Some("OR")), error);
-    assert_eq!(filter_to_condition(LegacyFilter::Scan, None, Some("AND")).map(|_| true), error);
+    assert_eq!(
+        filter_to_condition(LegacyFilter::Scan, None, Some("AND")).map(|_| true),
+        error
+    );
     let text = "1 validation error detected: Value 'or' at 'conditionalOperator' failed to satisfy constraint: \
                 Member must satisfy enum value set: [OR, AND]";
-    assert_eq!(expected_joined(both, Some("or")), Err(LegacyError::Validation(text.into())));
+    assert_eq!(
+        expected_joined(both, Some("or")),
+        Err(LegacyError::Validation(text.into()))
+    );
 }
 
 #[test]
 fn very_many_conditions_make_a_shallow_tree() {
-    let many: Map<String, Json> =
-        (0..50_000).map(|i| (format!("x{i}"), json!({ "Exists": false }))).collect();
+    let many: Map<String, Json> = (0..50_000)
+        .map(|i| (format!("x{i}"), json!({ "Exists": false })))
+        .collect();
     assert!(expected(Json::Object(many)).unwrap());
 }
 
@@ -133,8 +149,14 @@ fn expected_is_checked_in_detail() {
             json!({ "Exists": true, "AttributeValueList": [value] }),
             "AttributeValueList can only be used with a ComparisonOperator for Attribute: a",
         ),
-        (json!({}), "Value must be provided when Exists is null for Attribute: a"),
-        (json!({ "Exists": true }), "Value must be provided when Exists is true for Attribute: a"),
+        (
+            json!({}),
+            "Value must be provided when Exists is null for Attribute: a",
+        ),
+        (
+            json!({ "Exists": true }),
+            "Value must be provided when Exists is true for Attribute: a",
+        ),
         (
             json!({ "Exists": false, "Value": value }),
             "Value cannot be used when Exists is false for Attribute: a",
@@ -150,24 +172,57 @@ fn arguments_are_counted_and_typed() {
     let prefix = "One or more parameter values were invalid: ";
     let one = json!({ "N": "1" });
     let two = json!([one, one]);
-    for operator in ["EQ", "NE", "LE", "CONTAINS", "BEGINS_WITH", "NULL", "NOT_NULL"] {
-        let text = format!("{prefix}Invalid number of argument(s) for the {operator} ComparisonOperator");
+    for operator in [
+        "EQ",
+        "NE",
+        "LE",
+        "CONTAINS",
+        "BEGINS_WITH",
+        "NULL",
+        "NOT_NULL",
+    ] {
+        let text =
+            format!("{prefix}Invalid number of argument(s) for the {operator} ComparisonOperator");
         assert_eq!(refused(op("a", operator, two.clone())), text);
     }
-    for (operator, list) in [("IN", json!([])), ("BETWEEN", json!([one])), ("EQ", json!([]))] {
-        let text = format!("{prefix}Invalid number of argument(s) for the {operator} ComparisonOperator");
+    for (operator, list) in [
+        ("IN", json!([])),
+        ("BETWEEN", json!([one])),
+        ("EQ", json!([])),
+    ] {
+        let text =
+            format!("{prefix}Invalid number of argument(s) for the {operator} ComparisonOperator");
         assert_eq!(refused(op("a", operator, list)), text);
     }
-    let typed = [("LT", "L", json!([])), ("BEGINS_WITH", "N", json!("1")), ("CONTAINS", "SS", json!(["x"]))];
+    let typed = [
+        ("LT", "L", json!([])),
+        ("BEGINS_WITH", "N", json!("1")),
+        ("CONTAINS", "SS", json!(["x"])),
+    ];
     for (operator, kind, value) in typed.into_iter().chain([("IN", "BOOL", json!(true))]) {
-        let text = format!("{prefix}ComparisonOperator {operator} is not valid for {kind} AttributeValue type");
+        let text = format!(
+            "{prefix}ComparisonOperator {operator} is not valid for {kind} AttributeValue type"
+        );
         assert_eq!(refused(op("a", operator, json!([{ kind: value }]))), text);
     }
     let mixed = format!("{prefix}AttributeValues inside AttributeValueList must be of same type");
-    assert_eq!(refused(op("a", "IN", json!([{ "N": "1" }, { "S": "x" }]))), mixed);
+    assert_eq!(
+        refused(op("a", "IN", json!([{ "N": "1" }, { "S": "x" }]))),
+        mixed
+    );
     let reversed = "The BETWEEN condition was provided a range where the lower bound is greater than the upper bound";
-    assert_eq!(refused(op("a", "BETWEEN", json!([{ "N": "10" }, { "N": "9" }]))), reversed);
-    assert!(expected(op("l", "EQ", json!([{ "L": [{ "N": "2" }, { "N": "4" }] }]))).unwrap());
+    assert_eq!(
+        refused(op("a", "BETWEEN", json!([{ "N": "10" }, { "N": "9" }]))),
+        reversed
+    );
+    assert!(
+        expected(op(
+            "l",
+            "EQ",
+            json!([{ "L": [{ "N": "2" }, { "N": "4" }] }])
+        ))
+        .unwrap()
+    );
 }
 
 #[test]
@@ -188,25 +243,46 @@ fn shapes_come_before_rules() {
         misshapen(json!([])),
         "Unrecognized collection type java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.ExpectedAttributeValue>"
     );
-    assert_eq!(misshapen(json!({ "a": 1 })), "Unexpected value type in payload");
+    assert_eq!(
+        misshapen(json!({ "a": 1 })),
+        "Unexpected value type in payload"
+    );
     assert_eq!(
         misshapen(json!({ "a": [] })),
         "Unrecognized collection type class com.amazonaws.dynamodb.v20120810.ExpectedAttributeValue"
     );
-    assert_eq!(misshapen(json!({ "a": { "Exists": 1 } })), "NUMBER_VALUE cannot be converted to Boolean");
-    assert_eq!(misshapen(json!({ "a": { "Exists": "maybe" } })), "Unexpected token received from parser");
+    assert_eq!(
+        misshapen(json!({ "a": { "Exists": 1 } })),
+        "NUMBER_VALUE cannot be converted to Boolean"
+    );
+    assert_eq!(
+        misshapen(json!({ "a": { "Exists": "maybe" } })),
+        "Unexpected token received from parser"
+    );
     assert_eq!(
         misshapen(json!({ "a": { "ComparisonOperator": 1.5 } })),
         "DECIMAL_VALUE cannot be converted to String"
     );
-    assert_eq!(misshapen(json!({ "a": { "AttributeValueList": "x" } })), "Unexpected field type");
+    assert_eq!(
+        misshapen(json!({ "a": { "AttributeValueList": "x" } })),
+        "Unexpected field type"
+    );
     assert_eq!(
         misshapen(json!({ "a": { "AttributeValueList": {} } })),
         "Start of structure or map found where not expected"
     );
-    assert_eq!(misshapen(json!({ "a": { "AttributeValueList": [1] } })), "Unexpected value type in payload");
-    assert_eq!(misshapen(json!({ "a": { "Value": 1 } })), "Unexpected field type");
-    assert_eq!(misshapen(json!({ "a": {}, "b": { "Value": [] } })), "Unrecognized collection type class com.amazonaws.dynamodb.v20120810.AttributeValue");
+    assert_eq!(
+        misshapen(json!({ "a": { "AttributeValueList": [1] } })),
+        "Unexpected value type in payload"
+    );
+    assert_eq!(
+        misshapen(json!({ "a": { "Value": 1 } })),
+        "Unexpected field type"
+    );
+    assert_eq!(
+        misshapen(json!({ "a": {}, "b": { "Value": [] } })),
+        "Unrecognized collection type class com.amazonaws.dynamodb.v20120810.AttributeValue"
+    );
 }
 
 #[test]
@@ -225,15 +301,27 @@ fn key_conditions() {
         Err(LegacyError::Validation(message)) => message,
         other => panic!("{other:?}"),
     };
-    for (operator, list) in [("NE", json!([{ "S": "x" }])), ("NULL", json!([])), ("IN", json!([{ "S": "x" }]))] {
+    for (operator, list) in [
+        ("NE", json!([{ "S": "x" }])),
+        ("NULL", json!([])),
+        ("IN", json!([{ "S": "x" }])),
+    ] {
         let text = "Attempted conditional constraint is not an indexable operation";
         assert_eq!(refused(op("p", operator, list)), text);
     }
-    assert_eq!(refused(json!({})), "Conditions can be of length 1 or 2 only");
-    assert!(refused(op("p", "DOG", json!([]))).contains("'keyConditions.p.member.comparisonOperator'"));
+    assert_eq!(
+        refused(json!({})),
+        "Conditions can be of length 1 or 2 only"
+    );
+    assert!(
+        refused(op("p", "DOG", json!([]))).contains("'keyConditions.p.member.comparisonOperator'")
+    );
     let begins = "One or more parameter values were invalid: \
                   ComparisonOperator BEGINS_WITH is not valid for N AttributeValue type";
-    assert_eq!(refused(op("p", "BEGINS_WITH", json!([{ "N": "1" }]))), begins);
+    assert_eq!(
+        refused(op("p", "BEGINS_WITH", json!([{ "N": "1" }]))),
+        begins
+    );
 }
 
 #[test]
@@ -253,8 +341,16 @@ fn attribute_updates() {
     ]);
     assert_eq!(after, expected);
     assert_eq!(touched.len(), 5);
-    assert!(attribute_updates_to_update(Some(&json!({}))).unwrap().creates_item());
-    assert!(!attribute_updates_to_update(Some(&json!({ "a": { "Action": "DELETE" } }))).unwrap().creates_item());
+    assert!(
+        attribute_updates_to_update(Some(&json!({})))
+            .unwrap()
+            .creates_item()
+    );
+    assert!(
+        !attribute_updates_to_update(Some(&json!({ "a": { "Action": "DELETE" } })))
+            .unwrap()
+            .creates_item()
+    );
 }
 
 #[test]
@@ -264,7 +360,8 @@ fn attribute_updates_are_checked() {
         other => panic!("{other:?}"),
     };
     let prefix = "One or more parameter values were invalid: ";
-    let valueless = format!("{prefix}Only DELETE action is allowed when no attribute value is specified");
+    let valueless =
+        format!("{prefix}Only DELETE action is allowed when no attribute value is specified");
     assert_eq!(refused(json!({})), valueless);
     assert_eq!(refused(json!({ "Action": "ADD" })), valueless);
     assert_eq!(
@@ -275,17 +372,28 @@ fn attribute_updates_are_checked() {
         refused(json!({ "Action": "ADD", "Value": { "S": "1" } })),
         format!("{prefix}ADD action is not supported for the type S")
     );
-    assert!(refused(json!({ "Action": "NONE", "Value": { "S": "1" } })).starts_with("1 validation error detected: "));
+    assert!(
+        refused(json!({ "Action": "NONE", "Value": { "S": "1" } }))
+            .starts_with("1 validation error detected: ")
+    );
 }
 
 #[test]
 fn attributes_to_get() {
     let paths = attributes_to_get_to_paths(&json!(["a.b", "a"])).unwrap();
     assert_eq!(paths, [Path::attribute("a.b"), Path::attribute("a")]);
-    let duplicate = "One or more parameter values were invalid: Duplicate value in attribute name: a";
+    let duplicate =
+        "One or more parameter values were invalid: Duplicate value in attribute name: a";
     let error = |json| attributes_to_get_to_paths(&json).unwrap_err();
-    assert_eq!(error(json!(["a", "b", "a"])), LegacyError::Validation(duplicate.into()));
+    assert_eq!(
+        error(json!(["a", "b", "a"])),
+        LegacyError::Validation(duplicate.into())
+    );
     let number = "NUMBER_VALUE cannot be converted to String";
     assert_eq!(error(json!([1])), LegacyError::Serialization(number.into()));
-    assert!(error(json!([])).to_string().starts_with("1 validation error detected: Value '[]' at 'attributesToGet'"));
+    assert!(
+        error(json!([]))
+            .to_string()
+            .starts_with("1 validation error detected: Value '[]' at 'attributesToGet'")
+    );
 }
