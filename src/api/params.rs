@@ -11,8 +11,8 @@ use serde_json::Value as Json;
 use super::capacity::Report;
 use super::projection::Projection;
 use super::{Backend, Constraints, Fields, enums};
-use crate::expression::{Condition, ExpressionKind, Path, Placeholders};
 use crate::expression::legacy::{self, LegacyError};
+use crate::expression::{Condition, ExpressionKind, Path, Placeholders};
 use crate::expression::{parse_condition, parse_projection};
 use crate::item::json::{ValueError, item_from_json, value_from_json};
 use crate::item::{Item, KeyError, Value};
@@ -117,7 +117,9 @@ pub(crate) fn checked_item(json: Json) -> Result<Checked<Item>, ApiError> {
 fn checked_names(item: Item) -> Checked<Item> {
     for name in item.keys() {
         if name.is_empty() {
-            return Err(format!("{INVALID_PARAMETER}Attribute name must not be empty"));
+            return Err(format!(
+                "{INVALID_PARAMETER}Attribute name must not be empty"
+            ));
         }
         if name.len() > ATTRIBUTE_NAME_MAX {
             return Err(format!(
@@ -155,7 +157,10 @@ pub(crate) struct Substitutes {
 
 impl Substitutes {
     pub(crate) fn names_only(fields: &mut Fields) -> Result<Self, ApiError> {
-        Ok(Substitutes { names: fields.string_map("ExpressionAttributeNames")?, values: None })
+        Ok(Substitutes {
+            names: fields.string_map("ExpressionAttributeNames")?,
+            values: None,
+        })
     }
 
     pub(crate) fn take(fields: &mut Fields) -> Result<Self, ApiError> {
@@ -190,8 +195,7 @@ impl Substitutes {
             };
             values.into_iter().map(substitute).collect()
         });
-        let placeholders =
-            Placeholders::new(self.names, values).map_err(|e| wording.request(e))?;
+        let placeholders = Placeholders::new(self.names, values).map_err(|e| wording.request(e))?;
         match wrong {
             None => Ok(placeholders),
             Some((name, message)) => {
@@ -233,13 +237,20 @@ impl Styles<'_> {
                 "ExpressionAttributeNames can only be specified when using expressions".into(),
             );
         }
-        let takes_values =
-            |name: &&(&'static str, bool)| name.0 != "ProjectionExpression";
+        let takes_values = |name: &&(&'static str, bool)| name.0 != "ProjectionExpression";
         if substitutes.values.is_some()
-            && !self.expressions.iter().filter(takes_values).any(|(_, there)| *there)
+            && !self
+                .expressions
+                .iter()
+                .filter(takes_values)
+                .any(|(_, there)| *there)
         {
-            let names: Vec<_> =
-                self.expressions.iter().filter(takes_values).map(|(name, _)| *name).collect();
+            let names: Vec<_> = self
+                .expressions
+                .iter()
+                .filter(takes_values)
+                .map(|(name, _)| *name)
+                .collect();
             let are = if names.len() == 1 { "is" } else { "are" };
             return refuse(format!(
                 "ExpressionAttributeValues can only be specified when using expressions: {} {are} null",
@@ -251,7 +262,11 @@ impl Styles<'_> {
 }
 
 fn present(parameters: &[(&'static str, bool)]) -> Vec<&'static str> {
-    parameters.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect()
+    parameters
+        .iter()
+        .filter(|(_, there)| *there)
+        .map(|(name, _)| *name)
+        .collect()
 }
 
 /// `ConditionExpression`, or `Expected` with `ConditionalOperator`.
@@ -292,7 +307,12 @@ impl ConditionParams {
         placeholders: &mut Placeholders,
         wording: Wording,
     ) -> Result<Option<Condition>, ApiError> {
-        condition(ExpressionKind::Condition, self.expression.as_deref(), placeholders, wording)
+        condition(
+            ExpressionKind::Condition,
+            self.expression.as_deref(),
+            placeholders,
+            wording,
+        )
     }
 }
 
@@ -406,7 +426,10 @@ impl ProjectionParams {
         if let Some(text) = &self.expression {
             return Ok(Projection::Paths(parse_projection(text, placeholders)?));
         }
-        let whole = |root| Path { root, steps: Vec::new() };
+        let whole = |root| Path {
+            root,
+            steps: Vec::new(),
+        };
         Ok(match self.attributes {
             Some(names) => Projection::Paths(names.into_iter().map(whole).collect()),
             None => Projection::All,
@@ -450,7 +473,11 @@ pub(crate) fn report(text: Option<&str>) -> Report {
 }
 
 pub(crate) fn constrain_report(text: Option<&str>, constraints: &mut Constraints) {
-    constraints.one_of("returnConsumedCapacity", text, enums::RETURN_CONSUMED_CAPACITY);
+    constraints.one_of(
+        "returnConsumedCapacity",
+        text,
+        enums::RETURN_CONSUMED_CAPACITY,
+    );
 }
 
 /// How a list prints inside a constraint violation. AWS prints Java's own text, which clients can not
@@ -492,7 +519,10 @@ pub(crate) fn table(
 pub(crate) fn admit_put(table: &TableDef, item: &Item) -> Result<(), ApiError> {
     table.keys.admit_item(item).map_err(key_error)?;
     for index in &table.indexes {
-        index.keys.admit_index(&index.name, item).map_err(key_error)?;
+        index
+            .keys
+            .admit_index(&index.name, item)
+            .map_err(key_error)?;
     }
     Ok(())
 }
@@ -523,7 +553,9 @@ mod tests {
             expressions: &[("UpdateExpression", true), ("ConditionExpression", false)],
             legacy: &[("AttributeUpdates", true), ("Expected", true)],
         };
-        let error = styles.check(&Substitutes::default(), Wording::Bare).unwrap_err();
+        let error = styles
+            .check(&Substitutes::default(), Wording::Bare)
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "Can not use both expression and non-expression parameters in the same request: Non-expression \
@@ -540,7 +572,10 @@ mod tests {
             legacy: &[],
         };
         assert_eq!(
-            styles.check(&substitutes, Wording::Bare).unwrap_err().to_string(),
+            styles
+                .check(&substitutes, Wording::Bare)
+                .unwrap_err()
+                .to_string(),
             "ExpressionAttributeValues can only be specified when using expressions: UpdateExpression and \
              ConditionExpression are null"
         );

@@ -70,7 +70,11 @@ pub(crate) fn refuse_paths_into_keys<'p>(
         }
         let kind = if table.keys.contains(&path.root) {
             "Key"
-        } else if table.indexes.iter().any(|index| index.keys.contains(&path.root)) {
+        } else if table
+            .indexes
+            .iter()
+            .any(|index| index.keys.contains(&path.root))
+        {
             "IndexKey"
         } else {
             continue;

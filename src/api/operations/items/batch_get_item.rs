@@ -54,8 +54,10 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
 
 fn admit(mut fields: Fields) -> Result<(BTreeMap<String, TableRead>, Report), ApiError> {
     let report = fields.string("ReturnConsumedCapacity")?;
-    let requests =
-        fields.map_of("RequestItems", "com.amazonaws.dynamodb.v20120810.KeysAndAttributes")?;
+    let requests = fields.map_of(
+        "RequestItems",
+        "com.amazonaws.dynamodb.v20120810.KeysAndAttributes",
+    )?;
     let mut tables = BTreeMap::new();
     let given = requests.is_some();
     for (name, request) in requests.unwrap_or_default() {
@@ -123,9 +125,10 @@ fn admit_sizes(tables: &BTreeMap<String, TableParams>) -> Result<(), ApiError> {
         if let Some(keys) = &table.keys {
             constraints.count(&path, keys.len(), "'[]'", 1, usize::MAX);
         }
-        table
-            .projection
-            .constrain(&format!("requestItems.{name}.member.attributesToGet"), &mut constraints);
+        table.projection.constrain(
+            &format!("requestItems.{name}.member.attributesToGet"),
+            &mut constraints,
+        );
     }
     constraints.finish()?;
     let count = |table: &TableParams| table.keys.as_ref().map_or(0, Vec::len);
@@ -136,14 +139,19 @@ fn admit_sizes(tables: &BTreeMap<String, TableParams>) -> Result<(), ApiError> {
         )));
     }
     if tables.values().map(count).sum::<usize>() > KEYS_MAX {
-        return Err(ApiError::validation("Too many items requested for the BatchGetItem call"));
+        return Err(ApiError::validation(
+            "Too many items requested for the BatchGetItem call",
+        ));
     }
     Ok(())
 }
 
 fn admit_table(table: TableParams) -> Result<TableRead, ApiError> {
     let styles = Styles {
-        expressions: &[("ProjectionExpression", table.projection.expression.is_some())],
+        expressions: &[(
+            "ProjectionExpression",
+            table.projection.expression.is_some(),
+        )],
         legacy: &[("AttributesToGet", table.projection.attributes.is_some())],
     };
     styles.check(&table.substitutes, Wording::Bare)?;
@@ -157,10 +165,17 @@ fn admit_table(table: TableParams) -> Result<TableRead, ApiError> {
         keys.push((raw.clone(), admit_values(key, Wording::Bare)?));
         // AWS compares keys as they are spelled: `1` and `1.0` pass, and give their item once.
         if !spelled.insert(raw.to_string()) {
-            return Err(ApiError::validation("Provided list of item keys contains duplicates"));
+            return Err(ApiError::validation(
+                "Provided list of item keys contains duplicates",
+            ));
         }
     }
-    Ok(TableRead { keys, consistent: table.consistent, projection, raw: table.raw })
+    Ok(TableRead {
+        keys,
+        consistent: table.consistent,
+        projection,
+        raw: table.raw,
+    })
 }
 
 fn answer(
@@ -198,7 +213,8 @@ fn answer(
     }
     out.push(b'}');
     let rest = Json::Object(unprocessed).to_string();
-    body.member("UnprocessedKeys").extend_from_slice(rest.as_bytes());
+    body.member("UnprocessedKeys")
+        .extend_from_slice(rest.as_bytes());
     body.capacities(report, &consumed);
     Ok(body.finish())
 }
@@ -226,7 +242,11 @@ fn read_table(
         if !seen.insert(key) {
             continue;
         }
-        let size = stored.as_deref().map(codec::item_size).transpose().map_err(damaged)?;
+        let size = stored
+            .as_deref()
+            .map(codec::item_size)
+            .transpose()
+            .map_err(damaged)?;
         let size = size.unwrap_or(0);
         if size > *room {
             *room = 0;

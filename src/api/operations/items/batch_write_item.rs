@@ -45,7 +45,10 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         let mut tables = BTreeMap::new();
         for write in &request.writes {
             if !tables.contains_key(&write.table) {
-                tables.insert(write.table.clone(), params::table(backend, txn, &write.table)?);
+                tables.insert(
+                    write.table.clone(),
+                    params::table(backend, txn, &write.table)?,
+                );
             }
         }
         admit_keys(&request.writes, &tables)?;
@@ -55,7 +58,11 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     for (table, item) in addressed(&request.writes, &tables) {
         collections.add(table, item);
     }
-    let names: Vec<String> = request.writes.iter().map(|write| write.table.clone()).collect();
+    let names: Vec<String> = request
+        .writes
+        .iter()
+        .map(|write| write.table.clone())
+        .collect();
     let outcomes = match backend.write(WriteRequest::Batch(request.writes)).await? {
         WriteResponse::Items(outcomes) => outcomes,
         other => return Err(params::unexpected(&other)),
@@ -65,7 +72,10 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     if request.metrics && !collections.is_empty() {
         collections.write(body.member("ItemCollectionMetrics"));
     }
-    body.capacities(request.report, consumed(&names, &outcomes, &tables).values());
+    body.capacities(
+        request.report,
+        consumed(&names, &outcomes, &tables).values(),
+    );
     Ok(body.finish())
 }
 
@@ -101,8 +111,15 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
             "The requestItems parameter is required for BatchWriteItem",
         ));
     }
-    if tables.values().map(|table| table.writes.len()).sum::<usize>() > WRITES_MAX {
-        return Err(ApiError::validation("Too many items requested for the BatchWriteItem call"));
+    if tables
+        .values()
+        .map(|table| table.writes.len())
+        .sum::<usize>()
+        > WRITES_MAX
+    {
+        return Err(ApiError::validation(
+            "Too many items requested for the BatchWriteItem call",
+        ));
     }
     let mut writes = Vec::new();
     for (name, table) in tables {
@@ -126,7 +143,10 @@ fn take_table(list: Json) -> Result<TableParams, ApiError> {
         }));
     };
     let shown = params::shown_list(&elements);
-    let writes = elements.into_iter().map(take_write).collect::<Result<_, _>>()?;
+    let writes = elements
+        .into_iter()
+        .map(take_write)
+        .collect::<Result<_, _>>()?;
     Ok(TableParams { writes, shown })
 }
 
@@ -182,7 +202,9 @@ fn admit_write(table: &str, write: WriteParams) -> Result<ItemWrite, ApiError> {
             refuse_oversize(&item)?;
             WriteAction::Put { item }
         }
-        (None, Some(key)) => WriteAction::Delete { key: admit_values(key, Wording::Bare)? },
+        (None, Some(key)) => WriteAction::Delete {
+            key: admit_values(key, Wording::Bare)?,
+        },
         // AWS's odd text for both and for neither.
         _ => {
             return Err(ApiError::validation(
@@ -204,7 +226,9 @@ fn addressed<'a>(
     writes: &'a [ItemWrite],
     tables: &'a BTreeMap<String, TableDef>,
 ) -> impl Iterator<Item = (&'a TableDef, &'a Item)> {
-    writes.iter().filter_map(|write| Some((tables.get(&write.table)?, target(&write.action))))
+    writes
+        .iter()
+        .filter_map(|write| Some((tables.get(&write.table)?, target(&write.action))))
 }
 
 /// The item or key that a write is about.
@@ -217,10 +241,7 @@ pub(crate) fn target(action: &WriteAction) -> &Item {
     }
 }
 
-fn admit_keys(
-    writes: &[ItemWrite],
-    tables: &BTreeMap<String, TableDef>,
-) -> Result<(), ApiError> {
+fn admit_keys(writes: &[ItemWrite], tables: &BTreeMap<String, TableDef>) -> Result<(), ApiError> {
     let mut seen = BTreeSet::new();
     for (write, (table, item)) in writes.iter().zip(addressed(writes, tables)) {
         let key = match write.action {
@@ -231,7 +252,9 @@ fn admit_keys(
             _ => table.keys.admit_key(item),
         };
         if !seen.insert((&table.name, key.map_err(params::key_error)?)) {
-            return Err(ApiError::validation("Provided list of item keys contains duplicates"));
+            return Err(ApiError::validation(
+                "Provided list of item keys contains duplicates",
+            ));
         }
     }
     Ok(())
@@ -245,8 +268,12 @@ fn consumed(
 ) -> BTreeMap<String, Consumed> {
     let mut consumed: BTreeMap<String, Consumed> = BTreeMap::new();
     for (name, outcome) in names.iter().zip(outcomes) {
-        let Some(table) = tables.get(name) else { continue };
-        let units = consumed.entry(name.clone()).or_insert_with(|| Consumed::new(name));
+        let Some(table) = tables.get(name) else {
+            continue;
+        };
+        let units = consumed
+            .entry(name.clone())
+            .or_insert_with(|| Consumed::new(name));
         units.add_table(writes::table_units(outcome));
         units.add_indexes(table, &outcome.index_units);
     }

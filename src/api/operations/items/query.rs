@@ -55,7 +55,12 @@ fn check(given: &QueryParams) -> Result<(), ApiError> {
     let page = &given.page;
     let mut constraints = Constraints::default();
     page.constrain(&mut constraints);
-    params::constrain_operators("queryFilter", given.query_filter.as_ref(), true, &mut constraints);
+    params::constrain_operators(
+        "queryFilter",
+        given.query_filter.as_ref(),
+        true,
+        &mut constraints,
+    );
     params::constrain_operators(
         "keyConditions",
         given.key_conditions.as_ref(),
@@ -142,8 +147,18 @@ fn admit(mut given: QueryParams) -> Result<Request, ApiError> {
         segment: None,
     };
     let report = params::report(page.report.as_deref());
-    let read = PageRead { request, select, projection, consistent: page.consistent, report };
-    Ok(Request { read, clauses, legacy_filter: given.query_filter.is_some() })
+    let read = PageRead {
+        request,
+        select,
+        projection,
+        consistent: page.consistent,
+        report,
+    };
+    Ok(Request {
+        read,
+        clauses,
+        legacy_filter: given.query_filter.is_some(),
+    })
 }
 
 /// Holds the request against the queried keys: start key and key condition, then projection and filter.
@@ -175,10 +190,18 @@ fn bind(
 
 /// A filter of a Query names no key of what is queried: that is the key condition's part.
 fn admit_filter(filter: &Condition, keys: &KeySchema, legacy: bool) -> Result<(), ApiError> {
-    let Some(key) = filter.attributes().into_iter().find(|name| keys.contains(name)) else {
+    let Some(key) = filter
+        .attributes()
+        .into_iter()
+        .find(|name| keys.contains(name))
+    else {
         return Ok(());
     };
-    let subject = if legacy { "QueryFilter" } else { "Filter Expression" };
+    let subject = if legacy {
+        "QueryFilter"
+    } else {
+        "Filter Expression"
+    };
     Err(ApiError::validation(format!(
         "{subject} can only contain non-primary key attributes: Primary key attribute: {key}"
     )))

@@ -70,7 +70,11 @@ fn admit(mut fields: Fields) -> Result<(Vec<Get>, Report), ApiError> {
         }
     }
     constraints.finish()?;
-    let gets = gets.into_iter().flatten().map(admit_get).collect::<Result<_, _>>()?;
+    let gets = gets
+        .into_iter()
+        .flatten()
+        .map(admit_get)
+        .collect::<Result<_, _>>()?;
     Ok((gets, params::report(report.as_deref())))
 }
 
@@ -104,7 +108,11 @@ fn admit_get(get: GetParams) -> Result<Get, ApiError> {
     let mut placeholders = get.substitutes.placeholders(Wording::Bare)?;
     let projection = get.projection.parse(&mut placeholders)?;
     placeholders.finish()?;
-    Ok(Get { table, key, projection })
+    Ok(Get {
+        table,
+        key,
+        projection,
+    })
 }
 
 /// Duplicates and empty keys fail the request; the first other mistake in a key cancels the transaction.
@@ -112,7 +120,9 @@ fn admit_keys(gets: &[Get], tables: &BTreeMap<String, TableDef>) -> Result<(), A
     let mut seen = BTreeSet::new();
     let mut invalid = None;
     for (position, get) in gets.iter().enumerate() {
-        let Some(table) = tables.get(&get.table) else { continue };
+        let Some(table) = tables.get(&get.table) else {
+            continue;
+        };
         match table.keys.admit_key(&get.key) {
             Ok(key) => {
                 if !seen.insert((&table.name, key)) {
@@ -133,7 +143,11 @@ fn admit_keys(gets: &[Get], tables: &BTreeMap<String, TableDef>) -> Result<(), A
     };
     let mut reasons: Vec<CancellationReason> = gets
         .iter()
-        .map(|_| CancellationReason { code: "None", message: None, item: None })
+        .map(|_| CancellationReason {
+            code: "None",
+            message: None,
+            item: None,
+        })
         .collect();
     if let Some(reason) = reasons.get_mut(position) {
         reason.code = "ValidationError";
@@ -152,10 +166,16 @@ fn answer(
     let mut items = Vec::with_capacity(gets.len());
     let mut total: usize = 0;
     for get in gets {
-        let Some(table) = tables.get(&get.table) else { continue };
+        let Some(table) = tables.get(&get.table) else {
+            continue;
+        };
         let key = table.keys.admit_key(&get.key).map_err(params::key_error)?;
         let stored = read::get_encoded(txn, table, &key)?;
-        let size = stored.as_deref().map(codec::item_size).transpose().map_err(damaged)?;
+        let size = stored
+            .as_deref()
+            .map(codec::item_size)
+            .transpose()
+            .map_err(damaged)?;
         let size = size.unwrap_or(0);
         total = total.saturating_add(size);
         consumed
@@ -169,11 +189,15 @@ fn answer(
     }
     let mut body = Body::new();
     let mut failure = None;
-    write_list(body.member("Responses"), items, |out, (stored, projection)| {
-        if let Err(error) = write_response(stored.as_deref(), projection, out) {
-            failure = Some(error);
-        }
-    });
+    write_list(
+        body.member("Responses"),
+        items,
+        |out, (stored, projection)| {
+            if let Err(error) = write_response(stored.as_deref(), projection, out) {
+                failure = Some(error);
+            }
+        },
+    );
     if let Some(error) = failure {
         return Err(error);
     }

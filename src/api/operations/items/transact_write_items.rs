@@ -68,7 +68,12 @@ struct Request {
 }
 
 pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>, ApiError> {
-    let Request { writes, token, report, metrics } = admit(fields)?;
+    let Request {
+        writes,
+        token,
+        report,
+        metrics,
+    } = admit(fields)?;
     let tables = params::snapshot(backend, |txn| {
         let mut tables = BTreeMap::new();
         for write in &writes {
@@ -79,7 +84,10 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         Ok(tables)
     })?;
     admit_targets(&writes, &tables)?;
-    let request = WriteRequest::Transaction { writes: writes.clone(), token };
+    let request = WriteRequest::Transaction {
+        writes: writes.clone(),
+        token,
+    };
     let consumed = match backend.write(request).await? {
         WriteResponse::Items(outcomes) => written(&writes, &outcomes, &tables),
         WriteResponse::Replayed => replayed(backend, &writes, &tables)?,
@@ -88,7 +96,9 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     let mut body = Body::new();
     if metrics {
         let mut collections = Collections::default();
-        let writing = writes.iter().filter(|w| !matches!(w.action, WriteAction::Check { .. }));
+        let writing = writes
+            .iter()
+            .filter(|w| !matches!(w.action, WriteAction::Check { .. }));
         for write in writing {
             if let Some(table) = tables.get(&write.table) {
                 collections.add(table, target(&write.action));
@@ -189,7 +199,9 @@ fn take(element: Json) -> Result<Vec<ActionParams>, ApiError> {
     let mut actions = Vec::new();
     for kind in [Kind::Check, Kind::Put, Kind::Delete, Kind::Update] {
         let (member, _, holder) = kind.names();
-        let Some(mut action) = fields.structure(member, member)? else { continue };
+        let Some(mut action) = fields.structure(member, member)? else {
+            continue;
+        };
         actions.push(ActionParams {
             kind,
             table: action.string("TableName")?,
@@ -207,9 +219,15 @@ fn constrain(position: usize, action: &ActionParams, constraints: &mut Constrain
     let (_, name, holder) = action.kind.names();
     let path = format!("transactItems.{position}.member.{name}");
     constraints.required(&format!("{path}.tableName"), action.table.as_ref());
-    constraints.required(&format!("{path}.{}", holder.to_lowercase()), action.item.as_ref());
+    constraints.required(
+        &format!("{path}.{}", holder.to_lowercase()),
+        action.item.as_ref(),
+    );
     if action.kind == Kind::Check {
-        constraints.required(&format!("{path}.conditionExpression"), action.condition.as_ref());
+        constraints.required(
+            &format!("{path}.conditionExpression"),
+            action.condition.as_ref(),
+        );
     }
     if action.kind == Kind::Update {
         constraints.required(&format!("{path}.updateExpression"), action.update.as_ref());
@@ -236,7 +254,11 @@ fn admit_action(action: ActionParams) -> Result<ItemWrite, ApiError> {
     let condition = ("ConditionExpression", action.condition.is_some());
     let with_update = [("UpdateExpression", action.update.is_some()), condition];
     let styles = Styles {
-        expressions: if updates { &with_update } else { &with_update[1..] },
+        expressions: if updates {
+            &with_update
+        } else {
+            &with_update[1..]
+        },
         legacy: &[],
     };
     styles.check(&action.substitutes, WORDING)?;
@@ -248,7 +270,10 @@ fn admit_action(action: ActionParams) -> Result<ItemWrite, ApiError> {
         Kind::Delete => WriteAction::Delete { key: item },
         Kind::Update => {
             let text = action.update.unwrap_or_default();
-            WriteAction::Update { key: item, update: parse_update(&text, &mut placeholders)? }
+            WriteAction::Update {
+                key: item,
+                update: parse_update(&text, &mut placeholders)?,
+            }
         }
     };
     let condition = params::condition(
@@ -275,7 +300,11 @@ fn refuse_large(writes: &[ItemWrite]) -> Result<(), ApiError> {
         }
         total = total.saturating_add(item_size(target(&write.action)));
     }
-    if total > BYTES_MAX { Err(too_large()) } else { Ok(()) }
+    if total > BYTES_MAX {
+        Err(too_large())
+    } else {
+        Ok(())
+    }
 }
 
 /// The items of a transaction are too large together.
@@ -296,7 +325,9 @@ fn admit_targets(
 ) -> Result<(), ApiError> {
     let mut seen = BTreeSet::new();
     for write in writes {
-        let Some(table) = tables.get(&write.table) else { continue };
+        let Some(table) = tables.get(&write.table) else {
+            continue;
+        };
         if let Ok(key) = table.keys.bytes(target(&write.action)) {
             if !seen.insert((&table.name, key)) {
                 return Err(ApiError::validation(
@@ -305,11 +336,16 @@ fn admit_targets(
             }
         }
     }
-    if writes.iter().any(|write| !tables.contains_key(&write.table)) {
+    if writes
+        .iter()
+        .any(|write| !tables.contains_key(&write.table))
+    {
         return Err(ApiError::resource_not_found());
     }
     for write in writes {
-        let Some(table) = tables.get(&write.table) else { continue };
+        let Some(table) = tables.get(&write.table) else {
+            continue;
+        };
         if let Err(error) = admitted(table, &write.action) {
             if empty_key(&error) {
                 return Err(params::key_error(error));
@@ -345,7 +381,9 @@ fn written(
 ) -> BTreeMap<String, Consumed> {
     let mut consumed = BTreeMap::new();
     for (write, outcome) in writes.iter().zip(outcomes) {
-        let Some(table) = tables.get(&write.table) else { continue };
+        let Some(table) = tables.get(&write.table) else {
+            continue;
+        };
         let units = entry(&mut consumed, &table.name, Direction::Write);
         units.add_table(writes::table_units(outcome) * TRANSACTION_FACTOR);
         units.add_indexes(table, &outcome.index_units);
@@ -362,10 +400,14 @@ fn replayed(
     params::snapshot(backend, |txn| {
         let mut consumed = BTreeMap::new();
         for write in writes {
-            let Some(table) = tables.get(&write.table) else { continue };
+            let Some(table) = tables.get(&write.table) else {
+                continue;
+            };
             let size = match &write.action {
                 WriteAction::Put { item } => item_size(item),
-                other => read::get(txn, table, target(other))?.as_ref().map_or(0, item_size),
+                other => read::get(txn, table, target(other))?
+                    .as_ref()
+                    .map_or(0, item_size),
             };
             entry(&mut consumed, &table.name, Direction::Read)
                 .add_table(read_units(size, true) * TRANSACTION_FACTOR);
@@ -392,7 +434,8 @@ mod unit_tests {
     #[test]
     fn the_digest_ignores_order_of_members_but_not_of_actions() {
         let one: Json = serde_json::from_str(r#"{"a": 1, "b": [2, {"c": "x"}]}"#).expect("JSON");
-        let two: Json = serde_json::from_str(r#"{"b": [2, {"c": "x"}], "a": 1, "d": null}"#).expect("JSON");
+        let two: Json =
+            serde_json::from_str(r#"{"b": [2, {"c": "x"}], "a": 1, "d": null}"#).expect("JSON");
         assert_eq!(digest(&[one.clone()]), digest(&[two]));
         assert_ne!(digest(&[one.clone(), json!(1)]), digest(&[json!(1), one]));
     }

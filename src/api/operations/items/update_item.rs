@@ -30,18 +30,29 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     let request = admit(fields)?;
     let table = params::snapshot(backend, |txn| {
         let table = params::table(backend, txn, &request.table)?;
-        table.keys.admit_key(&request.key).map_err(params::key_error)?;
+        table
+            .keys
+            .admit_key(&request.key)
+            .map_err(params::key_error)?;
         admit_update(&table, &request.update)?;
         Ok(table)
     })?;
     let write = ItemWrite {
         table: request.table,
-        action: WriteAction::Update { key: request.key.clone(), update: request.update },
+        action: WriteAction::Update {
+            key: request.key.clone(),
+            update: request.update,
+        },
         condition: request.condition,
         return_old_on_failure: request.options.return_old_on_failure,
     };
     let outcome = writes::send(backend, write).await?;
-    Ok(writes::answer(&table, &request.key, &request.options, &outcome))
+    Ok(writes::answer(
+        &table,
+        &request.key,
+        &request.options,
+        &outcome,
+    ))
 }
 
 fn admit(mut fields: Fields) -> Result<Request, ApiError> {
@@ -74,7 +85,13 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
     styles.check(&substitutes, WORDING)?;
     let key = admit_values(key.unwrap_or_else(|| Ok(Item::new())), WORDING)?;
     let (update, condition) = expressions(expression, updates, condition, substitutes)?;
-    Ok(Request { table, key, update, condition, options: options.options() })
+    Ok(Request {
+        table,
+        key,
+        update,
+        condition,
+        options: options.options(),
+    })
 }
 
 fn expressions(
@@ -107,7 +124,10 @@ fn constrain_actions(updates: Option<&Json>, constraints: &mut Constraints) {
 /// Holds an update against the keys of its table, before any item is read: key attributes can not be
 /// changed, and index keys take only literals of their type (AttributeUpdates word that on the result).
 pub(crate) fn admit_update(table: &TableDef, update: &Update) -> Result<(), ApiError> {
-    if let Some(path) = update.targets().find(|path| table.keys.contains(&path.root)) {
+    if let Some(path) = update
+        .targets()
+        .find(|path| table.keys.contains(&path.root))
+    {
         return Err(invalid_parameter(format!(
             "Cannot update attribute {}. This attribute is part of the key",
             path.root
@@ -116,7 +136,10 @@ pub(crate) fn admit_update(table: &TableDef, update: &Update) -> Result<(), ApiE
     if update.legacy {
         return Ok(());
     }
-    let index_keys = table.indexes.iter().flat_map(|index| index.keys.attributes());
+    let index_keys = table
+        .indexes
+        .iter()
+        .flat_map(|index| index.keys.attributes());
     for key in index_keys {
         for (path, value) in literals(update).filter(|(path, _)| path.root == key.name) {
             if !path.steps.is_empty() || !key.kind.matches(value) {

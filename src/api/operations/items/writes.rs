@@ -51,7 +51,11 @@ impl OptionParams {
                 self.metrics.as_deref(),
                 enums::RETURN_ITEM_COLLECTION_METRICS,
             ),
-            ("returnValues", self.return_values.as_deref(), enums::RETURN_VALUES),
+            (
+                "returnValues",
+                self.return_values.as_deref(),
+                enums::RETURN_VALUES,
+            ),
             (
                 "returnValuesOnConditionCheckFailure",
                 self.on_failure.as_deref(),
@@ -91,8 +95,9 @@ impl Options {
     pub(crate) fn refuse_updated(&self, wording: Wording) -> Result<(), ApiError> {
         match self.return_values {
             ReturnValues::None | ReturnValues::AllOld => Ok(()),
-            _ => Err(wording
-                .request(ApiError::validation("ReturnValues can only be ALL_OLD or NONE"))),
+            _ => Err(wording.request(ApiError::validation(
+                "ReturnValues can only be ALL_OLD or NONE",
+            ))),
         }
     }
 }
@@ -111,10 +116,7 @@ pub(crate) fn only_condition(
 }
 
 /// Sends one write and waits until it is durable.
-pub(crate) async fn send(
-    backend: &dyn Backend,
-    write: ItemWrite,
-) -> Result<ItemOutcome, ApiError> {
+pub(crate) async fn send(backend: &dyn Backend, write: ItemWrite) -> Result<ItemOutcome, ApiError> {
     match backend.write(WriteRequest::Item(write)).await? {
         WriteResponse::Item(outcome) => Ok(*outcome),
         other => Err(params::unexpected(&other)),
