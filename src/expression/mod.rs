@@ -9,6 +9,11 @@
 //! an explicit bound, so no expression can exhaust the stack.
 
 pub mod ast;
+pub mod eval;
+pub mod legacy;
+pub mod project;
+pub mod update;
+
 pub mod check;
 pub mod condition;
 pub mod key_condition;
@@ -23,6 +28,7 @@ pub use ast::*;
 pub use condition::parse_condition;
 pub use key_condition::{bind_key_condition, parse_key_condition};
 pub use placeholders::Placeholders;
+pub use project::{project, touched_values};
 pub use projection::parse_projection;
 pub use update_parse::parse_update;
 
