@@ -22,8 +22,10 @@ fn a_durable_commit_is_pushed_at_once() {
 #[test]
 fn commits_that_are_visible_but_not_durable_stay_here() {
     let mut world = World::connected(2);
-    world.write(0, 1, 10);
     world.append(0, MEMBERS, 10);
+    world.append(0, MEMBERS, 10);
+    let synced = Frontier::from([(log_of(0), 1)]);
+    world.step(0, Event::Durable(synced, Stamp::MIN));
     world.run_ms(1_000);
     assert_eq!(world.has(1, log_of(0)), 1, "I3");
     world.durable(0);
