@@ -9,6 +9,7 @@
 mod auth;
 mod backend;
 mod body;
+pub(crate) mod capacity;
 pub(crate) mod constraints;
 pub(crate) mod error;
 pub(crate) mod fields;
@@ -17,6 +18,8 @@ pub(crate) mod operations;
 mod server;
 #[cfg(test)]
 mod tests;
+pub(crate) mod params;
+pub(crate) mod projection;
 
 pub use backend::{Backend, RegionInfo, WriteFuture};
 pub(crate) use constraints::{Constraints, enums};
