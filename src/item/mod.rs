@@ -17,6 +17,8 @@ pub mod number;
 pub mod size;
 pub mod value;
 
-pub use key::{KeyAttribute, KeyError, KeySchema, KeyType};
+pub use codec::CodecError;
+pub use json::ValueError;
+pub use key::{KeyAttribute, KeyBytes, KeyError, KeySchema, KeyType};
 pub use number::{Number, NumberError};
 pub use value::{Item, Value};

@@ -1,7 +1,323 @@
 //! The heart: `execute` evaluates and stamps, `apply` is the one door for every change.
+//!
+//! A [`Replica`] is a synchronous state machine over one store. Its driver (the writer thread of a region,
+//! or the simulator) opens a write transaction, calls [`Replica::run_group`] with the jobs that are
+//! waiting, commits, and calls [`Replica::committed`]; only then may anyone be answered or any peer be told
+//! (I3). Time is passed in; nothing here touches a socket, a thread or a random number.
+//!
+//! Invariants (replication.md section 2), asserted where they bind:
+//! - I1, I2: dots are dense per log and stamps rise with them (`commit_local`)
+//! - I4: the frontier is saved in the transaction of the commits it counts (`flush`)
+//! - I5: the stored version of an item has the greatest rank seen (`apply`)
+//! - I7: index entries and counts change with the item (`apply`, `index`)
+//! - I10: a version beaten by a concurrent one is recorded (`conflict`)
+//! - I11: a stamp issued is greater than all before, across restarts (`flush` keeps the bound)
+//!
+//! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables`
+//! plan changes; `apply`, `index`, [`conflict`] make them; [`log`] seals them; [`read`] and `page` answer.
+
+mod apply;
 pub mod catalog;
-pub mod error;
+pub mod conflict;
+mod error;
+mod execute;
+mod index;
+mod keys;
+pub mod log;
 pub mod mutation;
+mod page;
+pub mod read;
+mod record;
 pub mod request;
+mod tables;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub use error::{ApiError, CancellationReason};
+
+use crate::clock::{Hlc, Now, RegionId, Stamp};
+use crate::store::{Db, ReadTxn, Store, StoreError, WriteTxn};
+use catalog::{TableDef, TableUid};
+use keys::meta;
+use log::SealError;
+use mutation::{Dot, Frontier, GroupId, LogId, Origin};
+use request::{WriteRequest, WriteResponse};
+
+/// How far ahead of the clock the durable bound is raised, microseconds.
+const CLOCK_BOUND_WINDOW_US: u64 = 3_000_000;
+/// The bound is raised when less than this is left of it, microseconds.
+const CLOCK_BOUND_SLACK_US: u64 = 1_000_000;
+
+/// A fault planted on purpose, so that the simulator's oracles can be tested. Never set in production:
+/// no flag and no file reaches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlantedBug {
+    /// A version that arrives wins, whatever its rank (against I5).
+    ArrivalOrder,
+    /// The mutations of a transaction are logged as commits of their own (against I6).
+    TransactionSplit,
+    /// The clock's bound is not saved, so a clock set back reissues stamps (against I11).
+    ClockBoundForgotten,
+    /// The frontier is saved one group late, so a crash reuses sequence numbers (against I1, I4).
+    FrontierLate,
+    /// A concurrent version that lost is not recorded (against I10).
+    ConflictForgotten,
+    /// Index entries of replaced images stay (against I7).
+    IndexDeleteForgotten,
+}
+
+/// Who a replica is.
+#[derive(Clone, Debug)]
+pub struct ReplicaConfig {
+    pub region: RegionId,
+    pub region_name: String,
+    /// All regions of the cluster.
+    pub members: GroupId,
+    /// Every new table is global at once (`replicate = "all"` in the topology).
+    pub replicate_all: bool,
+    pub planted: Option<PlantedBug>,
+}
+
+/// One thing for the writer to do.
+#[derive(Clone, Debug)]
+pub enum Job {
+    Write(WriteRequest),
+    /// Sealed commits of one log, in order, from a peer.
+    Remote(Vec<Vec<u8>>),
+}
+
+#[derive(Debug)]
+pub enum JobResult {
+    Write(Result<WriteResponse, ApiError>),
+    Remote(Result<(), RemoteError>),
+}
+
+/// Why a peer's commits were refused. Nothing of them is applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoteError {
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error("commit {found} of {log:?} came where {expected} was due")]
+    Gap { log: LogId, expected: u64, found: u64 },
+    #[error("a commit of group {0:?} does not concern this region")]
+    Foreign(GroupId),
+    #[error("a peer sent a commit in this region's own name that it never made: {0:?}")]
+    Forged(Dot),
+}
+
+/// Why a store could not be opened as a replica.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One region's copy of its tables, and the only writer of them.
+pub struct Replica {
+    config: ReplicaConfig,
+    store: Arc<dyn Store>,
+    origin: Origin,
+    hlc: Hlc,
+    /// What is durable as the clock's bound, microseconds.
+    clock_bound: u64,
+    frontier: Frontier,
+    /// Logs whose frontier changed in the open group.
+    dirty: BTreeSet<LogId>,
+    /// `FrontierLate` only: what the group before should have saved.
+    late: BTreeSet<LogId>,
+    /// Per group, the causal context that the last own commit there carried or inherited.
+    contexts: BTreeMap<GroupId, Frontier>,
+    /// Definitions by uid as last read; `None` = dropped or replaced. Cleared by every change of a table.
+    tables: BTreeMap<TableUid, Option<Arc<TableDef>>>,
+    /// Item and byte counts changed in the open group.
+    counts: BTreeMap<TableUid, read::TableCounts>,
+    /// Tables whose own versions must travel again, into a new group.
+    relogs: Vec<tables::Relog>,
+}
+
+impl Replica {
+    /// Opens the replica in `store`, beginning its first incarnation when the store is new.
+    pub fn open(store: Arc<dyn Store>, config: ReplicaConfig, now: Now) -> Result<Self, OpenError> {
+        assert!(config.members.contains(config.region), "a region is a member of its own cluster");
+        let mut txn = store.begin_write()?;
+        let incarnation = match read::meta_u64(txn.as_read(), meta::INCARNATION)? {
+            Some(n) => u32::try_from(n).map_err(|_| StoreError::Damaged("the incarnation is out of range".into()))?,
+            None => {
+                txn.put(Db::Meta, meta::INCARNATION, &1u64.to_be_bytes())?;
+                1
+            }
+        };
+        let origin = Origin { region: config.region, incarnation };
+        let saved = read::meta_u64(txn.as_read(), meta::CLOCK_BOUND)?.unwrap_or(0);
+        let bound = Stamp { physical_us: saved, logical: 0, region: config.region };
+        let hlc = if saved > now.wall_us { Hlc::resume(config.region, bound) } else { Hlc::new(config.region) };
+        let clock_bound = saved.max(now.wall_us) + CLOCK_BOUND_WINDOW_US;
+        if config.planted != Some(PlantedBug::ClockBoundForgotten) {
+            txn.put(Db::Meta, meta::CLOCK_BOUND, &clock_bound.to_be_bytes())?;
+        }
+        let frontier = log::frontier(txn.as_read())?;
+        txn.commit()?;
+        Ok(Replica {
+            config,
+            store,
+            origin,
+            hlc,
+            clock_bound,
+            frontier,
+            dirty: BTreeSet::new(),
+            late: BTreeSet::new(),
+            contexts: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            relogs: Vec::new(),
+        })
+    }
+
+    pub fn config(&self) -> &ReplicaConfig {
+        &self.config
+    }
+
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// What has been applied, the last group included.
+    pub fn frontier(&self) -> &Frontier {
+        &self.frontier
+    }
+
+    /// The last stamp issued or observed.
+    pub fn clock_now(&self) -> Stamp {
+        self.hlc.last()
+    }
+
+    /// Issues a stamp that no commit has: every commit of this region so far is below it.
+    pub fn watermark(&mut self, now: Now) -> Stamp {
+        self.hlc.tick(now)
+    }
+
+    /// Runs jobs in order in one transaction. A job that fails leaves nothing behind and fails alone; an
+    /// `Err` fails the group: drop the transaction and call [`Replica::aborted`].
+    pub fn run_group(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        jobs: Vec<Job>,
+    ) -> Result<Vec<JobResult>, StoreError> {
+        let mut results = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            results.push(match job {
+                Job::Write(request) => JobResult::Write(store_errors_out(self.execute(txn, now, request))?),
+                Job::Remote(commits) => JobResult::Remote(self.absorb(txn, now, &commits)?),
+            });
+        }
+        self.flush(txn, now)?;
+        Ok(results)
+    }
+
+    /// The group's transaction is durable.
+    pub fn committed(&mut self) {
+        assert!(self.relogs.is_empty(), "tables waiting to travel again are handled within their group");
+    }
+
+    /// The group's transaction was dropped: forget what it would have changed.
+    pub fn aborted(&mut self) -> Result<(), StoreError> {
+        let txn = self.store.begin_read()?;
+        self.frontier = log::frontier(&*txn)?;
+        self.clock_bound = read::meta_u64(&*txn, meta::CLOCK_BOUND)?.unwrap_or(0);
+        self.dirty.clear();
+        self.contexts.clear();
+        self.tables.clear();
+        self.counts.clear();
+        self.relogs.clear();
+        Ok(())
+    }
+
+    /// Saves what the group changed besides items, in the group's own transaction (I4, I11).
+    fn flush(&mut self, txn: &mut dyn WriteTxn, now: Now) -> Result<(), StoreError> {
+        let mut save = std::mem::take(&mut self.dirty);
+        if self.config.planted == Some(PlantedBug::FrontierLate) {
+            std::mem::swap(&mut save, &mut self.late);
+        }
+        for log in save {
+            if let Some(seq) = self.frontier.get(&log) {
+                txn.put(Db::Meta, &meta::frontier(log), &seq.to_be_bytes())?;
+            }
+        }
+        for (uid, counts) in std::mem::take(&mut self.counts) {
+            txn.put(Db::Meta, &meta::counts(uid), &counts.to_bytes())?;
+        }
+        let last_us = self.hlc.last().physical_us.max(now.wall_us);
+        if last_us + CLOCK_BOUND_SLACK_US > self.clock_bound {
+            self.clock_bound = last_us + CLOCK_BOUND_WINDOW_US;
+            if self.config.planted != Some(PlantedBug::ClockBoundForgotten) {
+                txn.put(Db::Meta, meta::CLOCK_BOUND, &self.clock_bound.to_be_bytes())?;
+            }
+        }
+        assert!(self.hlc.last().physical_us < self.clock_bound, "I11: a stamp passed the clock's bound");
+        Ok(())
+    }
+
+    /// The definition of a table by uid, from the transaction, remembered until a table changes.
+    fn table_by_uid(&mut self, txn: &dyn ReadTxn, uid: TableUid) -> Result<TableState, StoreError> {
+        if let Some(known) = self.tables.get(&uid) {
+            return Ok(known.clone().map_or(TableState::Dead, TableState::Live));
+        }
+        let state = tables::state_of(txn, uid)?;
+        match &state {
+            TableState::Live(def) => self.tables.insert(uid, Some(def.clone())),
+            TableState::Dead => self.tables.insert(uid, None),
+            TableState::Unknown => None,
+        };
+        Ok(state)
+    }
+}
+
+/// What a region knows of a table's uid.
+#[derive(Clone, Debug)]
+enum TableState {
+    Live(Arc<TableDef>),
+    /// Deleted, or another table took its name: its mutations are dropped.
+    Dead,
+    /// Its definition has not arrived yet: items are kept, indexes wait.
+    Unknown,
+}
+
+/// An error of the store ends the group; every other ends its job alone.
+fn store_errors_out<T>(result: Result<T, ExecuteError>) -> Result<Result<T, ApiError>, StoreError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(ExecuteError::Api(error)) => Ok(Err(error)),
+        Err(ExecuteError::Store(error)) => Err(error),
+    }
+}
+
+/// How a request may fail: in itself, or because the store did.
+#[derive(Debug, thiserror::Error)]
+enum ExecuteError {
+    #[error(transparent)]
+    Api(ApiError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ApiError> for ExecuteError {
+    fn from(error: ApiError) -> Self {
+        ExecuteError::Api(error)
+    }
+}
+
+impl From<crate::expression::ExpressionError> for ExecuteError {
+    fn from(error: crate::expression::ExpressionError) -> Self {
+        ExecuteError::Api(error.into())
+    }
+}
+
+impl From<crate::item::KeyError> for ExecuteError {
+    fn from(error: crate::item::KeyError) -> Self {
+        ExecuteError::Api(ApiError::validation(error.to_string()))
+    }
+}

@@ -5,6 +5,12 @@
 
 pub mod lmdb;
 pub mod mem;
+#[cfg(test)]
+mod model;
+mod tree;
+
+pub use lmdb::{LmdbOptions, LmdbStore};
+pub use mem::MemStore;
 
 use std::ops::{Bound, ControlFlow};
 
@@ -24,11 +30,66 @@ pub enum Db {
     Meta = 9,
 }
 
+impl Db {
+    /// Every sub-database, in on-disk order.
+    pub const ALL: [Db; 10] = [
+        Db::Items,
+        Db::Index,
+        Db::Log,
+        Db::Context,
+        Db::Changes,
+        Db::Conflicts,
+        Db::Buckets,
+        Db::Gc,
+        Db::Ttl,
+        Db::Meta,
+    ];
+
+    /// Its name in the environment. Part of the storage format.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Db::Items => "items",
+            Db::Index => "index",
+            Db::Log => "log",
+            Db::Context => "context",
+            Db::Changes => "changes",
+            Db::Conflicts => "conflicts",
+            Db::Buckets => "buckets",
+            Db::Gc => "gc",
+            Db::Ttl => "ttl",
+            Db::Meta => "meta",
+        }
+    }
+}
+
+/// The longest key a store takes, in bytes: what LMDB can do on 4 KiB pages when built without its
+/// default limit of 511. The longest layout (an index entry with a 1,024-byte sort key) needs less.
+pub const KEY_BYTES_MAX: usize = 1_982;
+
+/// The version of the on-disk format (docs/storage-format.md), kept under [`FORMAT_KEY`] in [`Db::Meta`].
+pub const FORMAT: u32 = 1;
+
+/// Where both stores keep [`FORMAT`], as four big-endian bytes. Nobody else writes this key.
+pub const FORMAT_KEY: &[u8] = b"format";
+
+/// Refuses keys that one of the two stores could not hold, so that they refuse the same.
+fn admit_key(key: &[u8]) -> Result<(), StoreError> {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        return Err(StoreError::Io(format!(
+            "a key of {} bytes cannot be stored (1 to {KEY_BYTES_MAX})",
+            key.len()
+        )));
+    }
+    Ok(())
+}
+
 /// A storage failure. `Full` is retryable once space is freed, all others are fatal to the region.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    #[error("the data folder is full: free space or raise its limit; reads go on, writes are refused")]
+    #[error(
+        "the data folder is full: free space or raise its limit; reads go on, writes are refused"
+    )]
     Full,
     #[error("the data folder '{path}' is already open by another process: {reason}")]
     Locked { path: String, reason: String },
@@ -40,7 +101,7 @@ pub enum StoreError {
     Io(String),
 }
 
-/// A range of keys and the direction to walk it.
+/// A range of keys and the direction to walk it. A range whose ends cross is empty.
 #[derive(Clone, Copy, Debug)]
 pub struct Range<'a> {
     pub from: Bound<&'a [u8]>,

@@ -1,0 +1,249 @@
+//! `apply`: the one door. Every change to an item or a table, local or from a peer, passes here, inside
+//! one transaction with its index entries, log row, context and counts.
+
+use super::conflict::{self, Conflict};
+use super::keys;
+use super::log::{self, SealError};
+use super::mutation::{Change, Commit, Dot, GroupId, ItemKey, LogId, Mutation, Rank, RankKind, Version};
+use super::record::Record;
+use super::{PlantedBug, RemoteError, Replica, TableState, index, read};
+use super::catalog::TableUid;
+use crate::clock::{Now, Stamp};
+use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
+
+impl Replica {
+    /// Makes a local commit of `mutations`: stamps, numbers, seals and applies it.
+    pub(super) fn commit_local(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        group: GroupId,
+        mutations: Vec<Mutation>,
+        issued: Stamp,
+    ) -> Result<(), StoreError> {
+        if self.config.planted == Some(PlantedBug::TransactionSplit) && mutations.len() > 1 {
+            for mutation in mutations {
+                let issued = self.hlc.tick(now);
+                self.commit_one(txn, now, group, vec![mutation], issued)?;
+            }
+            return Ok(());
+        }
+        self.commit_one(txn, now, group, mutations, issued)
+    }
+
+    fn commit_one(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        group: GroupId,
+        mutations: Vec<Mutation>,
+        issued: Stamp,
+    ) -> Result<(), StoreError> {
+        let log = LogId { group, origin: self.origin };
+        let seq = self.frontier.get(&log).copied().unwrap_or(0) + 1;
+        let context = self.context_for(group);
+        let commit = Commit { dot: Dot { log, seq }, issued, context, mutations };
+        let sealed = log::seal(&commit);
+        self.apply(txn, now, &commit, &sealed)
+    }
+
+    /// The frontier of other origins' logs, when it changed since this region's last commit in `group`.
+    fn context_for(&mut self, group: GroupId) -> Option<super::mutation::Frontier> {
+        let others: super::mutation::Frontier = self
+            .frontier
+            .iter()
+            .filter(|(log, _)| log.origin.region != self.config.region)
+            .map(|(log, seq)| (*log, *seq))
+            .collect();
+        if self.contexts.get(&group) == Some(&others) {
+            return None;
+        }
+        self.contexts.insert(group, others.clone());
+        Some(others)
+    }
+
+    /// Applies a peer's commits of one log. Commits already applied are dropped; a gap refuses the rest.
+    pub(super) fn absorb(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        sealed: &[Vec<u8>],
+    ) -> Result<Result<(), RemoteError>, StoreError> {
+        let commits = match self.admit(sealed) {
+            Ok(commits) => commits,
+            Err(error) => return Ok(Err(error)),
+        };
+        for (commit, sealed) in &commits {
+            self.hlc.observe(commit.issued, now);
+            self.apply(txn, now, commit, sealed)?;
+            self.relog_own_versions(txn, now)?;
+        }
+        Ok(Ok(()))
+    }
+
+    fn admit<'a>(&self, sealed: &'a [Vec<u8>]) -> Result<Vec<(Commit, &'a [u8])>, RemoteError> {
+        let mut expected = None;
+        let mut commits = Vec::with_capacity(sealed.len());
+        for bytes in sealed {
+            let (dot, _) = log::header(bytes)?;
+            if !dot.log.group.contains(self.config.region) {
+                return Err(RemoteError::Foreign(dot.log.group));
+            }
+            let next = expected.unwrap_or(self.frontier.get(&dot.log).copied().unwrap_or(0) + 1);
+            if dot.seq < next {
+                continue;
+            }
+            if dot.log.origin == self.origin {
+                return Err(RemoteError::Forged(dot));
+            }
+            if dot.seq > next {
+                return Err(RemoteError::Gap { log: dot.log, expected: next, found: dot.seq });
+            }
+            if commits.last().is_some_and(|(last, _): &(Commit, &[u8])| last.dot.log != dot.log) {
+                return Err(RemoteError::Seal(SealError::Body("one job holds commits of two logs".into())));
+            }
+            commits.push((log::open(bytes)?, bytes.as_slice()));
+            expected = Some(next + 1);
+        }
+        Ok(commits)
+    }
+
+    /// The one door.
+    fn apply(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        commit: &Commit,
+        sealed: &[u8],
+    ) -> Result<(), StoreError> {
+        let dot = commit.dot;
+        let before = self.frontier.get(&dot.log).copied().unwrap_or(0);
+        assert!(dot.seq == before + 1, "I4: {dot:?} jumps from {before}");
+        if let Some(context) = &commit.context {
+            txn.put(Db::Context, &keys::dot_row(dot), &log::encode_context(context))?;
+        }
+        for mutation in &commit.mutations {
+            let rank = Rank { stamp: commit.issued, kind: RankKind::Write };
+            let version = mutation.version.unwrap_or(Version { rank, dot, issued: commit.issued });
+            match &mutation.change {
+                Change::Item { table, key, image } => {
+                    self.apply_item(txn, now, version, *table, key, image.as_deref())?
+                }
+                Change::Table { name, def } => self.apply_table(txn, version, name, def.as_deref())?,
+            }
+        }
+        if dot.log.group != GroupId::of([self.config.region]) {
+            txn.put(Db::Log, &keys::dot_row(dot), sealed)?;
+        }
+        self.frontier.insert(dot.log, dot.seq);
+        self.dirty.insert(dot.log);
+        Ok(())
+    }
+
+    fn apply_item(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        version: Version,
+        uid: TableUid,
+        key: &ItemKey,
+        image: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let def = match self.table_by_uid(txn.as_read(), uid)? {
+            TableState::Dead => return Ok(()),
+            TableState::Live(def) if !def.group.contains(self.config.region) => return Ok(()),
+            TableState::Live(def) => Some(def),
+            TableState::Unknown => None,
+        };
+        let row = keys::item_row(uid, key);
+        let stored = txn.get(Db::Items, &row)?.map(<[u8]>::to_vec);
+        let current = stored.as_deref().map(Record::decode).transpose()?;
+        let incoming = Record { version, partition: &key.partition, image };
+        if let Some(current) = &current {
+            if current.version == version {
+                return Ok(());
+            }
+            assert!(current.partition == key.partition, "two partition keys hash alike");
+            let wins = version.rank > current.version.rank;
+            if self.concurrent(txn.as_read(), version, current.version)? {
+                let (winner, loser) = if wins { (&incoming, current) } else { (current, &incoming) };
+                self.record_conflict(txn, now, uid, def.as_deref(), key, winner, loser)?;
+            }
+            if !wins && self.config.planted != Some(PlantedBug::ArrivalOrder) {
+                return Ok(());
+            }
+        }
+        txn.put(Db::Items, &row, &incoming.encode())?;
+        let old_image = current.and_then(|c| c.image);
+        self.count(txn.as_read(), uid, old_image, image)?;
+        if let Some(def) = def.filter(|def| !def.indexes.is_empty()) {
+            let forget = self.config.planted == Some(PlantedBug::IndexDeleteForgotten);
+            let old_image = old_image.filter(|_| !forget);
+            index::update(txn, &def, key, old_image, image)?;
+        }
+        Ok(())
+    }
+
+    /// Whether neither writer had seen the other's version (replication.md section 6).
+    fn concurrent(&self, txn: &dyn ReadTxn, incoming: Version, current: Version) -> Result<bool, StoreError> {
+        let (m, c) = (incoming.dot, current.dot);
+        if m.log.origin.region == c.log.origin.region || m.log.origin == self.origin {
+            return Ok(false);
+        }
+        let saw = |context: super::mutation::Frontier, dot: Dot| {
+            context.get(&dot.log).is_some_and(|seq| dot.seq <= *seq)
+        };
+        Ok(!saw(log::context(txn, m)?, c) && !saw(log::context(txn, c)?, m))
+    }
+
+    #[allow(clippy::too_many_arguments)] // one call, all of it the record's content
+    fn record_conflict(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        uid: TableUid,
+        def: Option<&super::catalog::TableDef>,
+        key: &ItemKey,
+        winner: &Record<'_>,
+        loser: &Record<'_>,
+    ) -> Result<(), StoreError> {
+        let both_deleted = winner.image.is_none() && loser.image.is_none();
+        if both_deleted || self.config.planted == Some(PlantedBug::ConflictForgotten) {
+            return Ok(());
+        }
+        let conflict = Conflict {
+            table: def.map(|d| d.name.clone()).unwrap_or_default(),
+            uid,
+            key: key.clone(),
+            winner: winner.version,
+            loser: loser.version,
+            winner_image: winner.image.map(<[u8]>::to_vec),
+            loser_image: loser.image.map(<[u8]>::to_vec),
+            detected_us: now.wall_us,
+        };
+        conflict::record(txn, &conflict)
+    }
+
+    /// Keeps the table's item and byte counts, saved when the group ends.
+    pub(super) fn count(
+        &mut self,
+        txn: &dyn ReadTxn,
+        uid: TableUid,
+        old: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let size = |image: Option<&[u8]>| -> Result<u64, StoreError> {
+            let Some(image) = image else { return Ok(0) };
+            let size = crate::item::codec::item_size(image).map_err(read::damaged)?;
+            Ok(size as u64)
+        };
+        let mut counts = match self.counts.get(&uid) {
+            Some(counts) => *counts,
+            None => read::counts_of(txn, uid)?,
+        };
+        counts.items = counts.items + u64::from(new.is_some()) - u64::from(old.is_some());
+        counts.bytes = counts.bytes + size(new)? - size(old)?;
+        self.counts.insert(uid, counts);
+        Ok(())
+    }
+}

@@ -1,0 +1,294 @@
+//! `execute`: evaluates a request against what is stored, and makes it a commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::catalog::TableDef;
+use super::error::{ApiError, CancellationReason};
+use super::keys::{self, meta};
+use super::mutation::{Change, GroupId, ItemKey, Mutation};
+use super::record::Record;
+use super::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
+use super::{ExecuteError, Replica, index, read};
+use crate::clock::Now;
+use crate::expression::Update;
+use crate::item::{Item, codec, size};
+use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
+
+/// How long a transaction's token is remembered, microseconds (api.md section 3).
+const TOKEN_LIFE_US: u64 = 600_000_000;
+/// Expired tokens forgotten by each transaction that brings a new one.
+const TOKENS_FORGOTTEN: usize = 4;
+
+/// A write that has passed its condition and is ready to be made.
+struct Plan {
+    def: Arc<TableDef>,
+    key: ItemKey,
+    /// What to store; the outer `None` = nothing changes.
+    image: Option<Option<Vec<u8>>>,
+    outcome: ItemOutcome,
+}
+
+impl Replica {
+    pub(super) fn execute(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        request: WriteRequest,
+    ) -> Result<WriteResponse, ExecuteError> {
+        match request {
+            WriteRequest::Item(write) => {
+                let plan = self.plan(txn.as_read(), &write)?;
+                let mut outcomes = self.make(txn, now, vec![plan])?;
+                Ok(WriteResponse::Item(Box::new(outcomes.pop().unwrap_or_default())))
+            }
+            WriteRequest::Batch(writes) => {
+                let plans =
+                    writes.iter().map(|w| self.plan(txn.as_read(), w)).collect::<Result<Vec<_>, _>>()?;
+                if has_duplicates(&plans) {
+                    return Err(ApiError::validation("Provided list of item keys contains duplicates").into());
+                }
+                Ok(WriteResponse::Items(self.make(txn, now, plans)?))
+            }
+            WriteRequest::Transaction { writes, token } => self.transact(txn, now, &writes, token),
+            WriteRequest::CreateTable { def } => self.create_table(txn, now, *def),
+            WriteRequest::UpdateTable { table, change } => self.update_table(txn, now, &table, change),
+            WriteRequest::DeleteTable { table } => self.delete_table(txn, now, &table),
+        }
+    }
+
+    /// All or nothing: every condition is evaluated on the state before, and every failure reported.
+    fn transact(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        writes: &[ItemWrite],
+        token: Option<(String, u64)>,
+    ) -> Result<WriteResponse, ExecuteError> {
+        if let Some((token, digest)) = &token
+            && replayed(txn.as_read(), now, token, *digest)?
+        {
+            return Ok(WriteResponse::Replayed);
+        }
+        self.refuse_duplicates(txn.as_read(), writes)?;
+        let mut plans = Vec::with_capacity(writes.len());
+        let mut reasons = Vec::with_capacity(writes.len());
+        let mut invalid = false;
+        for write in writes {
+            if invalid {
+                reasons.push(reason("None", None, None));
+                continue;
+            }
+            match self.plan(txn.as_read(), write) {
+                Ok(plan) => {
+                    plans.push(plan);
+                    reasons.push(reason("None", None, None));
+                }
+                Err(ExecuteError::Api(ApiError::ConditionalCheckFailed { item })) => {
+                    let message = ApiError::ConditionalCheckFailed { item: None }.to_string();
+                    reasons.push(reason("ConditionalCheckFailed", Some(message), item));
+                }
+                Err(ExecuteError::Api(ApiError::Validation(message))) => {
+                    invalid = true;
+                    reasons.push(reason("ValidationError", Some(message), None));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        if reasons.iter().any(|r| r.code != "None") {
+            return Err(ApiError::TransactionCanceled { reasons }.into());
+        }
+        let outcomes = self.make(txn, now, plans)?;
+        if let Some((token, digest)) = token {
+            remember(txn, now, &token, digest)?;
+        }
+        Ok(WriteResponse::Items(outcomes))
+    }
+
+    fn refuse_duplicates(&mut self, txn: &dyn ReadTxn, writes: &[ItemWrite]) -> Result<(), ExecuteError> {
+        let mut seen = BTreeSet::new();
+        for write in writes {
+            let def = self.table(txn, &write.table)?;
+            if let Ok(key) = def.keys.bytes(key_of(&write.action))
+                && !seen.insert((def.uid, ItemKey::from(key)))
+            {
+                let message = "Transaction request cannot include multiple operations on one item";
+                return Err(ApiError::validation(message).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The table of that name, if it has a replica here.
+    pub(super) fn table(&mut self, txn: &dyn ReadTxn, name: &str) -> Result<Arc<TableDef>, ExecuteError> {
+        match read::table(txn, self.config.region, name)? {
+            Some(def) => Ok(Arc::new(def)),
+            None => Err(ApiError::resource_not_found().into()),
+        }
+    }
+
+    /// Reads the item, evaluates the condition, and says what would change.
+    fn plan(&mut self, txn: &dyn ReadTxn, write: &ItemWrite) -> Result<Plan, ExecuteError> {
+        let def = self.table(txn, &write.table)?;
+        let key: ItemKey = match &write.action {
+            WriteAction::Put { item } => def.keys.admit_item(item)?.into(),
+            WriteAction::Update { key, update } => {
+                let bytes = def.keys.admit_key(key)?;
+                refuse_key_updates(&def, update)?;
+                bytes.into()
+            }
+            WriteAction::Delete { key } | WriteAction::Check { key } => def.keys.admit_key(key)?.into(),
+        };
+        if let WriteAction::Put { item } = &write.action {
+            admit_index_keys(&def, item)?;
+        }
+        let old = current(txn, &def, &key)?;
+        if let Some(condition) = &write.condition {
+            let empty = Item::new();
+            if !condition.matches(old.as_ref().unwrap_or(&empty)) {
+                let item = old.filter(|_| write.return_old_on_failure);
+                return Err(ApiError::ConditionalCheckFailed { item }.into());
+            }
+        }
+        let (new, touched, changes) = match &write.action {
+            WriteAction::Put { item } => (Some(item.clone()), Vec::new(), true),
+            WriteAction::Delete { .. } => (None, Vec::new(), old.is_some()),
+            WriteAction::Check { .. } => (old.clone(), Vec::new(), false),
+            WriteAction::Update { key, update } => updated(&def, old.as_ref(), key, update)?,
+        };
+        let index_units = index::write_units(&def, old.as_ref(), new.as_ref());
+        let image = changes.then(|| new.as_ref().map(codec::encode));
+        Ok(Plan { def, key, image, outcome: ItemOutcome { old, new, touched, index_units } })
+    }
+
+    /// Makes planned writes: one commit for each group they touch, under one stamp.
+    fn make(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        plans: Vec<Plan>,
+    ) -> Result<Vec<ItemOutcome>, StoreError> {
+        let mut groups: BTreeMap<GroupId, Vec<Mutation>> = BTreeMap::new();
+        let mut outcomes = Vec::with_capacity(plans.len());
+        for plan in plans {
+            if let Some(image) = plan.image {
+                let change = Change::Item { table: plan.def.uid, key: plan.key, image };
+                groups.entry(plan.def.group).or_default().push(Mutation { version: None, change });
+            }
+            outcomes.push(plan.outcome);
+        }
+        if !groups.is_empty() {
+            let issued = self.hlc.tick(now);
+            for (group, mutations) in groups {
+                self.commit_local(txn, now, group, mutations, issued)?;
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+fn reason(code: &'static str, message: Option<String>, item: Option<Item>) -> CancellationReason {
+    CancellationReason { code, message, item }
+}
+
+fn has_duplicates(plans: &[Plan]) -> bool {
+    let mut seen = BTreeSet::new();
+    plans.iter().any(|plan| !seen.insert((plan.def.uid, &plan.key)))
+}
+
+fn key_of(action: &WriteAction) -> &Item {
+    match action {
+        WriteAction::Put { item } => item,
+        WriteAction::Update { key, .. } | WriteAction::Delete { key } | WriteAction::Check { key } => key,
+    }
+}
+
+fn current(txn: &dyn ReadTxn, def: &TableDef, key: &ItemKey) -> Result<Option<Item>, StoreError> {
+    let Some(stored) = txn.get(Db::Items, &keys::item_row(def.uid, key))? else { return Ok(None) };
+    Record::decode(stored)?.image.map(codec::decode).transpose().map_err(read::damaged)
+}
+
+fn refuse_key_updates(def: &TableDef, update: &Update) -> Result<(), ApiError> {
+    let targets = update.set.iter().map(|(path, _)| path);
+    let targets = targets.chain(&update.remove).chain(update.add.iter().map(|(path, _)| path));
+    let mut targets = targets.chain(update.delete.iter().map(|(path, _)| path));
+    match targets.find(|path| def.keys.names().any(|name| name == path.root)) {
+        None => Ok(()),
+        Some(path) => Err(ApiError::Validation(format!(
+            "One or more parameter values were invalid: Cannot update attribute {}. This attribute is part of the key",
+            path.root
+        ))),
+    }
+}
+
+fn admit_index_keys(def: &TableDef, item: &Item) -> Result<(), ExecuteError> {
+    for index in &def.indexes {
+        index.keys.admit_index(&index.name, item)?;
+    }
+    Ok(())
+}
+
+type Updated = (Option<Item>, Vec<crate::expression::Path>, bool);
+
+/// Applies an update to an item or to its absence.
+fn updated(def: &TableDef, old: Option<&Item>, key: &Item, update: &Update) -> Result<Updated, ExecuteError> {
+    let empty = Item::new();
+    let (new, touched) = update.apply(old.unwrap_or(&empty), key)?;
+    let only_removes = update.set.is_empty() && update.add.is_empty();
+    let removes_something = !update.remove.is_empty() || !update.delete.is_empty();
+    if old.is_none() && only_removes && removes_something {
+        return Ok((None, touched, false));
+    }
+    admit_index_keys(def, &new)?;
+    if size::item_size(&new) > size::ITEM_SIZE_MAX {
+        let message = "Item size to update has exceeded the maximum allowed size";
+        return Err(ApiError::validation(message).into());
+    }
+    Ok((Some(new), touched, true))
+}
+
+/// Whether the token was used with the same parameters within its life.
+fn replayed(txn: &dyn ReadTxn, now: Now, token: &str, digest: u64) -> Result<bool, ExecuteError> {
+    let Some(stored) = txn.get(Db::Meta, &meta::token(token))? else { return Ok(false) };
+    let (expires_us, stored_digest) = parse_token(stored)?;
+    if expires_us <= now.wall_us {
+        return Ok(false);
+    }
+    if stored_digest != digest {
+        return Err(ApiError::IdempotentParameterMismatch(
+            "The request uses the same client token as a previous, but non-identical request. \
+             Do not reuse a client token with different requests, unless the requests are identical"
+                .into(),
+        )
+        .into());
+    }
+    Ok(true)
+}
+
+fn parse_token(stored: &[u8]) -> Result<(u64, u64), StoreError> {
+    let word = |at: usize| stored.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+    match (word(0), word(8)) {
+        (Some(expires_us), Some(digest)) => Ok((expires_us, digest)),
+        _ => Err(StoreError::Damaged("a transaction's token cannot be read".into())),
+    }
+}
+
+/// Remembers a token for its life, and forgets a few that are past theirs.
+fn remember(txn: &mut dyn WriteTxn, now: Now, token: &str, digest: u64) -> Result<(), StoreError> {
+    let expires_us = now.wall_us.saturating_add(TOKEN_LIFE_US);
+    for row in read::rows(txn.as_read(), Db::Meta, meta::TOKEN_EXPIRIES, TOKENS_FORGOTTEN)? {
+        let rest = row.get(meta::TOKEN_EXPIRIES.len()..).unwrap_or_default();
+        let Some((expiry, old)) = rest.split_at_checked(8) else { continue };
+        if expiry < now.wall_us.to_be_bytes().as_slice() {
+            txn.delete(Db::Meta, &row)?;
+            let row = meta::token(&String::from_utf8_lossy(old));
+            let stale = txn.get(Db::Meta, &row)?.is_some_and(|stored| stored.get(..8) == Some(expiry));
+            if stale {
+                txn.delete(Db::Meta, &row)?;
+            }
+        }
+    }
+    let value = [expires_us.to_be_bytes(), digest.to_be_bytes()].concat();
+    txn.put(Db::Meta, &meta::token(token), &value)?;
+    txn.put(Db::Meta, &meta::token_expiry(expires_us, token), &[])
+}

@@ -1,0 +1,202 @@
+//! Where things live in the store: the byte layout of every key (docs/storage-format.md).
+
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::hash::Hasher;
+
+use super::catalog::TableUid;
+use super::mutation::{Dot, GroupId, ItemKey, LogId, Origin};
+use crate::clock::RegionId;
+use crate::item::key::KeyBytes;
+
+/// Length of a hashed partition key.
+pub const HASH_LEN: usize = 16;
+/// Length of the prefix of every row of one table in `items`.
+pub const TABLE_PREFIX_LEN: usize = 8;
+/// Length of the prefix of every row of one index in `index`.
+pub const INDEX_PREFIX_LEN: usize = 12;
+const CHUNK: usize = 8;
+/// Marks a chunk that another follows; the last chunk's marker is its length (0 to 8).
+const MORE: u8 = 9;
+
+/// Spreads partition keys over the key space. 128 bits of SipHash: two keys never meet in practice,
+/// and the order of partitions says nothing of their keys.
+pub fn hash(bytes: &[u8]) -> [u8; HASH_LEN] {
+    let mut hasher = SipHasher13::new_with_keys(0x6d65_7269_6469_616e, 0x7061_7274_6974_696f);
+    hasher.write(bytes);
+    hasher.finish128().as_u128().to_be_bytes()
+}
+
+impl From<KeyBytes> for ItemKey {
+    fn from(key: KeyBytes) -> Self {
+        ItemKey { partition: key.partition, sort: key.sort }
+    }
+}
+
+/// The row of an item in `items`.
+pub fn item_row(table: TableUid, key: &ItemKey) -> Vec<u8> {
+    let mut row = partition_prefix(table, &key.partition);
+    row.extend_from_slice(&key.sort);
+    row
+}
+
+/// What the rows of one partition of a table begin with.
+pub fn partition_prefix(table: TableUid, partition: &[u8]) -> Vec<u8> {
+    let mut row = table_prefix(table);
+    row.extend_from_slice(&hash(partition));
+    row
+}
+
+/// What the rows of a table begin with, in `items` and in `index`.
+pub fn table_prefix(table: TableUid) -> Vec<u8> {
+    table.0.to_be_bytes().to_vec()
+}
+
+/// What the rows of an index begin with.
+pub fn index_prefix(table: TableUid, index: u32) -> Vec<u8> {
+    let mut row = table_prefix(table);
+    row.extend_from_slice(&index.to_be_bytes());
+    row
+}
+
+/// What the rows of one partition of an index begin with.
+pub fn index_partition_prefix(table: TableUid, index: u32, partition: &[u8]) -> Vec<u8> {
+    let mut row = index_prefix(table, index);
+    row.extend_from_slice(&hash(partition));
+    row
+}
+
+/// The row of an index entry: the index key in order, then a digest of the base key that keeps equal
+/// index keys apart.
+pub fn index_row(table: TableUid, index: u32, key: &KeyBytes, base: &ItemKey) -> Vec<u8> {
+    let mut row = index_partition_prefix(table, index, &key.partition);
+    push_terminated(&mut row, &key.sort);
+    row.extend_from_slice(&base_digest(base));
+    row
+}
+
+fn base_digest(base: &ItemKey) -> [u8; HASH_LEN] {
+    let mut joined = hash(&base.partition).to_vec();
+    joined.extend_from_slice(&base.sort);
+    hash(&joined)
+}
+
+/// Appends `bytes` so that the order of encodings is the order of the bytes whatever follows: chunks of
+/// eight, zero-padded, each with a marker.
+pub fn push_terminated(row: &mut Vec<u8>, bytes: &[u8]) {
+    let mut rest = bytes;
+    loop {
+        let take = rest.len().min(CHUNK);
+        let (chunk, tail) = rest.split_at(take);
+        row.extend_from_slice(chunk);
+        row.resize(row.len() + CHUNK - take, 0);
+        if tail.is_empty() {
+            row.push(u8::try_from(take).unwrap_or(MORE));
+            return;
+        }
+        row.push(MORE);
+        rest = tail;
+    }
+}
+
+/// The smallest byte string greater than every string that begins with `prefix`; `None` when all are.
+pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|b| *b != 0xff)?;
+    let mut next = prefix.get(..=last)?.to_vec();
+    if let Some(byte) = next.last_mut() {
+        *byte += 1;
+    }
+    Some(next)
+}
+
+pub fn log_prefix(log: LogId) -> Vec<u8> {
+    let mut row = log.group.0.to_be_bytes().to_vec();
+    row.extend_from_slice(&log.origin.region.0.to_be_bytes());
+    row.extend_from_slice(&log.origin.incarnation.to_be_bytes());
+    row
+}
+
+/// The row of a commit in `log`, and of a context in `context`.
+pub fn dot_row(dot: Dot) -> Vec<u8> {
+    let mut row = log_prefix(dot.log);
+    row.extend_from_slice(&dot.seq.to_be_bytes());
+    row
+}
+
+/// Reads a [`dot_row`] back.
+pub fn parse_dot(bytes: &[u8]) -> Option<Dot> {
+    let log = parse_log(bytes.get(..14)?)?;
+    Some(Dot { log, seq: u64::from_be_bytes(bytes.get(14..22)?.try_into().ok()?) })
+}
+
+/// Reads a [`log_prefix`] back.
+pub fn parse_log(bytes: &[u8]) -> Option<LogId> {
+    Some(LogId {
+        group: GroupId(u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?)),
+        origin: Origin {
+            region: RegionId(u16::from_be_bytes(bytes.get(8..10)?.try_into().ok()?)),
+            incarnation: u32::from_be_bytes(bytes.get(10..14)?.try_into().ok()?),
+        },
+    })
+}
+
+/// Rows of `meta`.
+pub mod meta {
+    use super::{LogId, TableUid, log_prefix};
+
+    pub const INCARNATION: &[u8] = b"m/incarnation";
+    pub const CLOCK_BOUND: &[u8] = b"m/clock_bound";
+    pub const NEXT_TABLE: &[u8] = b"m/next_table";
+    pub const NEXT_CONFLICT: &[u8] = b"m/next_conflict";
+    pub const FRONTIERS: &[u8] = b"f/";
+    pub const TABLES: &[u8] = b"t/";
+    pub const TOKEN_EXPIRIES: &[u8] = b"e/";
+
+    fn join(prefix: &[u8], rest: &[u8]) -> Vec<u8> {
+        [prefix, rest].concat()
+    }
+    pub fn frontier(log: LogId) -> Vec<u8> {
+        join(FRONTIERS, &log_prefix(log))
+    }
+    pub fn table(name: &str) -> Vec<u8> {
+        join(TABLES, name.as_bytes())
+    }
+    pub fn uid(uid: TableUid) -> Vec<u8> {
+        join(b"u/", &uid.0.to_be_bytes())
+    }
+    pub fn counts(uid: TableUid) -> Vec<u8> {
+        join(b"c/", &uid.0.to_be_bytes())
+    }
+    pub fn token(token: &str) -> Vec<u8> {
+        join(b"k/", token.as_bytes())
+    }
+    pub fn token_expiry(expires_us: u64, token: &str) -> Vec<u8> {
+        [TOKEN_EXPIRIES, &expires_us.to_be_bytes(), token.as_bytes()].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn terminated_bytes_keep_their_order(a: Vec<u8>, b: Vec<u8>, x: u8, y: u8) {
+            let (mut ea, mut eb) = (Vec::new(), Vec::new());
+            push_terminated(&mut ea, &a);
+            push_terminated(&mut eb, &b);
+            ea.push(x);
+            eb.push(y);
+            if a != b {
+                prop_assert_eq!(a.cmp(&b), ea.cmp(&eb));
+            }
+        }
+
+        #[test]
+        fn dots_survive_their_row(group: u64, region: u16, incarnation: u32, seq: u64) {
+            let origin = Origin { region: RegionId(region), incarnation };
+            let dot = Dot { log: LogId { group: GroupId(group), origin }, seq };
+            prop_assert_eq!(parse_dot(&dot_row(dot)), Some(dot));
+        }
+    }
+}

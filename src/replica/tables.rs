@@ -1,0 +1,306 @@
+//! Tables: their creation, change and removal, planned here and applied like every other change.
+
+use std::sync::Arc;
+
+use bincode::{Decode, Encode};
+
+use super::catalog::{TableDef, TableUid};
+use super::error::ApiError;
+use super::keys::{self, meta};
+use super::mutation::{Change, GroupId, Mutation, Version};
+use super::request::{TableChange, WriteResponse};
+use super::{ExecuteError, Replica, TableState, index, read};
+use crate::clock::{Now, RegionId};
+use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
+
+/// Versions that travel again in one commit when a table gets a new replica.
+const RELOG_CHUNK: usize = 256;
+const FORMAT: u8 = 1;
+/// The value of a uid whose table is gone.
+const DEAD: &[u8] = b"";
+
+/// What `meta` holds under a table's name.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub(super) struct TableEntry {
+    pub version: Version,
+    pub def: Option<TableDef>,
+}
+
+/// A table whose versions must be logged again in a new group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relog {
+    uid: TableUid,
+    /// All versions here, or only those this region made.
+    all: bool,
+}
+
+pub(super) fn entry(txn: &dyn ReadTxn, name: &str) -> Result<Option<TableEntry>, StoreError> {
+    txn.get(Db::Meta, &meta::table(name))?.map(decode_entry).transpose()
+}
+
+pub(super) fn decode_entry(bytes: &[u8]) -> Result<TableEntry, StoreError> {
+    let body = match bytes.split_first() {
+        Some((&FORMAT, body)) => body,
+        _ => return Err(StoreError::Damaged("a table's definition of an unknown format".into())),
+    };
+    bincode::decode_from_slice(body, bincode::config::standard())
+        .map(|(entry, _)| entry)
+        .map_err(|e| StoreError::Damaged(format!("a table's definition cannot be read: {e}")))
+}
+
+fn encode_entry(entry: &TableEntry) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = vec![FORMAT];
+    let body = bincode::encode_to_vec(entry, bincode::config::standard())
+        .map_err(|e| StoreError::Damaged(format!("a table's definition cannot be written: {e}")))?;
+    bytes.extend(body);
+    Ok(bytes)
+}
+
+/// What this store knows of a uid.
+pub(super) fn state_of(txn: &dyn ReadTxn, uid: TableUid) -> Result<TableState, StoreError> {
+    let Some(name) = txn.get(Db::Meta, &meta::uid(uid))? else { return Ok(TableState::Unknown) };
+    if name == DEAD {
+        return Ok(TableState::Dead);
+    }
+    let name = std::str::from_utf8(name).map_err(read::damaged)?;
+    Ok(match entry(txn, name)?.and_then(|e| e.def).filter(|def| def.uid == uid) {
+        Some(def) => TableState::Live(Arc::new(def)),
+        None => TableState::Dead,
+    })
+}
+
+impl Replica {
+    pub(super) fn create_table(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        mut def: TableDef,
+    ) -> Result<WriteResponse, ExecuteError> {
+        if read::table(txn.as_read(), self.config.region, &def.name)?.is_some() {
+            return Err(ApiError::ResourceInUse(format!("Table already exists: {}", def.name)).into());
+        }
+        def.uid = self.next_uid(txn)?;
+        let alone = GroupId::of([self.config.region]);
+        def.group = if self.config.replicate_all { self.config.members } else { alone };
+        def.created_us = now.wall_us;
+        for index in &mut def.indexes {
+            def.next_index += 1;
+            index.id = def.next_index;
+        }
+        let group = def.group;
+        self.commit_table(txn, now, group, def.name.clone(), Some(def.clone()))?;
+        Ok(WriteResponse::Table(Box::new(def)))
+    }
+
+    /// A uid that no table of the cluster has had: region (6 bits), incarnation (26), count (32).
+    fn next_uid(&mut self, txn: &mut dyn WriteTxn) -> Result<TableUid, StoreError> {
+        let count = read::meta_u64(txn.as_read(), meta::NEXT_TABLE)?.unwrap_or(1);
+        assert!(count <= u64::from(u32::MAX), "four billion tables were created in one incarnation");
+        txn.put(Db::Meta, meta::NEXT_TABLE, &(count + 1).to_be_bytes())?;
+        let region = u64::from(self.config.region.0) << 58;
+        let incarnation = u64::from(self.origin.incarnation & 0x03ff_ffff) << 32;
+        Ok(TableUid(region | incarnation | count))
+    }
+
+    pub(super) fn delete_table(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        name: &str,
+    ) -> Result<WriteResponse, ExecuteError> {
+        let def = self.table_to_change(txn.as_read(), name)?;
+        if def.deletion_protection {
+            return Err(ApiError::validation(
+                "Resource cannot be deleted as it is currently protected against deletion. \
+                 Disable deletion protection first.",
+            )
+            .into());
+        }
+        self.commit_table(txn, now, def.group, name.to_owned(), None)?;
+        Ok(WriteResponse::Table(Box::new(def)))
+    }
+
+    pub(super) fn update_table(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        name: &str,
+        change: TableChange,
+    ) -> Result<WriteResponse, ExecuteError> {
+        let old = self.table_to_change(txn.as_read(), name)?;
+        let mut def = old.clone();
+        match change {
+            TableChange::AddReplica(region) => def.group = old.group.with(region),
+            TableChange::RemoveReplica(region) => def.group = old.group.without(region),
+            TableChange::Settings(settings) => apply_settings(&mut def, *settings),
+            TableChange::CreateIndex { mut index, attributes } => {
+                if def.index(&index.name).is_some() {
+                    return Err(ApiError::validation("Attempting to create an index which already exists").into());
+                }
+                def.next_index += 1;
+                index.id = def.next_index;
+                def.indexes.push(index);
+                for attribute in attributes {
+                    if !def.attributes.iter().any(|a| a.name == attribute.name) {
+                        def.attributes.push(attribute);
+                    }
+                }
+            }
+            TableChange::DeleteIndex(index) => {
+                if def.index(&index).is_none() {
+                    return Err(ApiError::resource_not_found().into());
+                }
+                def.indexes.retain(|i| i.name != index);
+                drop_unused_attributes(&mut def);
+            }
+        }
+        // A region that leaves must hear of it, in a log that still reaches it.
+        let group = if def.group.0 & old.group.0 == def.group.0 { old.group } else { def.group };
+        self.commit_table(txn, now, group, name.to_owned(), Some(def.clone()))?;
+        self.relog_own_versions(txn, now)?;
+        Ok(WriteResponse::Table(Box::new(def)))
+    }
+
+    fn table_to_change(&self, txn: &dyn ReadTxn, name: &str) -> Result<TableDef, ExecuteError> {
+        read::table(txn, self.config.region, name)?.ok_or_else(|| ApiError::table_not_found(name).into())
+    }
+
+    fn commit_table(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        group: GroupId,
+        name: String,
+        def: Option<TableDef>,
+    ) -> Result<(), StoreError> {
+        let change = Change::Table { name, def: def.map(Box::new) };
+        let issued = self.hlc.tick(now);
+        self.commit_local(txn, now, group, vec![Mutation { version: None, change }], issued)
+    }
+
+    /// The table half of the one door: a name is a register, the greatest rank wins.
+    pub(super) fn apply_table(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        version: Version,
+        name: &str,
+        def: Option<&TableDef>,
+    ) -> Result<(), StoreError> {
+        let stored = entry(txn.as_read(), name)?;
+        self.tables.clear();
+        if let Some(stored) = &stored
+            && stored.version.rank >= version.rank
+        {
+            let current = stored.def.as_ref().map(|d| d.uid);
+            if let Some(loser) = def.filter(|d| Some(d.uid) != current) {
+                txn.put(Db::Meta, &meta::uid(loser.uid), DEAD)?;
+                self.purge(txn, loser.uid)?;
+            }
+            return Ok(());
+        }
+        let old = stored.and_then(|s| s.def);
+        let new_entry = TableEntry { version, def: def.cloned() };
+        txn.put(Db::Meta, &meta::table(name), &encode_entry(&new_entry)?)?;
+        if let Some(old) = &old
+            && def.is_none_or(|d| d.uid != old.uid)
+        {
+            txn.put(Db::Meta, &meta::uid(old.uid), DEAD)?;
+            self.purge(txn, old.uid)?;
+        }
+        let Some(def) = def else { return Ok(()) };
+        txn.put(Db::Meta, &meta::uid(def.uid), name.as_bytes())?;
+        if !def.group.contains(self.config.region) {
+            return self.purge(txn, def.uid);
+        }
+        let old = old.filter(|o| o.uid == def.uid);
+        rebuild_indexes(txn, old.as_ref(), def)?;
+        if old.is_some_and(|o| o.group != def.group) {
+            let all = version.dot.log.origin == self.origin;
+            self.relogs.push(Relog { uid: def.uid, all });
+        }
+        Ok(())
+    }
+
+    /// Logs versions again in the group their table moved to, so that a new replica gets them: the region
+    /// that made the change sends all it has, every other what it made itself and may still be on its way.
+    pub(super) fn relog_own_versions(&mut self, txn: &mut dyn WriteTxn, now: Now) -> Result<(), StoreError> {
+        for relog in std::mem::take(&mut self.relogs) {
+            let TableState::Live(def) = self.table_by_uid(txn.as_read(), relog.uid)? else { continue };
+            let mine = self.config.region;
+            let versions = read::versions(txn.as_read(), &def)?;
+            let moving: Vec<Mutation> = versions
+                .into_iter()
+                .filter(|(_, version, _)| version.dot.log.group != def.group)
+                .filter(|(_, version, _)| relog.all || version.dot.log.origin.region == mine)
+                .map(|(key, version, image)| Mutation {
+                    version: Some(version),
+                    change: Change::Item { table: def.uid, key, image },
+                })
+                .collect();
+            for chunk in moving.chunks(RELOG_CHUNK) {
+                let issued = self.hlc.tick(now);
+                self.commit_local(txn, now, def.group, chunk.to_vec(), issued)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the rows of a table that is gone from here.
+    fn purge(&mut self, txn: &mut dyn WriteTxn, uid: TableUid) -> Result<(), StoreError> {
+        for db in [Db::Items, Db::Index] {
+            remove_all(txn, db, &keys::table_prefix(uid))?;
+        }
+        self.counts.remove(&uid);
+        txn.delete(Db::Meta, &meta::counts(uid)).map(|_| ())
+    }
+}
+
+fn apply_settings(def: &mut TableDef, settings: TableDef) {
+    for index in &mut def.indexes {
+        if let Some(new) = settings.index(&index.name) {
+            index.throughput = new.throughput;
+        }
+    }
+    def.throughput = settings.throughput;
+    def.stream_view = settings.stream_view;
+    def.deletion_protection = settings.deletion_protection;
+    def.recorded = settings.recorded;
+}
+
+fn drop_unused_attributes(def: &mut TableDef) {
+    let used: Vec<String> = std::iter::once(&def.keys)
+        .chain(def.indexes.iter().map(|i| &i.keys))
+        .flat_map(|keys| keys.names().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    def.attributes.retain(|a| used.contains(&a.name));
+}
+
+fn rebuild_indexes(txn: &mut dyn WriteTxn, old: Option<&TableDef>, def: &TableDef) -> Result<(), StoreError> {
+    let before = old.map(|d| d.indexes.as_slice()).unwrap_or_default();
+    for gone in before.iter().filter(|i| !def.indexes.iter().any(|j| j.id == i.id)) {
+        remove_all(txn, Db::Index, &keys::index_prefix(def.uid, gone.id))?;
+    }
+    for new in def.indexes.iter().filter(|i| !before.iter().any(|j| j.id == i.id)) {
+        index::backfill(txn, def, new)?;
+    }
+    Ok(())
+}
+
+fn remove_all(txn: &mut dyn WriteTxn, db: Db, prefix: &[u8]) -> Result<(), StoreError> {
+    const CHUNK: usize = 1000;
+    loop {
+        let rows = read::rows(txn.as_read(), db, prefix, CHUNK)?;
+        for row in &rows {
+            txn.delete(db, row)?;
+        }
+        if rows.len() < CHUNK {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether `region` holds a replica of the table.
+pub(super) fn is_here(def: &TableDef, region: RegionId) -> bool {
+    def.group.contains(region)
+}
+

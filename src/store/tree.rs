@@ -1,0 +1,259 @@
+//! A persistent ordered map: a B-tree whose nodes are shared between versions and copied when a
+//! shared one is changed, as LMDB does with pages.
+//!
+//! Cloning a [`Tree`] costs one reference count, so a snapshot, a rollback and a disk image are all
+//! "keep the old root". A change copies one node per level when an older version still shares it,
+//! and nothing otherwise. Leaves are all at one depth; a node is dropped when it is empty, and
+//! neighbours are not merged: stores here shrink by ranges (log truncation) or not at all.
+
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+
+use super::{Range, Visit};
+
+/// Entries per node. A small change copies about this many reference counts per level.
+const NODE_ENTRIES_MAX: usize = 32;
+
+type Bytes = Arc<[u8]>;
+
+#[derive(Clone)]
+struct Entry {
+    key: Bytes,
+    value: Bytes,
+}
+
+#[derive(Clone)]
+struct Child {
+    /// No key below `node` is smaller; the first child of a branch takes smaller keys too.
+    from: Bytes,
+    node: Arc<Node>,
+}
+
+#[derive(Clone)]
+enum Node {
+    Leaf(Vec<Entry>),
+    Branch(Vec<Child>),
+}
+
+/// One version of the map.
+#[derive(Clone)]
+pub(super) struct Tree {
+    root: Arc<Node>,
+}
+
+impl Tree {
+    pub(super) fn new() -> Self {
+        Tree {
+            root: Arc::new(Node::Leaf(Vec::new())),
+        }
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        let mut node = &self.root;
+        loop {
+            match node.as_ref() {
+                Node::Branch(children) => node = &children.get(child_of(children, key))?.node,
+                Node::Leaf(entries) => {
+                    let at = entries.binary_search_by(|e| e.key.as_ref().cmp(key)).ok()?;
+                    return entries.get(at).map(|e| e.value.as_ref());
+                }
+            }
+        }
+    }
+
+    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) {
+        let Some(right) = put(&mut self.root, key, value.into()) else {
+            return;
+        };
+        let left = Child {
+            from: Arc::default(),
+            node: Arc::clone(&self.root),
+        };
+        self.root = Arc::new(Node::Branch(vec![left, right]));
+    }
+
+    /// True when the key was there.
+    pub(super) fn delete(&mut self, key: &[u8]) -> bool {
+        // Asked first, so that deleting nothing copies nothing.
+        if self.get(key).is_none() {
+            return false;
+        }
+        delete(&mut self.root, key);
+        while let Node::Branch(children) = self.root.as_ref() {
+            match children.as_slice() {
+                [] => self.root = Arc::new(Node::Leaf(Vec::new())),
+                [only] => self.root = Arc::clone(&only.node),
+                _ => break,
+            }
+        }
+        true
+    }
+
+    pub(super) fn scan(&self, range: Range<'_>, visit: &mut Visit<'_>) {
+        let _ended = walk(&self.root, &range, visit);
+    }
+}
+
+/// The index of the child that holds `key` if any does.
+fn child_of(children: &[Child], key: &[u8]) -> usize {
+    children
+        .partition_point(|c| c.from.as_ref() <= key)
+        .saturating_sub(1)
+}
+
+/// Puts into the subtree; the new right half when its top node had to split.
+fn put(node: &mut Arc<Node>, key: &[u8], value: Bytes) -> Option<Child> {
+    match Arc::make_mut(node) {
+        Node::Leaf(entries) => {
+            match entries.binary_search_by(|e| e.key.as_ref().cmp(key)) {
+                Ok(at) => {
+                    if let Some(entry) = entries.get_mut(at) {
+                        entry.value = value;
+                    }
+                }
+                Err(at) => entries.insert(
+                    at,
+                    Entry {
+                        key: key.into(),
+                        value,
+                    },
+                ),
+            }
+            let right = split(entries)?;
+            let from = Arc::clone(&right.first()?.key);
+            Some(Child {
+                from,
+                node: Arc::new(Node::Leaf(right)),
+            })
+        }
+        Node::Branch(children) => {
+            let at = child_of(children, key);
+            let grown = put(&mut children.get_mut(at)?.node, key, value)?;
+            children.insert(at + 1, grown);
+            let right = split(children)?;
+            let from = Arc::clone(&right.first()?.from);
+            Some(Child {
+                from,
+                node: Arc::new(Node::Branch(right)),
+            })
+        }
+    }
+}
+
+/// The upper half of an overfull node.
+fn split<T>(entries: &mut Vec<T>) -> Option<Vec<T>> {
+    (entries.len() > NODE_ENTRIES_MAX).then(|| entries.split_off(NODE_ENTRIES_MAX / 2))
+}
+
+/// Removes a key that is there; true when the subtree is empty afterwards.
+fn delete(node: &mut Arc<Node>, key: &[u8]) -> bool {
+    match Arc::make_mut(node) {
+        Node::Leaf(entries) => {
+            if let Ok(at) = entries.binary_search_by(|e| e.key.as_ref().cmp(key)) {
+                entries.remove(at);
+            }
+            entries.is_empty()
+        }
+        Node::Branch(children) => {
+            let at = child_of(children, key);
+            let emptied = children
+                .get_mut(at)
+                .is_some_and(|c| delete(&mut c.node, key));
+            if emptied {
+                children.remove(at);
+            }
+            children.is_empty()
+        }
+    }
+}
+
+fn walk(node: &Node, range: &Range<'_>, visit: &mut Visit<'_>) -> ControlFlow<()> {
+    match node {
+        Node::Leaf(entries) => {
+            let low = match range.from {
+                Bound::Unbounded => 0,
+                Bound::Included(k) => entries.partition_point(|e| e.key.as_ref() < k),
+                Bound::Excluded(k) => entries.partition_point(|e| e.key.as_ref() <= k),
+            };
+            let high = match range.to {
+                Bound::Unbounded => entries.len(),
+                Bound::Included(k) => entries.partition_point(|e| e.key.as_ref() <= k),
+                Bound::Excluded(k) => entries.partition_point(|e| e.key.as_ref() < k),
+            };
+            let inside = entries.get(low..high).unwrap_or_default();
+            each(inside, range.reverse, |e| visit(&e.key, &e.value))
+        }
+        Node::Branch(children) => {
+            let low = match range.from {
+                Bound::Unbounded => 0,
+                Bound::Included(k) | Bound::Excluded(k) => child_of(children, k),
+            };
+            let high = match range.to {
+                Bound::Unbounded => children.len(),
+                Bound::Included(k) | Bound::Excluded(k) => child_of(children, k) + 1,
+            };
+            let inside = children.get(low..high).unwrap_or_default();
+            each(inside, range.reverse, |c| walk(&c.node, range, visit))
+        }
+    }
+}
+
+fn each<T>(
+    slice: &[T],
+    reverse: bool,
+    visit: impl FnMut(&T) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    if reverse {
+        slice.iter().rev().try_for_each(visit)
+    } else {
+        slice.iter().try_for_each(visit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(tree: &Tree, reverse: bool) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        let range = Range {
+            from: Bound::Unbounded,
+            to: Bound::Unbounded,
+            reverse,
+        };
+        tree.scan(range, &mut |k, _| {
+            out.push(k.to_vec());
+            ControlFlow::Continue(())
+        });
+        out
+    }
+
+    #[test]
+    fn a_clone_keeps_what_it_saw() {
+        let mut tree = Tree::new();
+        for n in 0..5_000u32 {
+            tree.put(&(n.wrapping_mul(2_654_435_761)).to_be_bytes(), b"old");
+        }
+        let before = tree.clone();
+        let listed = keys(&before, false);
+        assert_eq!(listed.len(), 5_000);
+        assert!(listed.is_sorted());
+        for key in &listed {
+            tree.put(key, b"new");
+        }
+        assert_eq!(before.get(&listed[77]), Some(b"old".as_slice()));
+        for key in &listed {
+            assert!(tree.delete(key));
+            assert!(!tree.delete(key));
+        }
+        assert!(keys(&tree, false).is_empty());
+        assert!(
+            matches!(tree.root.as_ref(), Node::Leaf(_)),
+            "an emptied tree is a leaf again"
+        );
+        assert_eq!(keys(&before, false), listed);
+        let mut back = keys(&before, true);
+        back.reverse();
+        assert_eq!(back, listed);
+    }
+}
