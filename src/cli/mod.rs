@@ -1,1 +1,161 @@
-//! cli
+//! The command line: the contract that scripts and tests rely on (architecture.md).
+//!
+//! `main` calls [`run`], which parses, does one command and turns its error into words and an exit code:
+//! 0 fine, 1 failure or violation, 2 wrong usage. Each command is one file.
+
+mod check;
+mod client;
+mod cluster;
+mod conflicts;
+mod faults;
+mod front;
+mod serve;
+mod sim;
+mod status;
+mod supervisor;
+mod up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The front door's port when `--port` says nothing.
+pub const PORT_DEFAULT: u16 = 8000;
+
+#[derive(Debug, Parser)]
+#[command(name = "meridian", version, about = "Self-hosted DynamoDB Global Tables", long_about = None)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every region of a topology on this machine, one process each
+    Up(up::UpArgs),
+    /// Run one region (what `up` starts, and what production uses)
+    Serve(serve::ServeArgs),
+    /// Show regions, links, lag, items and conflicts
+    Status(status::StatusArgs),
+    /// Cut the link between two regions of a running cluster
+    Partition(faults::PartitionArgs),
+    /// Undo partitions and slowness, of one link or of all
+    Heal(faults::HealArgs),
+    /// Give the link between two regions a round-trip time
+    Slow(faults::SlowArgs),
+    /// List versions that lost a race, with the winner
+    Conflicts(conflicts::ConflictsArgs),
+    /// Verify the data folder of a stopped region
+    Check(check::CheckArgs),
+    /// Run or replay simulations
+    Sim(sim::SimArgs),
+}
+
+/// How a command finds its cluster.
+#[derive(Clone, Debug, Args)]
+struct ClusterArgs {
+    /// Port of the front door that `up` opened
+    #[arg(long, env = "MERIDIAN_PORT", default_value_t = PORT_DEFAULT)]
+    port: u16,
+    /// Topology file of a cluster that was not started by `up`
+    #[arg(long, conflicts_with = "port")]
+    topology: Option<PathBuf>,
+}
+
+/// What went wrong, for a person: what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    #[error(transparent)]
+    Topology(#[from] crate::config::ConfigError),
+    #[error(transparent)]
+    Region(#[from] crate::region::RegionError),
+    #[error("cannot listen on {address}: {source}\n  hint: is another cluster running? choose another port with --port")]
+    Listen { address: String, source: std::io::Error },
+    #[error("no cluster answers at {address}: {reason}\n  hint: start one with `meridian up`, or name it with --port or --topology")]
+    NoCluster { address: String, reason: String },
+    #[error("region '{region}' does not answer at {address}: {reason}\n  hint: is it running? `meridian status` shows who is")]
+    NoAnswer { region: String, address: String, reason: String },
+    #[error("region '{region}' refused: {reason}")]
+    Refused { region: String, reason: String },
+    #[error("there is no region '{name}' in this cluster; it has: {known}")]
+    UnknownRegion { name: String, known: String },
+    #[error("'{path}' cannot be written: {source}\n  hint: choose another folder with --data")]
+    Write { path: String, source: std::io::Error },
+    #[error("region '{region}' could not start: {reason}")]
+    Start { region: String, reason: String },
+    #[error("{0}")]
+    Scenario(String),
+    #[error("{count} of {seeds} seeds failed")]
+    Violations { count: usize, seeds: u64 },
+    #[error("the store is not sound: {0} findings, listed above")]
+    Unsound(usize),
+    #[error("the terminal cannot be written: {0}")]
+    Terminal(#[from] std::io::Error),
+}
+
+/// Parses the arguments and runs the command.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Up(args) => up::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Partition(args) => faults::partition(args),
+        Command::Heal(args) => faults::heal(args),
+        Command::Slow(args) => faults::slow(args),
+        Command::Conflicts(args) => conflicts::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Sim(args) => sim::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // A closed pipe (`meridian status | head`) is the reader's choice, not a failure.
+        Err(CliError::Terminal(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command's future on a runtime of its own.
+fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+}
+
+/// Reads `200ms`, `1.5s` or `2m`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().map_err(|_| format!("'{text}' is not a duration; write 200ms, 1.5s or 2m"))?;
+    let seconds = match unit {
+        "ms" => number / 1e3,
+        "s" => number,
+        "m" => number * 60.0,
+        _ => return Err(format!("'{text}' needs a unit: ms, s or m")),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|e| format!("'{text}': {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(parse_duration("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert!(parse_duration("200").is_err());
+        assert!(parse_duration("-1s").is_err());
+        assert!(parse_duration("soon").is_err());
+    }
+}

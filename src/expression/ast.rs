@@ -58,6 +58,8 @@ pub struct Update {
     pub remove: Vec<Path>,
     pub add: Vec<(Path, Value)>,
     pub delete: Vec<(Path, Value)>,
+    /// Made of `AttributeUpdates`: ADD also appends to lists, and type errors are worded otherwise.
+    pub legacy: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -334,13 +334,13 @@ fn trim(mut coefficient: u128, mut exponent: i64) -> (u128, i64) {
     assert!(coefficient != 0, "zero has no digits to trim to");
     if let Ok(mut small) = u64::try_from(coefficient) {
         // The common case: 64-bit divisions are many times faster.
-        while small % 10 == 0 {
+        while small.is_multiple_of(10) {
             small /= 10;
             exponent += 1;
         }
         return (u128::from(small), exponent);
     }
-    while coefficient % 10 == 0 {
+    while coefficient.is_multiple_of(10) {
         coefficient /= 10;
         exponent += 1;
     }

@@ -1,1 +1,122 @@
-//! replication
+//! Moves commits between regions (replication.md section 7). Sans-IO: events in, actions out; the
+//! caller owns connections, the writer and the time.
+//!
+//! - A region *pushes* its own logs to every peer of their group. There is no send queue: the log is
+//!   the queue, read as the peer's window allows.
+//! - It *pulls* the logs of other origins from whichever peer has them, where the origin itself does
+//!   not deliver (relay).
+//! - I3: nothing above the durable frontier is ever sent. I4: commits are handed on for apply in
+//!   order and without gaps; duplicates are dropped, a gap is asked for.
+//!
+//! Nothing here waits for a frame: lost, late, doubled and reordered frames cost time, never commits.
+//! Drive a [`Replicator`] with [`Event::Tick`] every 50 ms or so.
+
+mod intake;
+mod pull;
+mod push;
+mod replicator;
+mod session;
+mod shelf;
+#[cfg(test)]
+mod tests;
+pub mod wire;
+
+pub use replicator::Replicator;
+pub use wire::{FRAME_BYTES_MAX, PROTOCOL};
+
+use crate::clock::{RegionId, Stamp};
+use crate::replica::mutation::{Frontier, GroupId, Origin};
+
+/// A batch is closed at this size, though it always holds one commit.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// What may be on its way to one peer unacknowledged; exceeded by one batch at most.
+pub const WINDOW_BYTES_MAX: usize = 1024 * 1024;
+/// The window after losses, which doubles with every acknowledgement.
+pub const WINDOW_BYTES_MIN: usize = 16 * 1024;
+/// What may wait for apply, per log.
+pub const INTAKE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How many applies of one log may be under way.
+pub const APPLY_IN_FLIGHT_MAX: usize = 4;
+/// What one `Want` asks for, and the most that one is answered with.
+pub const CREDIT_BYTES_MAX: usize = 1024 * 1024;
+/// Between heartbeats.
+pub const HEARTBEAT_US: u64 = 200_000;
+/// Between `Hello`s while they go unanswered.
+pub const HELLO_US: u64 = 1_000_000;
+/// What is waited for beyond two round trips before something is believed lost.
+pub const PATIENCE_US: u64 = 1_000_000;
+/// How long an origin that is not connected may be behind before a relay is asked.
+pub const RELAY_US: u64 = 300_000;
+/// The least time between two reports of a gap in one log.
+pub const GAP_US: u64 = 100_000;
+/// How long to leave a log alone after an apply failed.
+pub const RETRY_US: u64 = 500_000;
+
+/// The independent streams of a connection; order holds within a lane at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Small and urgent: hello, heartbeat, acknowledgement, want.
+    Control,
+    /// Batches of commits.
+    Log,
+}
+
+/// Who this region is.
+#[derive(Clone, Debug)]
+pub struct ReplicatorConfig {
+    pub region: RegionId,
+    pub region_name: String,
+    pub cluster_id: [u8; 16],
+    /// All regions of the cluster, this one included.
+    pub members: GroupId,
+    /// The origin of the commits made here.
+    pub origin: Origin,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A connection to the region stands. Replaces an earlier one.
+    Up(RegionId),
+    /// The connection to the region is gone.
+    Down(RegionId),
+    Frame(RegionId, Lane, Vec<u8>),
+    /// The whole durable frontier, and a stamp at or below which every commit made here is in it.
+    Durable(Frontier, Stamp),
+    /// An [`Action::Apply`] ended; per region in the order they were asked for.
+    Applied {
+        from: RegionId,
+        ok: bool,
+    },
+    Tick,
+}
+
+/// What to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Send(RegionId, Lane, Vec<u8>),
+    /// Apply these sealed commits of one log, in this order, then report [`Event::Applied`].
+    Apply {
+        from: RegionId,
+        commits: Vec<Vec<u8>>,
+    },
+    /// End the connection, for the reason given. An [`Event::Down`] may follow but need not.
+    Disconnect(RegionId, String),
+}
+
+/// What is known of a peer, for `status` and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    pub region: RegionId,
+    /// Connected, and both sides have accepted each other.
+    pub connected: bool,
+    /// Its durable frontier, as last heard.
+    pub frontier: Frontier,
+    /// Every commit of the peer stamped at or below this is in its `frontier`; as last heard.
+    pub watermark: Option<Stamp>,
+    /// Commits of ours that it lacks.
+    pub behind: u64,
+    pub rtt_us: Option<u64>,
+    /// On our monotonic clock.
+    pub last_heard_us: Option<u64>,
+}

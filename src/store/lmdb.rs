@@ -8,24 +8,22 @@
 //! - Cursors of a write transaction hand out data that a later put overwrites: here a scan borrows the
 //!   transaction, a put needs it mutably, so the compiler keeps them apart.
 //! - Nested transactions ignore errors, and the map can be resized under live readers: never done.
-//! - One process may open one environment twice, which breaks LMDB's locks: [`Registration`].
+//! - One process may open one environment twice, which breaks LMDB's locks: [`Folder`] is held once.
 //! - A system `liblmdb` or a build outside this repository may cap keys at 511 bytes: refused at open.
 //!
 //! Every commit is synced before it is visible to others (no `NOSYNC`, no `NOMETASYNC`, no `WRITEMAP`).
 #![allow(unsafe_code)]
 
-use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io;
 use std::ops::Bound;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
 use lmdb::{
     Cursor, Database, DatabaseFlags, Environment, EnvironmentFlags, RoCursor, RoTransaction,
     RwTransaction, Transaction, WriteFlags,
 };
 
+use super::folder::{DATA_FILE, Folder, unusable};
 use super::{
     Db, FORMAT, FORMAT_KEY, KEY_BYTES_MAX, Range, ReadTxn, Store, StoreError, Visit, WriteTxn,
     admit_key,
@@ -39,17 +37,8 @@ const MAP_BYTES_MIN: usize = 1 << 30;
 const READERS_MAX: u32 = 1_024;
 /// The sub-databases there are, and room for those of later formats.
 const DATABASES_MAX: u32 = 32;
-/// Held exclusively for as long as a process has the folder open; holds its process id.
-const LOCK_FILE: &str = "meridian.lock";
-const DATA_FILE: &str = "data.mdb";
-/// What may lie in a folder that counts as empty: the remains of an interrupted creation.
-const IGNORED: [&str; 3] = [LOCK_FILE, "lock.mdb", "lost+found"];
 /// LMDB answers a short write, which is how a full disk often shows, with EIO.
 const EIO: i32 = 5;
-/// Written and removed to tell a full disk from a broken one.
-const PROBE_FILE: &str = "meridian.probe";
-const PROBE_BYTES: usize = 64 * 1_024;
-
 /// How to open an environment.
 #[derive(Clone, Copy, Debug)]
 pub struct LmdbOptions {
@@ -77,12 +66,10 @@ pub struct LmdbUsage {
 /// An open environment. One per folder, in this process and in all others.
 #[derive(Debug)]
 pub struct LmdbStore {
-    // Fields are dropped in this order: the environment closes before its locks go.
+    // Fields are dropped in this order: the environment closes before the folder is let go.
     env: Environment,
     dbs: [Database; Db::ALL.len()],
-    path: PathBuf,
-    _lock: File,
-    _registration: Registration,
+    folder: Folder,
 }
 
 impl LmdbStore {
@@ -90,26 +77,16 @@ impl LmdbStore {
     ///
     /// Refuses a folder that holds anything else, a store of another format, and one that is open.
     pub fn open(path: &Path, options: LmdbOptions) -> Result<LmdbStore, StoreError> {
-        let io_refused = |e: io::Error| unusable(path, e);
-        fs::create_dir_all(path).map_err(io_refused)?;
-        let path = path.canonicalize().map_err(io_refused)?;
-        admit_folder(&path)?;
-        let registration = Registration::take(&path)?;
-        let lock = lock_folder(&path)?;
-        let env = open_environment(&path, options.map_bytes)?;
-        admit_build(&env, &path)?;
-        drop_dead_readers(&env).map_err(|e| refusal(&path, e))?;
-        let dbs = match inspect(&env, &path)? {
-            Found::Nothing => create(&env, &path)?,
-            Found::Store => open_databases(&env, &path)?,
+        let folder = Folder::take(path)?;
+        let path = folder.path();
+        let env = open_environment(path, options.map_bytes)?;
+        admit_build(&env, path)?;
+        drop_dead_readers(&env).map_err(|e| refusal(path, e))?;
+        let dbs = match inspect(&env, path)? {
+            Found::Nothing => create(&env, path)?,
+            Found::Store => open_databases(&env, path)?,
         };
-        Ok(LmdbStore {
-            env,
-            dbs,
-            path,
-            _lock: lock,
-            _registration: registration,
-        })
+        Ok(LmdbStore { env, dbs, folder })
     }
 
     /// How much of the map is used.
@@ -129,7 +106,7 @@ impl LmdbStore {
 
     fn error(&self, error: lmdb::Error) -> StoreError {
         match error {
-            lmdb::Error::Other(EIO) if disk_is_full(&self.path) => StoreError::Full,
+            lmdb::Error::Other(EIO) if self.folder.is_full() => StoreError::Full,
             other => classify(other),
         }
     }
@@ -336,97 +313,6 @@ fn go<'t>(
     Ok(Some((key.ok_or(lmdb::Error::Corrupted)?, value)))
 }
 
-/// The folders this process has open. LMDB's file locks belong to the process, so a second opening of
-/// the same folder would pass them, and closing it would drop the first one's.
-static OPEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-
-#[derive(Debug)]
-struct Registration(PathBuf);
-
-impl Registration {
-    fn take(path: &Path) -> Result<Self, StoreError> {
-        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if !open.insert(path.to_owned()) {
-            return Err(locked(
-                path,
-                "this process itself has opened it before".to_owned(),
-            ));
-        }
-        Ok(Registration(path.to_owned()))
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        OPEN.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.0);
-    }
-}
-
-/// Refuses a folder in which somebody keeps something else, before anything is written to it.
-fn admit_folder(path: &Path) -> Result<(), StoreError> {
-    if path.join(DATA_FILE).exists() {
-        return Ok(());
-    }
-    for entry in fs::read_dir(path).map_err(|e| unusable(path, e))? {
-        let name = entry.map_err(|e| unusable(path, e))?.file_name();
-        if !IGNORED.iter().any(|ignored| name == *ignored) {
-            let name = name.to_string_lossy();
-            let reason =
-                format!("it holds '{name}' but no Meridian store; choose an empty or a new folder");
-            return Err(unusable(path, reason));
-        }
-    }
-    Ok(())
-}
-
-/// Takes the folder for this process. The lock goes when the file closes, also when the process dies.
-// `File::try_lock` is newer than the rest of what is used here: it sets the minimum Rust version, 1.89.
-#[allow(clippy::incompatible_msrv)]
-fn lock_folder(path: &Path) -> Result<File, StoreError> {
-    let name = path.join(LOCK_FILE);
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(name);
-    let mut file = opened.map_err(|e| unusable(path, e))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let known = Read::by_ref(&mut file)
-                .take(20)
-                .read_to_string(&mut holder)
-                .is_ok()
-                && !holder.trim().is_empty();
-            let holder = if known {
-                format!("process {}", holder.trim())
-            } else {
-                "another process".to_owned()
-            };
-            return Err(locked(
-                path,
-                format!("{holder} holds {LOCK_FILE}; stop it, or choose another folder"),
-            ));
-        }
-        Err(TryLockError::Error(e)) => {
-            return Err(unusable(
-                path,
-                format!("{LOCK_FILE} cannot be locked ({e}); use a local disk"),
-            ));
-        }
-    }
-    // Only a hint for whoever finds the folder locked: a full disk must not keep reads away.
-    let _hint = file
-        .set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(file)
-}
-
 fn open_environment(path: &Path, map_bytes: usize) -> Result<Environment, StoreError> {
     let mut size = map_bytes;
     loop {
@@ -584,20 +470,6 @@ fn classify(error: lmdb::Error) -> StoreError {
     }
 }
 
-/// True when a small file finds no room either.
-fn disk_is_full(path: &Path) -> bool {
-    let name = path.join(PROBE_FILE);
-    let written = fs::write(&name, vec![1; PROBE_BYTES]);
-    // What remains of the probe is worth nothing; the next one overwrites it.
-    let _gone = fs::remove_file(&name);
-    written.is_err_and(|e| {
-        matches!(
-            e.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
-    })
-}
-
 fn refusal(path: &Path, error: lmdb::Error) -> StoreError {
     match error {
         lmdb::Error::Invalid => unusable(path, format!("{DATA_FILE} is not an LMDB file")),
@@ -606,20 +478,6 @@ fn refusal(path: &Path, error: lmdb::Error) -> StoreError {
         }
         lmdb::Error::Other(_) => unusable(path, error),
         other => classify(other),
-    }
-}
-
-fn unusable(path: &Path, reason: impl ToString) -> StoreError {
-    StoreError::Unusable {
-        path: path.display().to_string(),
-        reason: reason.to_string(),
-    }
-}
-
-fn locked(path: &Path, reason: String) -> StoreError {
-    StoreError::Locked {
-        path: path.display().to_string(),
-        reason,
     }
 }
 

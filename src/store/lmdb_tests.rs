@@ -1,7 +1,11 @@
 //! What only the durable store can do: refuse folders, fill up, and be opened again.
 
-use super::*;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::ops::ControlFlow;
+
+use super::super::folder::{LOCK_FILE, PROBE_FILE};
+use super::*;
 
 const SMALL: LmdbOptions = LmdbOptions { map_bytes: 1 << 20 };
 

@@ -3,6 +3,7 @@
 //! `store` knows nothing of items or conditions: keys and values are bytes. Two implementations are
 //! held equal by a model test: [`lmdb`] (durable) and [`mem`] (the simulator, `--in-memory`).
 
+mod folder;
 pub mod lmdb;
 pub mod mem;
 #[cfg(test)]

@@ -98,8 +98,14 @@ fn scan(
     out
 }
 
-fn model_scan(model: &Model, op: (Db, &Bound<Vec<u8>>, &Bound<Vec<u8>>, bool, usize)) -> Pairs {
-    let (db, from, to, reverse, limit) = op;
+fn model_scan(
+    model: &Model,
+    db: Db,
+    from: &Bound<Vec<u8>>,
+    to: &Bound<Vec<u8>>,
+    reverse: bool,
+    limit: usize,
+) -> Pairs {
     let inside = |k: &Vec<u8>| {
         (match from {
             Bound::Unbounded => true,
@@ -144,7 +150,7 @@ fn step(model: &mut Model, txns: &mut [Box<dyn WriteTxn + '_>], op: &Op) {
             }
         }
         Op::Scan(db, from, to, reverse, limit) => {
-            let is = model_scan(model, (*db, from, to, *reverse, *limit));
+            let is = model_scan(model, *db, from, to, *reverse, *limit);
             for txn in txns {
                 assert_eq!(scan(txn.as_read(), *db, from, to, *reverse, *limit), is);
             }

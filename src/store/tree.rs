@@ -228,6 +228,46 @@ mod tests {
         out
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(24))]
+
+        /// Deep enough for three levels, so that bounds fall on and between branches.
+        #[test]
+        fn ranges_of_a_deep_tree_are_those_of_a_map(seed: u64) {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let (mut tree, mut map) = (Tree::new(), std::collections::BTreeMap::new());
+            for _ in 0..3_000 {
+                let key = rng.u16(..4_000).to_be_bytes();
+                if rng.u8(..4) == 0 {
+                    assert_eq!(tree.delete(&key), map.remove(&key).is_some());
+                } else {
+                    tree.put(&key, &key);
+                    map.insert(key, ());
+                }
+            }
+            for _ in 0..100 {
+                let (a, b) = (rng.u16(..4_000).to_be_bytes(), rng.u16(..4_000).to_be_bytes());
+                let from = [Bound::Unbounded, Bound::Included(&a[..]), Bound::Excluded(&a[..])][rng.usize(..3)];
+                let to = [Bound::Unbounded, Bound::Included(&b[..]), Bound::Excluded(&b[..])][rng.usize(..3)];
+                let inside = |k: &[u8]| {
+                    let above = match from { Bound::Unbounded => true, Bound::Included(f) => k >= f, Bound::Excluded(f) => k > f };
+                    let below = match to { Bound::Unbounded => true, Bound::Included(t) => k <= t, Bound::Excluded(t) => k < t };
+                    above && below
+                };
+                let mut expected: Vec<Vec<u8>> = map.keys().filter(|k| inside(&k[..])).map(|k| k.to_vec()).collect();
+                for reverse in [false, true] {
+                    let mut seen = Vec::new();
+                    tree.scan(Range { from, to, reverse }, &mut |k, _| {
+                        seen.push(k.to_vec());
+                        ControlFlow::Continue(())
+                    });
+                    assert_eq!(seen, expected);
+                    expected.reverse();
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_clone_keeps_what_it_saw() {
         let mut tree = Tree::new();

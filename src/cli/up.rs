@@ -1,0 +1,157 @@
+//! `up`: every region of a topology on this machine, one process each, behind one front door.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::supervisor::{Child, Launch, Members};
+use super::{CliError, PORT_DEFAULT, block_on, front};
+use crate::config::Topology;
+use crate::transport::identity;
+
+/// How long regions may take to answer before `up` gives in.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Topology file (default: us-east-1, eu-west-1 and ap-northeast-1, every table global)
+    topology: Option<PathBuf>,
+    /// Folder for everything the regions keep
+    #[arg(long, default_value = "data")]
+    data: PathBuf,
+    /// Port of the front door; regions listen on the ports after it (0 = the system picks all)
+    #[arg(long, env = "MERIDIAN_PORT", default_value_t = PORT_DEFAULT)]
+    port: u16,
+    /// Keep nothing on disk but certificates
+    #[arg(long)]
+    in_memory: bool,
+}
+
+pub fn run(args: UpArgs) -> Result<(), CliError> {
+    let mut topology = match &args.topology {
+        Some(path) => Topology::load(path)?,
+        None => Topology::builtin_local(),
+    };
+    block_on(async {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .map_err(|source| CliError::Listen { address: address.to_string(), source })?;
+        let front_port = listener.local_addr()?.port();
+        place(&mut topology, args.port)?;
+        let home = args.data.join(&topology.name);
+        let plan = prepare(&topology, &home, args.in_memory)?;
+        let members = Arc::new(Members::new(&topology));
+        let stop = CancellationToken::new();
+        tokio::spawn(front::serve(listener, members.clone(), stop.clone()));
+        let mut children = Vec::new();
+        for launch in plan {
+            children.push(Child::start(launch, members.clone(), stop.clone()));
+        }
+        let outcome = run_until_stopped(&topology, &members, &mut children, front_port).await;
+        stop.cancel();
+        for child in children {
+            child.join().await;
+        }
+        outcome
+    })
+}
+
+async fn run_until_stopped(
+    topology: &Topology,
+    members: &Members,
+    children: &mut [Child],
+    front_port: u16,
+) -> Result<(), CliError> {
+    let interrupted = interrupted();
+    tokio::pin!(interrupted);
+    let ready = async {
+        for child in children.iter_mut() {
+            child.ready().await?;
+        }
+        Ok::<(), CliError>(())
+    };
+    tokio::select! {
+        () = &mut interrupted => return Ok(()),
+        ready = tokio::time::timeout(START_TIMEOUT, ready) => match ready {
+            Ok(result) => result?,
+            Err(_) => return Err(CliError::Start {
+                region: members.missing().join(", "),
+                reason: format!("no answer within {} s", START_TIMEOUT.as_secs()),
+            }),
+        },
+    }
+    println!("cluster {} on http://127.0.0.1:{front_port}", topology.name);
+    for member in members.list() {
+        println!("  {:<16} {}", member.name, member.endpoint);
+    }
+    println!("ready");
+    interrupted.await;
+    Ok(())
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                terminate.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
+/// Gives every region its addresses: the ports after the front door's, or whatever is free for port 0.
+fn place(topology: &mut Topology, port: u16) -> Result<(), CliError> {
+    for (n, region) in topology.regions.iter_mut().enumerate() {
+        let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
+        let port = match port {
+            0 => free_port()?,
+            _ => u16::try_from(n + 1).ok().and_then(|n| port.checked_add(n)).ok_or_else(|| CliError::Start {
+                region: region.name.clone(),
+                reason: format!("there is no port for it after {port}"),
+            })?,
+        };
+        region.endpoint = Some(local(port));
+        region.gossip = Some(local(port));
+        region.admin = Some(local(0));
+    }
+    Ok(())
+}
+
+/// A port that is free for TCP and UDP now.
+fn free_port() -> Result<u16, CliError> {
+    loop {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = tcp.local_addr()?.port();
+        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+}
+
+/// Writes the placed topology and mints what certificates are missing.
+fn prepare(topology: &Topology, home: &Path, in_memory: bool) -> Result<Vec<Launch>, CliError> {
+    let write_error = |path: &Path, source| CliError::Write { path: path.display().to_string(), source };
+    std::fs::create_dir_all(home).map_err(|e| write_error(home, e))?;
+    let file = home.join("topology.toml");
+    std::fs::write(&file, topology.to_toml()).map_err(|e| write_error(&file, e))?;
+    let certs = home.join("certs");
+    identity::ensure(&certs, topology).map_err(crate::region::RegionError::from)?;
+    let launch = |region: &crate::config::RegionSpec| Launch {
+        region: region.name.clone(),
+        topology: file.clone(),
+        data: (!in_memory).then(|| home.join(&region.name)),
+        certs: certs.clone(),
+    };
+    Ok(topology.regions.iter().map(launch).collect())
+}

@@ -1,0 +1,164 @@
+//! The receiving end of one log: what came, what is being applied, and whom to ask for the rest.
+
+use std::collections::VecDeque;
+
+use super::{APPLY_IN_FLIGHT_MAX, BATCH_BYTES_MAX, INTAKE_BYTES_MAX, RETRY_US};
+use crate::clock::{Now, RegionId};
+
+#[derive(Debug)]
+struct Parcel {
+    from: RegionId,
+    sealed: Vec<u8>,
+}
+
+/// A `Want` that has not been answered in full.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub server: RegionId,
+    /// When it was sent, or something last came of it.
+    pub at_us: u64,
+}
+
+/// The next commits to apply.
+#[derive(Debug)]
+pub(super) struct Load {
+    pub from: RegionId,
+    pub commits: Vec<Vec<u8>>,
+}
+
+/// One log that another region originates.
+#[derive(Debug)]
+pub(super) struct Intake {
+    /// Every seq up to here is durable, being applied, or queued.
+    received: u64,
+    queue: VecDeque<Parcel>,
+    queued_bytes: usize,
+    in_flight: usize,
+    /// An apply failed: what follows it is dropped, then fetched again.
+    failed: bool,
+    /// No `Want` before this.
+    retry_us: u64,
+    pub progress_us: u64,
+    /// Since when some peer has been seen ahead of us.
+    pub behind_since_us: Option<u64>,
+    /// The peer that relays this log to us, while its origin does not deliver.
+    pub server: Option<RegionId>,
+    pub wanted: Option<Wanted>,
+    gap_wanted_us: Option<u64>,
+}
+
+impl Intake {
+    pub fn new(now: Now, durable: u64) -> Self {
+        Intake {
+            received: durable,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            in_flight: 0,
+            failed: false,
+            retry_us: 0,
+            progress_us: now.mono_us,
+            behind_since_us: None,
+            server: None,
+            wanted: None,
+            gap_wanted_us: None,
+        }
+    }
+
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// The durable frontier moved, by whatever way.
+    pub fn advance(&mut self, now: Now, durable: u64) {
+        self.progress_us = now.mono_us;
+        if durable > self.received {
+            self.received = durable;
+            self.queue.clear();
+            self.queued_bytes = 0;
+        }
+    }
+
+    /// Whether more may be asked for or taken in.
+    pub fn has_room(&self, now: Now) -> bool {
+        !self.failed && self.queued_bytes < INTAKE_BYTES_MAX && now.mono_us >= self.retry_us
+    }
+
+    /// Queues the commit after the last one received. False when the queue is full: the sender has
+    /// ignored its window, and will have to send it again.
+    pub fn push(&mut self, now: Now, from: RegionId, seq: u64, sealed: Vec<u8>) -> bool {
+        assert_eq!(
+            seq,
+            self.received + 1,
+            "I4: commits are taken in without gaps"
+        );
+        if self.failed || self.queued_bytes >= INTAKE_BYTES_MAX {
+            return false;
+        }
+        self.received = seq;
+        self.progress_us = now.mono_us;
+        self.queued_bytes += sealed.len();
+        self.queue.push_back(Parcel { from, sealed });
+        true
+    }
+
+    /// The next commits to apply, as long as few are in flight.
+    pub fn take(&mut self) -> Option<Load> {
+        if self.in_flight >= APPLY_IN_FLIGHT_MAX {
+            return None;
+        }
+        let from = self.queue.front()?.from;
+        let (mut commits, mut bytes) = (Vec::new(), 0);
+        while bytes < BATCH_BYTES_MAX {
+            if self.queue.front().is_none_or(|p| p.from != from) {
+                break;
+            }
+            let Some(parcel) = self.queue.pop_front() else {
+                break;
+            };
+            bytes += parcel.sealed.len();
+            commits.push(parcel.sealed);
+        }
+        self.queued_bytes -= bytes;
+        self.in_flight += 1;
+        Some(Load { from, commits })
+    }
+
+    /// One apply ended. After a failure everything not durable is forgotten and fetched again, once
+    /// all that was in flight has ended too.
+    pub fn applied(&mut self, now: Now, ok: bool, durable: u64) {
+        assert!(self.in_flight > 0, "an apply can only end after it began");
+        self.in_flight -= 1;
+        if !ok {
+            self.failed = true;
+            self.queue.clear();
+            self.queued_bytes = 0;
+        }
+        if self.failed && self.in_flight == 0 {
+            self.failed = false;
+            self.received = durable;
+            self.retry_us = now.mono_us.saturating_add(RETRY_US);
+            self.wanted = None;
+        }
+    }
+
+    /// Whether a gap may be reported now; at most once per `every_us`.
+    pub fn may_report_gap(&mut self, now: Now, every_us: u64) -> bool {
+        let recent = |at_us: u64| now.mono_us.saturating_sub(at_us) < every_us;
+        if !self.has_room(now) || self.gap_wanted_us.is_some_and(recent) {
+            return false;
+        }
+        self.gap_wanted_us = Some(now.mono_us);
+        true
+    }
+
+    /// The connection to `peer` is gone.
+    pub fn forget(&mut self, peer: RegionId) {
+        if self.server == Some(peer) {
+            self.server = None;
+        }
+        if self.wanted.is_some_and(|w| w.server == peer) {
+            self.wanted = None;
+        }
+        self.gap_wanted_us = None;
+    }
+}

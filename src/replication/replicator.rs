@@ -1,0 +1,460 @@
+//! The state of replication in one region, and the events that move it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::intake::Intake;
+use super::pull::Incoming;
+use super::session::Session;
+use super::shelf::{Shelf, StoreShelf};
+use super::wire::{self, Heartbeat, Hello, Message};
+use super::{Action, Event, HEARTBEAT_US, HELLO_US, Lane, PROTOCOL, PeerStatus, ReplicatorConfig};
+use crate::clock::{Now, RegionId, Stamp};
+use crate::replica::mutation::{Frontier, LogId};
+use crate::store::{ReadTxn, StoreError};
+
+/// What one step works with.
+pub(super) struct Scene<'s> {
+    pub now: Now,
+    pub shelf: &'s dyn Shelf,
+    pub out: &'s mut Vec<Action>,
+}
+
+/// What stays known of a peer when its connection does not.
+#[derive(Debug, Default)]
+struct Known {
+    frontier: Frontier,
+    watermark: Option<Stamp>,
+    last_heard_us: Option<u64>,
+}
+
+/// Replication in one region.
+#[derive(Debug)]
+pub struct Replicator {
+    pub(super) config: ReplicatorConfig,
+    pub(super) durable: Frontier,
+    watermark: Stamp,
+    pub(super) sessions: BTreeMap<RegionId, Session>,
+    known: BTreeMap<RegionId, Known>,
+    pub(super) intakes: BTreeMap<LogId, Intake>,
+    /// The logs of the applies under way, in order, by who sent them. Outlives the sessions.
+    pub(super) applying: BTreeMap<RegionId, VecDeque<LogId>>,
+}
+
+impl Replicator {
+    /// Begins with what the store holds durably.
+    pub fn new(config: ReplicatorConfig, durable: Frontier) -> Self {
+        assert_eq!(
+            config.region, config.origin.region,
+            "a region originates its own commits only"
+        );
+        Replicator {
+            config,
+            durable,
+            watermark: Stamp::MIN,
+            sessions: BTreeMap::new(),
+            known: BTreeMap::new(),
+            intakes: BTreeMap::new(),
+            applying: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in one event. `txn` must be as new as the last [`Event::Durable`], or what is read from it
+    /// waits for the next tick. An error is the store's, and leaves this value usable.
+    pub fn step(
+        &mut self,
+        now: Now,
+        txn: &dyn ReadTxn,
+        event: Event,
+        out: &mut Vec<Action>,
+    ) -> Result<(), StoreError> {
+        self.step_on(now, &StoreShelf(txn), event, out)
+    }
+
+    pub(super) fn step_on(
+        &mut self,
+        now: Now,
+        shelf: &dyn Shelf,
+        event: Event,
+        out: &mut Vec<Action>,
+    ) -> Result<(), StoreError> {
+        let mut scene = Scene { now, shelf, out };
+        match event {
+            Event::Up(peer) => {
+                self.on_up(&mut scene, peer);
+                Ok(())
+            }
+            Event::Down(peer) => {
+                self.drop_session(peer);
+                Ok(())
+            }
+            Event::Frame(peer, _, bytes) => self.on_frame(&mut scene, peer, &bytes),
+            Event::Durable(frontier, watermark) => self.on_durable(&mut scene, frontier, watermark),
+            Event::Applied { from, ok } => {
+                self.on_applied(&mut scene, from, ok);
+                Ok(())
+            }
+            Event::Tick => self.on_tick(&mut scene),
+        }
+    }
+
+    /// What is known of every other member, connected or not.
+    pub fn status(&self) -> Vec<PeerStatus> {
+        let peers = self.config.members.without(self.config.region).regions();
+        peers.map(|region| self.status_of(region)).collect()
+    }
+
+    fn status_of(&self, region: RegionId) -> PeerStatus {
+        let session = self.sessions.get(&region);
+        let known = self.known.get(&region);
+        let frontier = known.map(|k| k.frontier.clone()).unwrap_or_default();
+        let behind = (self.durable.iter())
+            .filter(|(log, _)| self.is_own(**log) && log.group.contains(region))
+            .map(|(log, seq)| seq.saturating_sub(frontier.get(log).copied().unwrap_or(0)))
+            .sum();
+        PeerStatus {
+            region,
+            connected: session.is_some_and(|s| s.open()),
+            frontier,
+            watermark: known.and_then(|k| k.watermark),
+            behind,
+            rtt_us: session.and_then(|s| s.rtt_us),
+            last_heard_us: known.and_then(|k| k.last_heard_us),
+        }
+    }
+
+    fn on_up(&mut self, scene: &mut Scene<'_>, peer: RegionId) {
+        self.drop_session(peer);
+        if peer == self.config.region || !self.config.members.contains(peer) {
+            let reason = format!("{peer} is not another member of this cluster");
+            return scene.out.push(Action::Disconnect(peer, reason));
+        }
+        self.sessions.insert(peer, Session::new(scene.now));
+        self.send_hello(scene, peer, false);
+    }
+
+    fn on_frame(
+        &mut self,
+        scene: &mut Scene<'_>,
+        peer: RegionId,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let Some(session) = self.sessions.get(&peer) else {
+            return Ok(());
+        };
+        let established = session.established;
+        let message = match wire::decode(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                self.disconnect(scene, peer, error.to_string());
+                return Ok(());
+            }
+        };
+        self.known.entry(peer).or_default().last_heard_us = Some(scene.now.mono_us);
+        match message {
+            Message::Hello(hello) => self.on_hello(scene, peer, hello),
+            // A lane may overtake the one that the hello is on; what is dropped here is sent again.
+            _ if !established => Ok(()),
+            Message::Heartbeat(beat) => self.on_heartbeat(scene, peer, beat),
+            Message::Ack { frontier } => self.on_ack(scene, peer, &frontier),
+            Message::Want { log, from, credit } => self.on_want(scene, peer, log, from, credit),
+            Message::Batch {
+                log,
+                first_seq,
+                commits,
+                done,
+            } => {
+                let batch = Incoming {
+                    log,
+                    first_seq,
+                    commits,
+                    done,
+                };
+                self.on_batch(scene, peer, batch);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_hello(
+        &mut self,
+        scene: &mut Scene<'_>,
+        peer: RegionId,
+        hello: Hello,
+    ) -> Result<(), StoreError> {
+        if let Err(reason) = self.admit_hello(peer, &hello) {
+            self.disconnect(scene, peer, reason);
+            return Ok(());
+        }
+        if !hello.heard_you || !self.sessions.contains_key(&peer) {
+            // The peer begins anew, so nothing known of its session holds any more.
+            self.sessions.insert(peer, Session::new(scene.now));
+        }
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return Ok(());
+        };
+        session.established = true;
+        session.confirmed |= hello.heard_you;
+        self.learn(scene, peer, &hello.frontier, None);
+        if !hello.heard_you {
+            self.send_hello(scene, peer, true);
+        }
+        self.send_heartbeat(scene, peer);
+        self.push(scene, peer)
+    }
+
+    /// Whether the peer may replicate with us (replication.md sections 7 and 11).
+    fn admit_hello(&self, peer: RegionId, hello: &Hello) -> Result<(), String> {
+        let us = &self.config;
+        if hello.protocol != PROTOCOL {
+            return Err(format!(
+                "it speaks protocol {}, this region speaks {PROTOCOL}: upgrade the older one",
+                hello.protocol
+            ));
+        }
+        if hello.cluster_id != us.cluster_id {
+            return Err("it belongs to another cluster: the cluster ids differ".into());
+        }
+        if hello.region != peer {
+            return Err(format!(
+                "it says it is {}, but {peer} was dialled",
+                hello.region
+            ));
+        }
+        if !hello.members.contains(us.region) {
+            return Err(format!(
+                "its topology does not contain {} ('{}')",
+                us.region, us.region_name
+            ));
+        }
+        let newest = (self.durable.keys())
+            .filter(|log| log.origin.region == peer)
+            .map(|log| log.origin.incarnation)
+            .max();
+        if let Some(newest) = newest.filter(|newest| *newest > hello.incarnation) {
+            return Err(format!(
+                "it is incarnation {}, but this region holds commits of its incarnation {newest}: \
+                 its store is older than it was; restore it as a new incarnation",
+                hello.incarnation
+            ));
+        }
+        self.admit_frontier(&hello.frontier)?;
+        self.admit_frontier(&hello.seen_of_you)
+    }
+
+    /// The amnesia check: nobody can hold more of us than we do, unless we have lost history.
+    fn admit_frontier(&self, frontier: &Frontier) -> Result<(), String> {
+        for (log, seq) in frontier {
+            let (ours, theirs) = (self.config.origin, log.origin);
+            if theirs.region == ours.region && theirs.incarnation > ours.incarnation {
+                return Err(format!(
+                    "it holds commits of incarnation {} of this region, which is incarnation {}: \
+                     this region's store has lost history",
+                    theirs.incarnation, ours.incarnation
+                ));
+            }
+            if theirs == ours && *seq > self.durable_seq(*log) {
+                return Err(format!(
+                    "it holds commit {seq} of this region, which has only {}: \
+                     this region's store has lost history",
+                    self.durable_seq(*log)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn on_heartbeat(
+        &mut self,
+        scene: &mut Scene<'_>,
+        peer: RegionId,
+        beat: Heartbeat,
+    ) -> Result<(), StoreError> {
+        if let Err(reason) = self.admit_frontier(&beat.frontier) {
+            self.disconnect(scene, peer, reason);
+            return Ok(());
+        }
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            // Only a peer that has accepted our hello sends heartbeats.
+            session.confirmed = true;
+            session.measure(scene.now, &beat);
+        }
+        self.learn(scene, peer, &beat.frontier, Some(beat.watermark));
+        self.push(scene, peer)?;
+        self.pull_all(scene);
+        Ok(())
+    }
+
+    fn on_ack(
+        &mut self,
+        scene: &mut Scene<'_>,
+        peer: RegionId,
+        frontier: &Frontier,
+    ) -> Result<(), StoreError> {
+        if let Err(reason) = self.admit_frontier(frontier) {
+            self.disconnect(scene, peer, reason);
+            return Ok(());
+        }
+        self.learn(scene, peer, frontier, None);
+        self.push(scene, peer)
+    }
+
+    /// Takes in what a peer says it has durably.
+    fn learn(
+        &mut self,
+        scene: &Scene<'_>,
+        peer: RegionId,
+        frontier: &Frontier,
+        watermark: Option<Stamp>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return;
+        };
+        session.acknowledge(scene.now, frontier);
+        let known = self.known.entry(peer).or_default();
+        known.frontier.clone_from(&session.frontier);
+        known.watermark = known.watermark.max(watermark);
+    }
+
+    fn on_durable(
+        &mut self,
+        scene: &mut Scene<'_>,
+        frontier: Frontier,
+        watermark: Stamp,
+    ) -> Result<(), StoreError> {
+        for (log, seq) in &frontier {
+            assert!(
+                *seq >= self.durable_seq(*log),
+                "I4: the frontier of {log:?} went back to {seq}"
+            );
+        }
+        let advanced: BTreeSet<LogId> = (frontier.iter())
+            .filter(|(log, seq)| **seq > self.durable_seq(**log))
+            .map(|(log, _)| *log)
+            .collect();
+        self.durable = frontier;
+        self.watermark = self.watermark.max(watermark);
+        for log in &advanced {
+            let durable = self.durable_seq(*log);
+            if let Some(intake) = self.intakes.get_mut(log) {
+                intake.advance(scene.now, durable);
+            }
+        }
+        self.acknowledge(scene, &advanced);
+        if advanced.iter().any(|log| self.is_own(*log)) {
+            let peers: Vec<RegionId> = self.sessions.keys().copied().collect();
+            for peer in peers {
+                self.push(scene, peer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_tick(&mut self, scene: &mut Scene<'_>) -> Result<(), StoreError> {
+        let now_us = scene.now.mono_us;
+        let peers: Vec<RegionId> = self.sessions.keys().copied().collect();
+        for peer in peers {
+            let Some(session) = self.sessions.get(&peer) else {
+                continue;
+            };
+            let (established, open) = (session.established, session.open());
+            let elapsed =
+                |since_us: u64, every_us: u64| now_us.saturating_sub(since_us) >= every_us;
+            let beat_due = session
+                .heartbeat_sent_us
+                .is_none_or(|at| elapsed(at, HEARTBEAT_US));
+            if !open && elapsed(session.hello_sent_us, HELLO_US) {
+                self.send_hello(scene, peer, established);
+            }
+            if established && beat_due {
+                self.send_heartbeat(scene, peer);
+            }
+            self.push_overdue(scene, peer)?;
+        }
+        let logs: Vec<LogId> = self.intakes.keys().copied().collect();
+        for log in logs {
+            self.apply_next(scene, log);
+        }
+        self.pull_all(scene);
+        Ok(())
+    }
+
+    fn send_hello(&mut self, scene: &mut Scene<'_>, peer: RegionId, heard_you: bool) {
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.hello_sent_us = scene.now.mono_us;
+        }
+        let seen_of_you = (self.intakes.iter())
+            .filter(|(log, _)| log.origin.region == peer)
+            .map(|(log, intake)| (*log, intake.received()))
+            .collect();
+        let hello = Hello {
+            protocol: PROTOCOL,
+            cluster_id: self.config.cluster_id,
+            region: self.config.region,
+            incarnation: self.config.origin.incarnation,
+            members: self.config.members,
+            frontier: self.frontier_for(peer),
+            seen_of_you,
+            heard_you,
+        };
+        self.send(scene, peer, Lane::Control, Message::Hello(hello));
+    }
+
+    fn send_heartbeat(&mut self, scene: &mut Scene<'_>, peer: RegionId) {
+        let (frontier, watermark) = (self.frontier_for(peer), self.watermark);
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return;
+        };
+        session.heartbeat_sent_us = Some(scene.now.mono_us);
+        let beat = Heartbeat {
+            frontier,
+            watermark,
+            sent_us: scene.now.mono_us,
+            echo: session.echo(scene.now),
+        };
+        self.send(scene, peer, Lane::Control, Message::Heartbeat(beat));
+    }
+
+    /// The durable frontier of the logs that `peer` may hold.
+    fn frontier_for(&self, peer: RegionId) -> Frontier {
+        let shared = self
+            .durable
+            .iter()
+            .filter(|(log, _)| log.group.contains(peer));
+        shared.map(|(log, seq)| (*log, *seq)).collect()
+    }
+
+    pub(super) fn send(
+        &mut self,
+        scene: &mut Scene<'_>,
+        peer: RegionId,
+        lane: Lane,
+        message: Message,
+    ) {
+        match wire::encode(message) {
+            Some(frame) => scene.out.push(Action::Send(peer, lane, frame)),
+            None => self.disconnect(scene, peer, "a commit is too long to be sent".into()),
+        }
+    }
+
+    /// Ends the session for a reason that the operator reads.
+    pub(super) fn disconnect(&mut self, scene: &mut Scene<'_>, peer: RegionId, reason: String) {
+        self.drop_session(peer);
+        scene.out.push(Action::Disconnect(peer, reason));
+    }
+
+    fn drop_session(&mut self, peer: RegionId) {
+        self.sessions.remove(&peer);
+        for intake in self.intakes.values_mut() {
+            intake.forget(peer);
+        }
+    }
+
+    /// Whether this region originates `log`, in this incarnation or an earlier one.
+    pub(super) fn is_own(&self, log: LogId) -> bool {
+        log.origin.region == self.config.region
+    }
+
+    pub(super) fn durable_seq(&self, log: LogId) -> u64 {
+        self.durable.get(&log).copied().unwrap_or(0)
+    }
+}

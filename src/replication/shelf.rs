@@ -1,0 +1,36 @@
+//! Where replication finds sealed commits: the one place that knows how the replica stores them.
+
+use crate::replica::log;
+use crate::replica::mutation::{Dot, LogId};
+use crate::store::{ReadTxn, StoreError};
+
+/// Reads logs and looks into sealed commits.
+pub(super) trait Shelf {
+    /// The commits of `log` from seq `from` on, in order: as many as `bytes_max` holds, at least one.
+    fn read(
+        &self,
+        log: LogId,
+        from: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
+    /// Which commit the sealed bytes claim to be; `None` when they are damaged.
+    fn dot(&self, sealed: &[u8]) -> Option<Dot>;
+}
+
+/// The logs of a store.
+pub(super) struct StoreShelf<'t>(pub &'t dyn ReadTxn);
+
+impl Shelf for StoreShelf<'_> {
+    fn read(
+        &self,
+        log: LogId,
+        from: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        log::read(self.0, log, from, bytes_max)
+    }
+
+    fn dot(&self, sealed: &[u8]) -> Option<Dot> {
+        log::header(sealed).ok().map(|(dot, _)| dot)
+    }
+}

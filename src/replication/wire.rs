@@ -1,0 +1,241 @@
+//! The messages between regions, as bytes.
+//!
+//! One versioned enum in bincode with a byte limit and full consumption of the input; bincode has no
+//! schema evolution, so golden bytes in the tests hold every released version still.
+
+use bincode::{Decode, Encode};
+
+use crate::clock::{RegionId, Stamp};
+use crate::replica::mutation::{Frontier, GroupId, LogId};
+
+/// The wire protocol spoken by this build. Peers of another one are turned away.
+pub const PROTOCOL: u16 = 1;
+
+/// The longest frame that is written or read: a batch of one transaction of 4 MB and its copies of
+/// keys fits many times over. The transport may not have a lower limit.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const CONFIG: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<FRAME_BYTES_MAX>,
+> = bincode::config::standard().with_limit::<FRAME_BYTES_MAX>();
+
+/// Why bytes from a peer are not a message. Ends the session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    #[error("a frame does not decode: {0}")]
+    Malformed(#[from] bincode::error::DecodeError),
+    #[error("a frame has {0} bytes after its message")]
+    Trailing(usize),
+}
+
+/// The first message of a session, from both sides.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Hello {
+    pub protocol: u16,
+    pub cluster_id: [u8; 16],
+    pub region: RegionId,
+    pub incarnation: u32,
+    pub members: GroupId,
+    /// What the sender has durably applied, of the logs that the receiver's groups share.
+    pub frontier: Frontier,
+    /// What the sender has received of the receiver's own logs, applied or not: the amnesia check
+    /// (replication.md section 11).
+    pub seen_of_you: Frontier,
+    /// Whether the sender has accepted the receiver's `Hello` in this session. `false` asks for one.
+    pub heard_you: bool,
+}
+
+/// Sent every 200 ms.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Heartbeat {
+    pub frontier: Frontier,
+    /// Every commit of the sender stamped at or below this is covered by `frontier`.
+    pub watermark: Stamp,
+    /// The sender's monotonic clock; means nothing to the receiver, who echoes it.
+    pub sent_us: u64,
+    /// The newest `sent_us` heard from the receiver, and how long ago that was.
+    pub echo: Option<Echo>,
+}
+
+/// A peer's `sent_us` handed back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Echo {
+    pub sent_us: u64,
+    pub held_us: u64,
+}
+
+/// What one region says to another.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Message {
+    Hello(Hello),
+    Heartbeat(Heartbeat),
+    /// Entries of the sender's durable frontier that moved.
+    Ack {
+        frontier: Frontier,
+    },
+    /// Asks for the commits of `log` from seq `from` on: at most `credit` bytes, or one commit.
+    Want {
+        log: LogId,
+        from: u64,
+        credit: u64,
+    },
+    /// Sealed commits in seq order, byte for byte as their origin sealed them.
+    Batch {
+        log: LogId,
+        first_seq: u64,
+        commits: Vec<Vec<u8>>,
+        /// The last batch that answers a `Want` for another region's log.
+        done: bool,
+    },
+}
+
+/// The envelope: its discriminant is the schema version.
+#[derive(Encode, Decode)]
+enum Frame {
+    V1(Message),
+}
+
+/// The frame that carries `message`; `None` when it would exceed [`FRAME_BYTES_MAX`].
+pub fn encode(message: Message) -> Option<Vec<u8>> {
+    let bytes = bincode::encode_to_vec(Frame::V1(message), CONFIG).ok()?;
+    (bytes.len() <= FRAME_BYTES_MAX).then_some(bytes)
+}
+
+/// The message in a frame, which must be exactly that.
+pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
+    let (Frame::V1(message), used) = bincode::decode_from_slice(bytes, CONFIG)?;
+    match bytes.len().saturating_sub(used) {
+        0 => Ok(message),
+        rest => Err(WireError::Trailing(rest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::mutation::Origin;
+    use proptest::prelude::*;
+
+    fn log(group: u64, region: u16, incarnation: u32) -> LogId {
+        LogId {
+            group: GroupId(group),
+            origin: Origin {
+                region: RegionId(region),
+                incarnation,
+            },
+        }
+    }
+
+    fn hello() -> Message {
+        Message::Hello(Hello {
+            protocol: PROTOCOL,
+            cluster_id: [0xC1; 16],
+            region: RegionId(2),
+            incarnation: 3,
+            members: GroupId(7),
+            frontier: Frontier::from([(log(7, 1, 1), 300)]),
+            seen_of_you: Frontier::new(),
+            heard_you: true,
+        })
+    }
+
+    fn heartbeat() -> Message {
+        Message::Heartbeat(Heartbeat {
+            frontier: Frontier::from([(log(7, 1, 1), 5), (log(7, 2, 1), 6)]),
+            watermark: Stamp {
+                physical_us: 9,
+                logical: 8,
+                region: RegionId(2),
+            },
+            sent_us: 100_000,
+            echo: Some(Echo {
+                sent_us: 1,
+                held_us: 2,
+            }),
+        })
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    #[test]
+    fn golden_bytes_of_version_1() {
+        let ack = Message::Ack {
+            frontier: Frontier::from([(log(7, 1, 1), 5)]),
+        };
+        let want = Message::Want {
+            log: log(7, 1, 1),
+            from: 6,
+            credit: 1 << 20,
+        };
+        let batch = Message::Batch {
+            log: log(7, 1, 1),
+            first_seq: 6,
+            commits: vec![vec![0xAA, 0xBB], vec![]],
+            done: true,
+        };
+        let golden = [
+            (hello(), GOLDEN_HELLO),
+            (heartbeat(), "0001020701010507020106090802fca0860100010102"),
+            (ack, "00020107010105"),
+            (want, "000307010106fc00001000"),
+            (batch, "0004070101060202aabb0001"),
+        ];
+        for (message, bytes) in golden {
+            let encoded = encode(message.clone()).expect("is short");
+            assert_eq!(hex(&encoded), bytes, "{message:?}");
+            assert_eq!(decode(&encoded).expect("just encoded"), message);
+        }
+    }
+
+    const GOLDEN_HELLO: &str = "000001c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c102030701070101fb2c010001";
+
+    #[test]
+    fn nothing_may_follow_the_message() {
+        let mut bytes = encode(hello()).expect("is short");
+        bytes.push(0);
+        assert!(matches!(decode(&bytes), Err(WireError::Trailing(1))));
+    }
+
+    #[test]
+    fn an_unknown_version_is_malformed() {
+        let mut bytes = encode(hello()).expect("is short");
+        bytes[0] = 1;
+        assert!(matches!(decode(&bytes), Err(WireError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_allocates_nothing() {
+        // A batch that claims 2^60 commits.
+        let bytes = [0, 4, 7, 1, 1, 6, 253, 0, 0, 0, 0, 0, 0, 0, 16];
+        assert!(matches!(decode(&bytes), Err(WireError::Malformed(_))));
+        let long = Message::Batch {
+            log: log(7, 1, 1),
+            first_seq: 1,
+            commits: vec![vec![0; FRAME_BYTES_MAX]],
+            done: false,
+        };
+        assert_eq!(encode(long), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn a_flipped_byte_never_panics(at in 0usize..80, flip in 1u8..) {
+            for message in [hello(), heartbeat()] {
+                let mut bytes = encode(message).expect("is short");
+                let at = at % bytes.len();
+                bytes[at] ^= flip;
+                let _ = decode(&bytes);
+            }
+        }
+    }
+}
