@@ -9,11 +9,14 @@
 mod auth;
 mod backend;
 mod body;
+pub(crate) mod capacity;
 pub(crate) mod constraints;
 pub(crate) mod error;
 pub(crate) mod fields;
 mod http;
 pub(crate) mod operations;
+pub(crate) mod params;
+pub(crate) mod projection;
 mod server;
 #[cfg(test)]
 mod tests;
