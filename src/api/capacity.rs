@@ -68,7 +68,10 @@ impl Consumed {
 
     /// The same for a transaction, which also names the direction of its units.
     pub(crate) fn transactional(table_name: &str, direction: Direction) -> Self {
-        Consumed { direction: Some(direction), ..Consumed::new(table_name) }
+        Consumed {
+            direction: Some(direction),
+            ..Consumed::new(table_name)
+        }
     }
 
     pub(crate) fn add_table(&mut self, units: f64) {
@@ -94,7 +97,10 @@ impl Consumed {
 
     /// Writes the `ConsumedCapacity` structure. Call it only when a report was asked for.
     pub(crate) fn write(&self, report: Report, out: &mut Vec<u8>) {
-        assert!(report != Report::None, "capacity is written only when asked for");
+        assert!(
+            report != Report::None,
+            "capacity is written only when asked for"
+        );
         out.extend_from_slice(b"{\"TableName\":");
         write_string(&self.table_name, out);
         out.push(b',');

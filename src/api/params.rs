@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::capacity::Report;
 use super::projection::Projection;
 use super::{Backend, Constraints, Fields, enums};
+use crate::expression::legacy::{self, LegacyError};
 use crate::expression::{Condition, ExpressionKind, Path, Placeholders};
-use crate::expression::{legacy, parse_condition, parse_projection};
+use crate::expression::{parse_condition, parse_projection};
 use crate::item::json::{ValueError, item_from_json, value_from_json};
 use crate::item::{Item, KeyError, Value};
 use crate::replica::catalog::TableDef;
@@ -116,7 +117,9 @@ pub(crate) fn checked_item(json: Json) -> Result<Checked<Item>, ApiError> {
 fn checked_names(item: Item) -> Checked<Item> {
     for name in item.keys() {
         if name.is_empty() {
-            return Err(format!("{INVALID_PARAMETER}Attribute name must not be empty"));
+            return Err(format!(
+                "{INVALID_PARAMETER}Attribute name must not be empty"
+            ));
         }
         if name.len() > ATTRIBUTE_NAME_MAX {
             return Err(format!(
@@ -154,7 +157,10 @@ pub(crate) struct Substitutes {
 
 impl Substitutes {
     pub(crate) fn names_only(fields: &mut Fields) -> Result<Self, ApiError> {
-        Ok(Substitutes { names: fields.string_map("ExpressionAttributeNames")?, values: None })
+        Ok(Substitutes {
+            names: fields.string_map("ExpressionAttributeNames")?,
+            values: None,
+        })
     }
 
     pub(crate) fn take(fields: &mut Fields) -> Result<Self, ApiError> {
@@ -189,8 +195,7 @@ impl Substitutes {
             };
             values.into_iter().map(substitute).collect()
         });
-        let placeholders =
-            Placeholders::new(self.names, values).map_err(|e| wording.request(e))?;
+        let placeholders = Placeholders::new(self.names, values).map_err(|e| wording.request(e))?;
         match wrong {
             None => Ok(placeholders),
             Some((name, message)) => {
@@ -232,13 +237,20 @@ impl Styles<'_> {
                 "ExpressionAttributeNames can only be specified when using expressions".into(),
             );
         }
-        let takes_values =
-            |name: &&(&'static str, bool)| name.0 != "ProjectionExpression";
+        let takes_values = |name: &&(&'static str, bool)| name.0 != "ProjectionExpression";
         if substitutes.values.is_some()
-            && !self.expressions.iter().filter(takes_values).any(|(_, there)| *there)
+            && !self
+                .expressions
+                .iter()
+                .filter(takes_values)
+                .any(|(_, there)| *there)
         {
-            let names: Vec<_> =
-                self.expressions.iter().filter(takes_values).map(|(name, _)| *name).collect();
+            let names: Vec<_> = self
+                .expressions
+                .iter()
+                .filter(takes_values)
+                .map(|(name, _)| *name)
+                .collect();
             let are = if names.len() == 1 { "is" } else { "are" };
             return refuse(format!(
                 "ExpressionAttributeValues can only be specified when using expressions: {} {are} null",
@@ -250,14 +262,18 @@ impl Styles<'_> {
 }
 
 fn present(parameters: &[(&'static str, bool)]) -> Vec<&'static str> {
-    parameters.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect()
+    parameters
+        .iter()
+        .filter(|(_, there)| *there)
+        .map(|(name, _)| *name)
+        .collect()
 }
 
 /// `ConditionExpression`, or `Expected` with `ConditionalOperator`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConditionParams {
     pub(crate) expression: Option<String>,
-    pub(crate) expected: Option<Map<String, Json>>,
+    pub(crate) expected: Option<Json>,
     pub(crate) operator: Option<String>,
 }
 
@@ -280,14 +296,9 @@ impl ConditionParams {
     }
 
     /// The condition of the legacy parameters, if they are used.
-    pub(crate) fn from_legacy(&mut self) -> Result<Option<Condition>, ApiError> {
-        refuse_lone_operator(self.operator.as_deref(), self.expected.as_ref())?;
-        match self.expected.take() {
-            None => Ok(None),
-            Some(expected) => {
-                Ok(legacy::expected_to_condition(&expected, self.operator.as_deref())?)
-            }
-        }
+    pub(crate) fn from_legacy(&self) -> Result<Option<Condition>, ApiError> {
+        legacy::expected_to_condition(self.expected.as_ref(), self.operator.as_deref())
+            .map_err(legacy_error)
     }
 
     /// The condition of the expression, if there is one.
@@ -296,7 +307,12 @@ impl ConditionParams {
         placeholders: &mut Placeholders,
         wording: Wording,
     ) -> Result<Option<Condition>, ApiError> {
-        condition(ExpressionKind::Condition, self.expression.as_deref(), placeholders, wording)
+        condition(
+            ExpressionKind::Condition,
+            self.expression.as_deref(),
+            placeholders,
+            wording,
+        )
     }
 }
 
@@ -311,17 +327,12 @@ pub(crate) fn condition(
         .transpose()
 }
 
-/// Refuses `ConditionalOperator` where nothing is to be joined.
-pub(crate) fn refuse_lone_operator(
-    operator: Option<&str>,
-    joined: Option<&Map<String, Json>>,
-) -> Result<(), ApiError> {
-    if operator.is_some() && joined.is_none_or(Map::is_empty) {
-        return Err(invalid_parameter(
-            "ConditionalOperator cannot be used without Filter or Expected",
-        ));
+/// What is wrong with a legacy parameter.
+pub(crate) fn legacy_error(error: LegacyError) -> ApiError {
+    match error {
+        LegacyError::Serialization(message) => ApiError::Serialization(Some(message)),
+        LegacyError::Validation(message) => ApiError::Validation(message),
     }
-    Ok(())
 }
 
 /// A legacy parameter: a map of structures of the named shape.
@@ -329,14 +340,14 @@ pub(crate) fn legacy_map(
     fields: &mut Fields,
     name: &str,
     shape: &str,
-) -> Result<Option<Map<String, Json>>, ApiError> {
+) -> Result<Option<Json>, ApiError> {
     let map = fields.map_of(name, &format!("com.amazonaws.dynamodb.v20120810.{shape}"))?;
     if let Some(map) = &map {
-        for value in map.values() {
+        for value in map.values().filter(|value| !value.is_null()) {
             check_legacy_types(Fields::from_element(value.clone(), shape)?)?;
         }
     }
-    Ok(map)
+    Ok(map.map(Json::Object))
 }
 
 /// Checks the JSON types of one legacy condition or update.
@@ -358,11 +369,11 @@ fn check_legacy_types(mut entry: Fields) -> Result<(), ApiError> {
 /// Checks the enumerations inside a legacy parameter at `path`.
 pub(crate) fn constrain_operators(
     path: &str,
-    conditions: Option<&Map<String, Json>>,
+    conditions: Option<&Json>,
     required: bool,
     constraints: &mut Constraints,
 ) {
-    for (attribute, entry) in conditions.into_iter().flatten() {
+    for (attribute, entry) in conditions.and_then(Json::as_object).into_iter().flatten() {
         let at = format!("{path}.{attribute}.member.comparisonOperator");
         let operator = entry.get("ComparisonOperator").and_then(Json::as_str);
         if required {
@@ -415,7 +426,10 @@ impl ProjectionParams {
         if let Some(text) = &self.expression {
             return Ok(Projection::Paths(parse_projection(text, placeholders)?));
         }
-        let whole = |root| Path { root, steps: Vec::new() };
+        let whole = |root| Path {
+            root,
+            steps: Vec::new(),
+        };
         Ok(match self.attributes {
             Some(names) => Projection::Paths(names.into_iter().map(whole).collect()),
             None => Projection::All,
@@ -459,7 +473,11 @@ pub(crate) fn report(text: Option<&str>) -> Report {
 }
 
 pub(crate) fn constrain_report(text: Option<&str>, constraints: &mut Constraints) {
-    constraints.one_of("returnConsumedCapacity", text, enums::RETURN_CONSUMED_CAPACITY);
+    constraints.one_of(
+        "returnConsumedCapacity",
+        text,
+        enums::RETURN_CONSUMED_CAPACITY,
+    );
 }
 
 /// How a list prints inside a constraint violation. AWS prints Java's own text, which clients can not
@@ -501,7 +519,10 @@ pub(crate) fn table(
 pub(crate) fn admit_put(table: &TableDef, item: &Item) -> Result<(), ApiError> {
     table.keys.admit_item(item).map_err(key_error)?;
     for index in &table.indexes {
-        index.keys.admit_index(&index.name, item).map_err(key_error)?;
+        index
+            .keys
+            .admit_index(&index.name, item)
+            .map_err(key_error)?;
     }
     Ok(())
 }
@@ -532,7 +553,9 @@ mod tests {
             expressions: &[("UpdateExpression", true), ("ConditionExpression", false)],
             legacy: &[("AttributeUpdates", true), ("Expected", true)],
         };
-        let error = styles.check(&Substitutes::default(), Wording::Bare).unwrap_err();
+        let error = styles
+            .check(&Substitutes::default(), Wording::Bare)
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "Can not use both expression and non-expression parameters in the same request: Non-expression \
@@ -549,18 +572,13 @@ mod tests {
             legacy: &[],
         };
         assert_eq!(
-            styles.check(&substitutes, Wording::Bare).unwrap_err().to_string(),
+            styles
+                .check(&substitutes, Wording::Bare)
+                .unwrap_err()
+                .to_string(),
             "ExpressionAttributeValues can only be specified when using expressions: UpdateExpression and \
              ConditionExpression are null"
         );
-    }
-
-    #[test]
-    fn a_lone_operator_is_refused() {
-        let empty = Map::new();
-        assert!(refuse_lone_operator(Some("OR"), Some(&empty)).is_err());
-        assert!(refuse_lone_operator(Some("OR"), None).is_err());
-        assert!(refuse_lone_operator(None, None).is_ok());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What of an item goes into the answer: projections and the fragments of `ReturnValues`
 //! (expressions.md section 7, api.md section 2).
 
-use crate::expression::{Path, project};
-use crate::item::{Item, KeySchema, json};
+use crate::expression::{Path, project, touched_values};
+use crate::item::{Item, json};
 use crate::replica::ApiError;
 use crate::replica::catalog::{IndexDef, IndexKind, Projection as Projected, TableDef};
 
@@ -55,13 +55,8 @@ fn holds(table: &TableDef, index: &IndexDef, attribute: &str) -> bool {
     match &index.projection {
         Projected::All => true,
         Projected::Include(names) if names.iter().any(|n| n == attribute) => true,
-        _ => is_key(&table.keys, attribute) || is_key(&index.keys, attribute),
+        _ => table.keys.contains(attribute) || index.keys.contains(attribute),
     }
-}
-
-/// Whether `attribute` is one of the key attributes of `keys`.
-pub(crate) fn is_key(keys: &KeySchema, attribute: &str) -> bool {
-    keys.partition.iter().chain(&keys.sort).any(|key| key.name == attribute)
 }
 
 /// Key attributes are scalars: a path into one is refused before anything is read.
@@ -73,9 +68,13 @@ pub(crate) fn refuse_paths_into_keys<'p>(
         if path.steps.is_empty() {
             continue;
         }
-        let kind = if is_key(&table.keys, &path.root) {
+        let kind = if table.keys.contains(&path.root) {
             "Key"
-        } else if table.indexes.iter().any(|index| is_key(&index.keys, &path.root)) {
+        } else if table
+            .indexes
+            .iter()
+            .any(|index| index.keys.contains(&path.root))
+        {
             "IndexKey"
         } else {
             continue;
@@ -111,6 +110,6 @@ pub(crate) fn needs_table(
 
 /// The touched fragments of an image, for UPDATED_OLD and UPDATED_NEW; `None` when nothing is left.
 pub(crate) fn touched_fragments(touched: &[Path], image: Option<&Item>) -> Option<Item> {
-    let fragments = project(touched, image?);
+    let fragments = touched_values(touched, image?);
     (!fragments.is_empty()).then_some(fragments)
 }

@@ -11,7 +11,10 @@ pub(crate) struct Body {
 
 impl Body {
     pub(crate) fn new() -> Self {
-        Body { out: vec![b'{'], empty: true }
+        Body {
+            out: vec![b'{'],
+            empty: true,
+        }
     }
 
     /// Begins the member `name`; the caller writes exactly one JSON value to what is returned.

@@ -19,7 +19,7 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         Ok(table)
     })?;
     let outcome = writes::send(backend, write).await?;
-    Ok(writes::answer(&table, &key, &options, &outcome, &[]))
+    Ok(writes::answer(&table, &key, &options, &outcome))
 }
 
 fn admit(mut fields: Fields) -> Result<(ItemWrite, Item, Options), ApiError> {

@@ -53,11 +53,20 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
     let mut placeholders = substitutes.placeholders(Wording::Bare)?;
     let projection = projection.parse(&mut placeholders)?;
     placeholders.finish()?;
-    Ok(Request { table, key, consistent, projection, report: params::report(report.as_deref()) })
+    Ok(Request {
+        table,
+        key,
+        consistent,
+        projection,
+        report: params::report(report.as_deref()),
+    })
 }
 
 fn answer(txn: &dyn ReadTxn, table: &TableDef, request: &Request) -> Result<Vec<u8>, ApiError> {
-    let key = table.keys.admit_key(&request.key).map_err(params::key_error)?;
+    let key = table
+        .keys
+        .admit_key(&request.key)
+        .map_err(params::key_error)?;
     refuse_paths_into_keys(request.projection.paths(), table)?;
     let stored = read::get_encoded(txn, table, &key)?;
     let mut body = Body::new();

@@ -9,7 +9,10 @@ use crate::replica::catalog::{IndexKind, TableDef};
 
 /// Only tables with a local index have item collections.
 pub(crate) fn has_collections(table: &TableDef) -> bool {
-    table.indexes.iter().any(|index| index.kind == IndexKind::Local)
+    table
+        .indexes
+        .iter()
+        .any(|index| index.kind == IndexKind::Local)
 }
 
 /// The collections that the writes of one request touched, by table.
@@ -21,7 +24,10 @@ pub(crate) struct Collections {
 /// The partition key of an item, as an item.
 fn collection_key(table: &TableDef, item: &Item) -> Item {
     let names = table.keys.partition.iter().map(|key| &key.name);
-    names.filter_map(|name| item.get_key_value(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
+    names
+        .filter_map(|name| item.get_key_value(name))
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect()
 }
 
 /// Writes the metrics of the collection that `item` (or key) is in. Ours never report more than the

@@ -90,7 +90,8 @@ impl PageParams {
 
     /// `Limit` after its constraint has been checked.
     pub(crate) fn limit(&self) -> Option<usize> {
-        self.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
+        self.limit
+            .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
     /// The rules of Select that need no table.
@@ -139,7 +140,9 @@ impl PageRead {
             return Ok(None);
         };
         let index = table.index(name).ok_or_else(|| {
-            ApiError::validation(format!("The table does not have the specified index: {name}"))
+            ApiError::validation(format!(
+                "The table does not have the specified index: {name}"
+            ))
         })?;
         if self.consistent && index.kind == IndexKind::Global {
             return Err(ApiError::validation(
@@ -179,7 +182,11 @@ impl PageRead {
             None => false,
         };
         // A filter sees what is returned, so it waits until the items are complete.
-        let filter = if fetches { self.request.filter.take() } else { None };
+        let filter = if fetches {
+            self.request.filter.take()
+        } else {
+            None
+        };
         let mut page = read::page(txn, table, &self.request)?;
         let mut consumed = Consumed::new(&table.name);
         let units = read_units(page.scanned_bytes, self.consistent);
@@ -200,7 +207,9 @@ impl PageRead {
         let mut body = Body::new();
         if self.select != Some(Select::Count) {
             let out = body.member("Items");
-            write_list(out, &page.items, |out, item| self.projection.write(item, out));
+            write_list(out, &page.items, |out, item| {
+                self.projection.write(item, out)
+            });
         }
         body.count("Count", page.items.len());
         body.count("ScannedCount", page.scanned);

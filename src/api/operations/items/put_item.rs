@@ -19,9 +19,12 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         Ok(table)
     })?;
     let key = table.keys.key_of(&item);
-    let write = ItemWrite { action: WriteAction::Put { item }, ..write };
+    let write = ItemWrite {
+        action: WriteAction::Put { item },
+        ..write
+    };
     let outcome = writes::send(backend, write).await?;
-    Ok(writes::answer(&table, &key, &options, &outcome, &[]))
+    Ok(writes::answer(&table, &key, &options, &outcome))
 }
 
 /// The write without its item, the item, and the options.
@@ -61,7 +64,9 @@ fn admit(mut fields: Fields) -> Result<(ItemWrite, Item, Options), ApiError> {
 /// An item of a request may be 400 KB.
 pub(crate) fn refuse_oversize(item: &Item) -> Result<(), ApiError> {
     if size::item_size(item) > size::ITEM_SIZE_MAX {
-        return Err(ApiError::validation("Item size has exceeded the maximum allowed size"));
+        return Err(ApiError::validation(
+            "Item size has exceeded the maximum allowed size",
+        ));
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Query: the items of one partition of a table or index, in key order.
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::pages::{PageParams, PageRead, Reader};
 use super::start_key;
 use crate::api::params::{self, Styles, Wording};
-use crate::api::projection::{is_key, refuse_paths_into_keys};
+use crate::api::projection::refuse_paths_into_keys;
 use crate::api::{Backend, Constraints, Fields, fields};
 use crate::expression::{
     Condition, ExpressionKind, KeyClause, bind_key_condition, legacy, parse_key_condition,
@@ -26,8 +26,8 @@ struct QueryParams {
     page: PageParams,
     forward: bool,
     key_condition: Option<String>,
-    key_conditions: Option<Map<String, Json>>,
-    query_filter: Option<Map<String, Json>>,
+    key_conditions: Option<Json>,
+    query_filter: Option<Json>,
 }
 
 pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>, ApiError> {
@@ -55,7 +55,12 @@ fn check(given: &QueryParams) -> Result<(), ApiError> {
     let page = &given.page;
     let mut constraints = Constraints::default();
     page.constrain(&mut constraints);
-    params::constrain_operators("queryFilter", given.query_filter.as_ref(), true, &mut constraints);
+    params::constrain_operators(
+        "queryFilter",
+        given.query_filter.as_ref(),
+        true,
+        &mut constraints,
+    );
     params::constrain_operators(
         "keyConditions",
         given.key_conditions.as_ref(),
@@ -95,17 +100,12 @@ fn admit(mut given: QueryParams) -> Result<Request, ApiError> {
     let table = fields::table_name(given.page.name.take())?;
     check(&given)?;
     let page = given.page;
-    // ConditionalOperator may join KeyConditions as well, to no effect.
-    let joined = given.query_filter.as_ref().or(given.key_conditions.as_ref());
-    params::refuse_lone_operator(page.operator.as_deref(), joined)?;
-    let legacy_filter = match &given.query_filter {
-        Some(filter) => legacy::filter_to_condition(
-            legacy::LegacyFilter::Query,
-            filter,
-            page.operator.as_deref(),
-        )?,
-        None => None,
-    };
+    let legacy_filter = legacy::filter_to_condition(
+        legacy::LegacyFilter::Query,
+        given.query_filter.as_ref(),
+        page.operator.as_deref(),
+    )
+    .map_err(params::legacy_error)?;
     page.projection.refuse_duplicates()?;
     let select = page.select();
     let limit = page.limit();
@@ -127,7 +127,9 @@ fn admit(mut given: QueryParams) -> Result<Request, ApiError> {
     placeholders.finish()?;
     let clauses = match (parsed, &given.key_conditions) {
         (Some(clauses), _) => clauses,
-        (None, Some(conditions)) => legacy::key_conditions_to_clauses(conditions)?,
+        (None, Some(conditions)) => {
+            legacy::key_conditions_to_clauses(conditions).map_err(params::legacy_error)?
+        }
         (None, None) => {
             return Err(ApiError::validation(
                 "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
@@ -145,8 +147,18 @@ fn admit(mut given: QueryParams) -> Result<Request, ApiError> {
         segment: None,
     };
     let report = params::report(page.report.as_deref());
-    let read = PageRead { request, select, projection, consistent: page.consistent, report };
-    Ok(Request { read, clauses, legacy_filter: given.query_filter.is_some() })
+    let read = PageRead {
+        request,
+        select,
+        projection,
+        consistent: page.consistent,
+        report,
+    };
+    Ok(Request {
+        read,
+        clauses,
+        legacy_filter: given.query_filter.is_some(),
+    })
 }
 
 /// Holds the request against the queried keys: start key and key condition, then projection and filter.
@@ -178,10 +190,18 @@ fn bind(
 
 /// A filter of a Query names no key of what is queried: that is the key condition's part.
 fn admit_filter(filter: &Condition, keys: &KeySchema, legacy: bool) -> Result<(), ApiError> {
-    let Some(key) = filter.attributes().into_iter().find(|name| is_key(keys, name)) else {
+    let Some(key) = filter
+        .attributes()
+        .into_iter()
+        .find(|name| keys.contains(name))
+    else {
         return Ok(());
     };
-    let subject = if legacy { "QueryFilter" } else { "Filter Expression" };
+    let subject = if legacy {
+        "QueryFilter"
+    } else {
+        "Filter Expression"
+    };
     Err(ApiError::validation(format!(
         "{subject} can only contain non-primary key attributes: Primary key attribute: {key}"
     )))

@@ -1,6 +1,6 @@
 //! Scan: all items of a table or index, in hash order, whole or in segments.
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::pages::{PageParams, PageRead, Reader};
 use super::start_key;
@@ -19,7 +19,7 @@ struct ScanParams {
     page: PageParams,
     segment: Option<i64>,
     segments: Option<i64>,
-    scan_filter: Option<Map<String, Json>>,
+    scan_filter: Option<Json>,
 }
 
 pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>, ApiError> {
@@ -46,7 +46,12 @@ fn check(given: &ScanParams) -> Result<(), ApiError> {
     let mut constraints = Constraints::default();
     page.constrain(&mut constraints);
     constraints.range("totalSegments", given.segments, 1, TOTAL_SEGMENTS_MAX);
-    params::constrain_operators("scanFilter", given.scan_filter.as_ref(), true, &mut constraints);
+    params::constrain_operators(
+        "scanFilter",
+        given.scan_filter.as_ref(),
+        true,
+        &mut constraints,
+    );
     constraints.range("segment", given.segment, 0, TOTAL_SEGMENTS_MAX - 1);
     constraints.range("limit", page.limit, 1, i64::MAX);
     constraints.finish()?;
@@ -69,15 +74,12 @@ fn admit(mut given: ScanParams) -> Result<PageRead, ApiError> {
     check(&given)?;
     let page = given.page;
     page.projection.refuse_duplicates()?;
-    params::refuse_lone_operator(page.operator.as_deref(), given.scan_filter.as_ref())?;
-    let legacy_filter = match &given.scan_filter {
-        Some(filter) => legacy::filter_to_condition(
-            legacy::LegacyFilter::Scan,
-            filter,
-            page.operator.as_deref(),
-        )?,
-        None => None,
-    };
+    let legacy_filter = legacy::filter_to_condition(
+        legacy::LegacyFilter::Scan,
+        given.scan_filter.as_ref(),
+        page.operator.as_deref(),
+    )
+    .map_err(params::legacy_error)?;
     let select = page.select();
     let limit = page.limit();
     page.admit_select(Reader::Scan)?;
@@ -104,7 +106,13 @@ fn admit(mut given: ScanParams) -> Result<PageRead, ApiError> {
         segment,
     };
     let report = params::report(page.report.as_deref());
-    Ok(PageRead { request, select, projection, consistent: page.consistent, report })
+    Ok(PageRead {
+        request,
+        select,
+        projection,
+        consistent: page.consistent,
+        report,
+    })
 }
 
 /// Segment and TotalSegments come together, and the segment is one of them.
@@ -129,18 +137,14 @@ fn admit_segment(
             )))
         }
         // Both are in the range of the constraints.
-        (Some(segment), Some(segments)) => {
-            Ok(u32::try_from(segment).ok().zip(u32::try_from(segments).ok()))
-        }
+        (Some(segment), Some(segments)) => Ok(u32::try_from(segment)
+            .ok()
+            .zip(u32::try_from(segments).ok())),
     }
 }
 
 /// Holds the start key and the projection against the keys of what is scanned.
-fn bind(
-    read: &PageRead,
-    table: &TableDef,
-    index: Option<&KeySchema>,
-) -> Result<(), ApiError> {
+fn bind(read: &PageRead, table: &TableDef, index: Option<&KeySchema>) -> Result<(), ApiError> {
     if let Some(start) = &read.request.start {
         let complaint = match index {
             Some(_) => start_key::complaint(),
@@ -148,11 +152,13 @@ fn bind(
         };
         start_key::admit_count(start, table, index, &complaint)?;
         if let Some(keys) = index {
-            start_key::admit_attributes(start, keys.partition.iter().chain(&keys.sort))?;
+            start_key::admit_attributes(start, keys.attributes())?;
         }
         start_key::admit_table_key(start, table)?;
     }
-    refuse_paths_into_keys(read.projection.paths(), table)
+    refuse_paths_into_keys(read.projection.paths(), table)?;
+    let filtered = read.request.filter.iter().flat_map(|filter| filter.paths());
+    refuse_paths_into_keys(filtered, table)
 }
 
 #[cfg(test)]
@@ -162,10 +168,15 @@ mod tests {
     #[test]
     fn segments_come_in_pairs() {
         assert_eq!(admit_segment(None, None).expect("no segment"), None);
-        assert_eq!(admit_segment(Some(0), Some(1)).expect("one segment"), Some((0, 1)));
+        assert_eq!(
+            admit_segment(Some(0), Some(1)).expect("one segment"),
+            Some((0, 1))
+        );
         let complaint = |s, t| admit_segment(s, t).expect_err("refused").to_string();
         assert!(complaint(Some(0), None).starts_with("The TotalSegments parameter is required"));
         assert!(complaint(None, Some(4)).starts_with("The Segment parameter is required"));
-        assert!(complaint(Some(5), Some(5)).ends_with("Segment: 5 is not less than TotalSegments: 5"));
+        assert!(
+            complaint(Some(5), Some(5)).ends_with("Segment: 5 is not less than TotalSegments: 5")
+        );
     }
 }

@@ -36,13 +36,16 @@ pub(crate) fn admit_count(
     index: Option<&KeySchema>,
     complaint: &str,
 ) -> Result<(), ApiError> {
-    let mut names: Vec<&str> = attributes(&table.keys).map(|key| key.name.as_str()).collect();
-    for key in index.into_iter().flat_map(attributes) {
-        if !names.contains(&key.name.as_str()) {
-            names.push(&key.name);
-        }
+    let only_index = |keys: &KeySchema| {
+        let own = keys.names().filter(|name| !table.keys.contains(name));
+        own.count()
+    };
+    let expected = table.keys.names().count() + index.map_or(0, only_index);
+    if start.len() == expected {
+        Ok(())
+    } else {
+        Err(ApiError::validation(complaint))
     }
-    if start.len() == names.len() { Ok(()) } else { Err(ApiError::validation(complaint)) }
 }
 
 /// What Scan of a table says of a wrong number of attributes.
@@ -90,7 +93,10 @@ pub(crate) fn admit_bounds(
     condition: &KeyCondition,
 ) -> Result<(), ApiError> {
     for (key, predicate) in keys.sort.iter().zip(&condition.sort) {
-        if !start.get(&key.name).is_some_and(|value| satisfies(value, predicate)) {
+        if !start
+            .get(&key.name)
+            .is_some_and(|value| satisfies(value, predicate))
+        {
             return Err(ApiError::validation(
                 "The provided starting key does not match the range key predicate",
             ));
@@ -109,10 +115,6 @@ pub(crate) fn admit_bounds(
     } else {
         "The query can return at most one row and cannot be restarted"
     }))
-}
-
-fn attributes(keys: &KeySchema) -> impl Iterator<Item = &KeyAttribute> {
-    keys.partition.iter().chain(&keys.sort)
 }
 
 /// Whether a sort key value satisfies a predicate. Order is that of key bytes.
@@ -156,8 +158,14 @@ mod tests {
     fn predicates_follow_key_order() {
         assert!(satisfies(&number(10), &KeyPredicate::Gt(number(9))));
         assert!(satisfies(&number(-10), &KeyPredicate::Lt(number(-9))));
-        assert!(satisfies(&text("abc"), &KeyPredicate::BeginsWith(text("ab"))));
-        assert!(satisfies(&text("b"), &KeyPredicate::Between(text("a"), text("b"))));
+        assert!(satisfies(
+            &text("abc"),
+            &KeyPredicate::BeginsWith(text("ab"))
+        ));
+        assert!(satisfies(
+            &text("b"),
+            &KeyPredicate::Between(text("a"), text("b"))
+        ));
         assert!(!satisfies(&text("c"), &KeyPredicate::Le(text("b"))));
     }
 
@@ -166,14 +174,29 @@ mod tests {
         let keys = KeySchema::simple(("a", KeyType::S), Some(("b", KeyType::S)));
         let start: Item = [("a".into(), text("a")), ("b".into(), text("a"))].into();
         let ask = |partition: &str, sort: Vec<KeyPredicate>| {
-            let condition = KeyCondition { partition: vec![text(partition)], sort };
+            let condition = KeyCondition {
+                partition: vec![text(partition)],
+                sort,
+            };
             admit_bounds(&start, &keys, &condition).map_err(|e| e.to_string())
         };
         assert_eq!(ask("a", vec![]), Ok(()));
-        assert!(ask("b", vec![]).unwrap_err().contains("outside query boundaries"));
+        assert!(
+            ask("b", vec![])
+                .unwrap_err()
+                .contains("outside query boundaries")
+        );
         let after = KeyPredicate::Gt(text("b"));
-        assert!(ask("b", vec![after]).unwrap_err().contains("range key predicate"));
+        assert!(
+            ask("b", vec![after])
+                .unwrap_err()
+                .contains("range key predicate")
+        );
         let before = KeyPredicate::Lt(text("b"));
-        assert!(ask("b", vec![before]).unwrap_err().contains("cannot be restarted"));
+        assert!(
+            ask("b", vec![before])
+                .unwrap_err()
+                .contains("cannot be restarted")
+        );
     }
 }

@@ -1,13 +1,12 @@
 //! UpdateItem: changes attributes of one item, or creates it.
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::writes::{self, OptionParams, Options};
 use crate::api::params::{
     self, ConditionParams, Styles, Substitutes, Wording, admit_values, invalid_parameter,
     item_member,
 };
-use crate::api::projection::is_key;
 use crate::api::{Backend, Constraints, Fields, fields};
 use crate::expression::{
     Condition, Path, Placeholders, SetOperand, SetValue, Update, legacy, parse_update,
@@ -31,19 +30,29 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     let request = admit(fields)?;
     let table = params::snapshot(backend, |txn| {
         let table = params::table(backend, txn, &request.table)?;
-        table.keys.admit_key(&request.key).map_err(params::key_error)?;
+        table
+            .keys
+            .admit_key(&request.key)
+            .map_err(params::key_error)?;
         admit_update(&table, &request.update)?;
         Ok(table)
     })?;
-    let removed = request.update.remove.clone();
     let write = ItemWrite {
         table: request.table,
-        action: WriteAction::Update { key: request.key.clone(), update: request.update },
+        action: WriteAction::Update {
+            key: request.key.clone(),
+            update: request.update,
+        },
         condition: request.condition,
         return_old_on_failure: request.options.return_old_on_failure,
     };
     let outcome = writes::send(backend, write).await?;
-    Ok(writes::answer(&table, &request.key, &request.options, &outcome, &removed))
+    Ok(writes::answer(
+        &table,
+        &request.key,
+        &request.options,
+        &outcome,
+    ))
 }
 
 fn admit(mut fields: Fields) -> Result<Request, ApiError> {
@@ -76,56 +85,61 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
     styles.check(&substitutes, WORDING)?;
     let key = admit_values(key.unwrap_or_else(|| Ok(Item::new())), WORDING)?;
     let (update, condition) = expressions(expression, updates, condition, substitutes)?;
-    Ok(Request { table, key, update, condition, options: options.options() })
+    Ok(Request {
+        table,
+        key,
+        update,
+        condition,
+        options: options.options(),
+    })
 }
 
 fn expressions(
     expression: Option<String>,
-    updates: Option<Map<String, Json>>,
-    mut condition: ConditionParams,
+    updates: Option<Json>,
+    condition: ConditionParams,
     substitutes: Substitutes,
 ) -> Result<(Update, Option<Condition>), ApiError> {
-    let updates = match updates {
-        Some(updates) => Some(legacy::attribute_updates_to_update(&updates)?),
-        None => None,
-    };
+    let legacy = legacy::attribute_updates_to_update(updates.as_ref());
+    let legacy = legacy.map_err(params::legacy_error)?;
     let expected = condition.from_legacy()?;
     let mut placeholders: Placeholders = substitutes.placeholders(WORDING)?;
     let update = match expression {
         Some(text) => parse_update(&text, &mut placeholders).map_err(|e| WORDING.request(e))?,
-        None => updates.unwrap_or_default(),
+        None => legacy,
     };
     let parsed = condition.from_expression(&mut placeholders, WORDING)?;
     placeholders.finish()?;
     Ok((update, parsed.or(expected)))
 }
 
-fn constrain_actions(updates: Option<&Map<String, Json>>, constraints: &mut Constraints) {
-    for (attribute, entry) in updates.into_iter().flatten() {
+fn constrain_actions(updates: Option<&Json>, constraints: &mut Constraints) {
+    for (attribute, entry) in updates.and_then(Json::as_object).into_iter().flatten() {
         let action = entry.get("Action").and_then(Json::as_str);
         let path = format!("attributeUpdates.{attribute}.member.action");
-        constraints.one_of(&path, action, &["ADD", "DELETE", "PUT"]);
+        constraints.one_of(&path, action, &["ADD", "PUT", "DELETE"]);
     }
 }
 
-/// All that an update writes to.
-fn targets(update: &Update) -> impl Iterator<Item = &Path> {
-    let set = update.set.iter().map(|(path, _)| path);
-    let add = update.add.iter().map(|(path, _)| path);
-    let delete = update.delete.iter().map(|(path, _)| path);
-    set.chain(&update.remove).chain(add).chain(delete)
-}
-
 /// Holds an update against the keys of its table, before any item is read: key attributes can not be
-/// changed, and index keys take only literals of their type.
+/// changed, and index keys take only literals of their type (AttributeUpdates word that on the result).
 pub(crate) fn admit_update(table: &TableDef, update: &Update) -> Result<(), ApiError> {
-    if let Some(path) = targets(update).find(|path| is_key(&table.keys, &path.root)) {
+    if let Some(path) = update
+        .targets()
+        .find(|path| table.keys.contains(&path.root))
+    {
         return Err(invalid_parameter(format!(
             "Cannot update attribute {}. This attribute is part of the key",
             path.root
         )));
     }
-    let index_keys = table.indexes.iter().flat_map(|i| i.keys.partition.iter().chain(&i.keys.sort));
+    if update.legacy {
+        return Ok(());
+    }
+    let index_keys = table
+        .indexes
+        .iter()
+        .flat_map(|index| index.keys.attributes());
     for key in index_keys {
         for (path, value) in literals(update).filter(|(path, _)| path.root == key.name) {
             if !path.steps.is_empty() || !key.kind.matches(value) {

@@ -6,7 +6,7 @@ use crate::api::capacity::{Consumed, Report, write_units};
 use crate::api::params::{self, ConditionParams, ReturnValues, Substitutes, Wording};
 use crate::api::projection::touched_fragments;
 use crate::api::{Backend, Constraints, Fields, enums};
-use crate::expression::{Path, Placeholders};
+use crate::expression::{Condition, Placeholders};
 use crate::item::{Item, size::item_size};
 use crate::replica::ApiError;
 use crate::replica::catalog::TableDef;
@@ -51,7 +51,11 @@ impl OptionParams {
                 self.metrics.as_deref(),
                 enums::RETURN_ITEM_COLLECTION_METRICS,
             ),
-            ("returnValues", self.return_values.as_deref(), enums::RETURN_VALUES),
+            (
+                "returnValues",
+                self.return_values.as_deref(),
+                enums::RETURN_VALUES,
+            ),
             (
                 "returnValuesOnConditionCheckFailure",
                 self.on_failure.as_deref(),
@@ -91,18 +95,19 @@ impl Options {
     pub(crate) fn refuse_updated(&self, wording: Wording) -> Result<(), ApiError> {
         match self.return_values {
             ReturnValues::None | ReturnValues::AllOld => Ok(()),
-            _ => Err(wording
-                .request(ApiError::validation("ReturnValues can only be ALL_OLD or NONE"))),
+            _ => Err(wording.request(ApiError::validation(
+                "ReturnValues can only be ALL_OLD or NONE",
+            ))),
         }
     }
 }
 
 /// The condition of a request that has no other expression, and its placeholders all used.
 pub(crate) fn only_condition(
-    mut condition: ConditionParams,
+    condition: ConditionParams,
     substitutes: Substitutes,
     wording: Wording,
-) -> Result<Option<crate::expression::Condition>, ApiError> {
+) -> Result<Option<Condition>, ApiError> {
     let legacy = condition.from_legacy()?;
     let mut placeholders: Placeholders = substitutes.placeholders(wording)?;
     let parsed = condition.from_expression(&mut placeholders, wording)?;
@@ -111,10 +116,7 @@ pub(crate) fn only_condition(
 }
 
 /// Sends one write and waits until it is durable.
-pub(crate) async fn send(
-    backend: &dyn Backend,
-    write: ItemWrite,
-) -> Result<ItemOutcome, ApiError> {
+pub(crate) async fn send(backend: &dyn Backend, write: ItemWrite) -> Result<ItemOutcome, ApiError> {
     match backend.write(WriteRequest::Item(write)).await? {
         WriteResponse::Item(outcome) => Ok(*outcome),
         other => Err(params::unexpected(&other)),
@@ -137,17 +139,15 @@ pub(crate) fn table_units(outcome: &ItemOutcome) -> f64 {
     )
 }
 
-/// The answer to a single write. `key` is the item or its key; `removed` are the update's REMOVE targets,
-/// which UPDATED_NEW leaves out: what stands there now is another value.
+/// The answer to a single write. `key` is the item or its key.
 pub(crate) fn answer(
     table: &TableDef,
     key: &Item,
     options: &Options,
     outcome: &ItemOutcome,
-    removed: &[Path],
 ) -> Vec<u8> {
     let mut body = Body::new();
-    if let Some(attributes) = returned(options.return_values, outcome, removed) {
+    if let Some(attributes) = returned(options.return_values, outcome) {
         body.item("Attributes", &attributes);
     }
     if options.metrics && metrics::has_collections(table) {
@@ -157,16 +157,12 @@ pub(crate) fn answer(
     body.finish()
 }
 
-fn returned(values: ReturnValues, outcome: &ItemOutcome, removed: &[Path]) -> Option<Item> {
+fn returned(values: ReturnValues, outcome: &ItemOutcome) -> Option<Item> {
     match values {
         ReturnValues::None => None,
         ReturnValues::AllOld => outcome.old.clone(),
         ReturnValues::AllNew => outcome.new.clone(),
         ReturnValues::UpdatedOld => touched_fragments(&outcome.touched, outcome.old.as_ref()),
-        ReturnValues::UpdatedNew => {
-            let kept: Vec<Path> =
-                outcome.touched.iter().filter(|path| !removed.contains(path)).cloned().collect();
-            if kept.is_empty() { None } else { touched_fragments(&kept, outcome.new.as_ref()) }
-        }
+        ReturnValues::UpdatedNew => touched_fragments(&outcome.touched, outcome.new.as_ref()),
     }
 }
