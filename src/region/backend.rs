@@ -1,0 +1,52 @@
+//! What the API sees of a region.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::queue::{Queue, Refused};
+use crate::api::{Backend, RegionInfo, WriteFuture};
+use crate::replica::ApiError;
+use crate::replica::request::WriteRequest;
+use crate::store::{ReadTxn, Store};
+
+/// Why a write was refused before it was queued; retryable.
+const QUEUE_FULL: &str =
+    "The write queue of this region is full. Slow down and try again with exponential backoff.";
+const STOPPING: &str = "This region is shutting down.";
+/// Retryable, and the write may have happened: the writer took it and did not answer.
+const NO_ANSWER: &str = "The region stopped before the outcome of the write was known.";
+
+pub(super) struct RegionBackend {
+    pub info: RegionInfo,
+    pub store: Arc<dyn Store>,
+    pub queue: Arc<Queue>,
+}
+
+impl Backend for RegionBackend {
+    fn region(&self) -> &RegionInfo {
+        &self.info
+    }
+
+    fn write(&self, request: WriteRequest) -> WriteFuture<'_> {
+        let (answer, answered) = oneshot::channel();
+        let queued = self.queue.push_write(request, answer);
+        Box::pin(async move {
+            match queued {
+                Ok(()) => answered
+                    .await
+                    .unwrap_or_else(|_gone| Err(ApiError::InternalServer(NO_ANSWER.into()))),
+                Err(Refused::Full) => Err(ApiError::Throttling(QUEUE_FULL.into())),
+                Err(Refused::Closed) => Err(ApiError::ServiceUnavailable(STOPPING.into())),
+            }
+        })
+    }
+
+    fn read(
+        &self,
+        reader: &mut dyn FnMut(&dyn ReadTxn) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
+        let txn = self.store.begin_read()?;
+        reader(&*txn)
+    }
+}

@@ -1,0 +1,34 @@
+//! The only place of a region that asks what time it is.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::clock::Now;
+
+/// The process's clocks. Copies agree on the monotonic start.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RegionClock {
+    started: Instant,
+}
+
+impl RegionClock {
+    pub fn start() -> Self {
+        RegionClock {
+            started: Instant::now(),
+        }
+    }
+
+    pub fn now(self) -> Now {
+        // A clock before 1970 counts as 1970: the HLC goes on from what it has seen.
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            wall_us: micros(wall),
+            mono_us: micros(self.started.elapsed()),
+        }
+    }
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,148 @@
+//! The task that keeps a region's replicator fed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::clock::RegionClock;
+use super::queue::Queue;
+use super::writer::{AbortOnPanic, News, abort};
+use crate::api::RegionInfo;
+use crate::clock::RegionId;
+use crate::replication::{Action, Event, PeerStatus, Replicator};
+use crate::store::{ReadTxn, Store, StoreError};
+use crate::transport::{Events, Transport, TransportEvent};
+
+const TICK: Duration = Duration::from_millis(50);
+/// Transport events handled on one snapshot before the writer's news are looked at again.
+const EVENTS_PER_TURN: usize = 64;
+
+/// What the replicator last knew of the peers, for `status`.
+pub(super) type Peers = Arc<Mutex<Vec<PeerStatus>>>;
+
+pub(super) struct Replication {
+    pub replicator: Replicator,
+    pub store: Arc<dyn Store>,
+    pub clock: RegionClock,
+    pub queue: Arc<Queue>,
+    pub transport: Transport,
+    pub events: Events,
+    pub news: mpsc::UnboundedReceiver<News>,
+    pub peers: Peers,
+    pub info: RegionInfo,
+}
+
+impl Replication {
+    /// Runs until `shutdown`. A store that cannot be read ends the process, as it does in the writer.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let _guard = AbortOnPanic("replication");
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let turn = tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = ticks.tick() => self.on_tick(),
+                news = self.news.recv() => match news {
+                    Some(news) => self.on_news(news),
+                    None => return,
+                },
+                event = self.events.recv() => match event {
+                    Some(event) => self.on_events(event),
+                    None => return,
+                },
+            };
+            match turn {
+                Ok(()) => {}
+                // Nothing is written here, so nothing can be full: the next tick tries again.
+                Err(full @ StoreError::Full) => warn!(reason = %full, "replication waits"),
+                Err(fatal) => abort(&fatal),
+            }
+        }
+    }
+
+    fn on_tick(&mut self) -> Result<(), StoreError> {
+        let store = Arc::clone(&self.store);
+        let txn = store.begin_read()?;
+        self.step(&*txn, Event::Tick)?;
+        *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = self.replicator.status();
+        Ok(())
+    }
+
+    /// Takes all news there are, the newest frontier first: a batch is only reported applied once its
+    /// commits count as durable.
+    fn on_news(&mut self, first: News) -> Result<(), StoreError> {
+        let mut durable = first.durable;
+        let mut applied = first.applied;
+        while let Ok(news) = self.news.try_recv() {
+            durable = news.durable.or(durable);
+            applied.extend(news.applied);
+        }
+        let store = Arc::clone(&self.store);
+        let txn = store.begin_read()?;
+        if let Some((frontier, watermark)) = durable {
+            self.step(&*txn, Event::Durable(frontier, watermark))?;
+        }
+        for (from, ok) in applied {
+            self.step(&*txn, Event::Applied { from, ok })?;
+        }
+        Ok(())
+    }
+
+    /// Each event's actions are done before the next event is taken: taking `Up` switches what
+    /// `send` does (T2).
+    fn on_events(&mut self, first: TransportEvent) -> Result<(), StoreError> {
+        let store = Arc::clone(&self.store);
+        let txn = store.begin_read()?;
+        let mut next = Some(first);
+        let mut taken = 0;
+        while let Some(event) = next.take() {
+            let event = self.observe(event);
+            self.step(&*txn, event)?;
+            taken += 1;
+            if taken < EVENTS_PER_TURN {
+                next = self.events.try_recv();
+            }
+        }
+        Ok(())
+    }
+
+    fn observe(&self, event: TransportEvent) -> Event {
+        match event {
+            TransportEvent::Up(peer) => {
+                info!(peer = self.name(peer), "connected");
+                Event::Up(peer)
+            }
+            TransportEvent::Down(peer, reason) => {
+                info!(peer = self.name(peer), reason, "disconnected");
+                Event::Down(peer)
+            }
+            TransportEvent::Frame(peer, lane, frame) => Event::Frame(peer, lane, frame),
+        }
+    }
+
+    fn step(&mut self, txn: &dyn ReadTxn, event: Event) -> Result<(), StoreError> {
+        let mut actions = Vec::new();
+        let stepped = self
+            .replicator
+            .step(self.clock.now(), txn, event, &mut actions);
+        for action in actions {
+            match action {
+                Action::Send(peer, lane, frame) => self.transport.send(peer, lane, frame),
+                Action::Apply { from, commits } => self.queue.push_remote(from, commits),
+                Action::Disconnect(peer, reason) => {
+                    debug!(peer = self.name(peer), reason, "ending the session");
+                    self.transport.disconnect(peer, reason);
+                }
+            }
+        }
+        stepped
+    }
+
+    fn name(&self, region: RegionId) -> &str {
+        self.info.name_of(region).unwrap_or("an unknown region")
+    }
+}

@@ -1,0 +1,297 @@
+//! Puts a region together, and takes it apart.
+
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::backend::RegionBackend;
+use super::clock::RegionClock;
+use super::queue::Queue;
+use super::replicate::{Peers, Replication};
+use super::status::Status;
+use super::writer::Writer;
+use super::{RegionError, admin, guard};
+use crate::api::{self, Backend, RegionInfo};
+use crate::clock::RegionId;
+use crate::config::{RegionSpec, Topology};
+use crate::replica::mutation::GroupId;
+use crate::replica::{Replica, ReplicaConfig};
+use crate::replication::{Replicator, ReplicatorConfig};
+use crate::store::Store;
+use crate::store::lmdb::{LmdbOptions, LmdbStore};
+use crate::store::mem::MemStore;
+use crate::transport::{Identity, Peer, Transport, TransportConfig};
+
+/// The account in every ARN.
+const ACCOUNT: &str = "000000000000";
+/// Folders inside a region's data folder.
+const STORE_FOLDER: &str = "store";
+const CERTS_FOLDER: &str = "certs";
+
+/// Where a region's certificate comes from.
+#[derive(Clone, Debug)]
+pub enum IdentitySource {
+    /// A folder of PEM files; what is missing is minted (see [`Identity::ensure`]).
+    Folder(PathBuf),
+    Ready(Identity),
+}
+
+/// What [`Region::start`] needs. Listeners are bound by the caller, who knows which ports are free.
+#[derive(Debug)]
+pub struct RegionConfig {
+    pub topology: Topology,
+    /// The name of the region to run.
+    pub region: String,
+    /// `None` keeps everything in memory.
+    pub data: Option<PathBuf>,
+    /// `None` = the folder `certs` in `data`.
+    pub identity: Option<IdentitySource>,
+    /// Clients.
+    pub client: TcpListener,
+    /// `status` and faults.
+    pub admin: TcpListener,
+    /// The other regions.
+    pub gossip: UdpSocket,
+}
+
+/// A running region.
+pub struct Region {
+    status: Arc<Status>,
+    backend: Arc<RegionBackend>,
+    transport: Transport,
+    queue: Arc<Queue>,
+    shutdown: CancellationToken,
+    tasks: JoinSet<()>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Region {
+    /// Opens the store, joins the other regions and serves clients. Must be called within a tokio runtime.
+    pub async fn start(config: RegionConfig) -> Result<Region, RegionError> {
+        let spec = region_spec(&config.topology, &config.region)?;
+        let clock = RegionClock::start();
+        let info = region_info(&config.topology, &spec);
+        let identity = identity(&config)?;
+        let store = open_store(&config)?;
+        guard::admit(&*store, &config.topology.cluster_id, &spec.name, spec.id)?;
+        let replica_config = replica_config(&config.topology, &info);
+        let replica = Replica::open(Arc::clone(&store), replica_config, clock.now())?;
+        let replicator = replicator(&config.topology, &info, &replica);
+        let (transport, events) = Transport::start(TransportConfig {
+            region: info.id,
+            cluster_id: config.topology.cluster_id,
+            identity,
+            socket: config.gossip,
+            peers: peers(&config.topology, &spec)?,
+        })?;
+        let known = Peers::default();
+        let status = Arc::new(Status {
+            info: info.clone(),
+            cluster: config.topology.name.clone(),
+            cluster_id: config.topology.cluster_id_hex(),
+            endpoint: config.client.local_addr()?.to_string(),
+            gossip: transport.local_addr()?.to_string(),
+            admin: config.admin.local_addr()?.to_string(),
+            clock,
+            store: Arc::clone(&store),
+            transport: transport.clone(),
+            peers: Arc::clone(&known),
+        });
+        let queue = Arc::new(Queue::default());
+        let backend = Arc::new(RegionBackend {
+            info: info.clone(),
+            store: Arc::clone(&store),
+            queue: Arc::clone(&queue),
+        });
+        let (news, inbox) = mpsc::unbounded_channel();
+        let writer = Writer {
+            store: Arc::clone(&store),
+            replica,
+            clock,
+            queue: Arc::clone(&queue),
+            news,
+        };
+        let writer = std::thread::Builder::new()
+            .name("writer".to_string())
+            .spawn(move || writer.run())?;
+        let replication = Replication {
+            replicator,
+            store,
+            clock,
+            queue: Arc::clone(&queue),
+            transport: transport.clone(),
+            events,
+            news: inbox,
+            peers: known,
+            info,
+        };
+        let region = Region {
+            shutdown: CancellationToken::new(),
+            tasks: JoinSet::new(),
+            writer: Some(writer),
+            status,
+            backend,
+            transport,
+            queue,
+        };
+        Ok(region.serve(replication, config.client, config.admin))
+    }
+
+    fn serve(mut self, replication: Replication, client: TcpListener, admin: TcpListener) -> Self {
+        let stop = || self.shutdown.clone();
+        let backend: Arc<dyn Backend> = self.backend.clone();
+        let status = Arc::clone(&self.status);
+        self.tasks.spawn(replication.run(stop()));
+        self.tasks.spawn(api::serve(client, backend, stop()));
+        self.tasks.spawn(admin::serve(admin, status, stop()));
+        info!(
+            region = self.status.info.name,
+            endpoint = self.status.endpoint,
+            gossip = self.status.gossip,
+            admin = self.status.admin,
+            "serving"
+        );
+        self
+    }
+
+    /// What the API is served from; for tests and tools in the same process.
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        self.backend.clone()
+    }
+
+    /// The links, for faults on demand.
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// What GET /status answers.
+    pub fn status(&self) -> Result<serde_json::Value, RegionError> {
+        Ok(self.status.report()?)
+    }
+
+    /// The line that `meridian serve` prints once it serves, for whoever started it.
+    pub fn ready(&self) -> serde_json::Value {
+        serde_json::json!({"ready": {
+            "region": self.status.info.name,
+            "endpoint": self.status.endpoint,
+            "gossip": self.status.gossip,
+            "admin": self.status.admin,
+            "pid": std::process::id(),
+        }})
+    }
+
+    /// Ends everything in order: requests in flight finish, links close, the writer drains.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.transport.close().await;
+        self.queue.close();
+        if let Some(writer) = self.writer.take() {
+            // The writer aborts the process rather than panic, so there is nothing to hear.
+            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        }
+        info!(region = self.status.info.name, "stopped");
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        self.queue.close();
+    }
+}
+
+fn region_spec(topology: &Topology, name: &str) -> Result<RegionSpec, RegionError> {
+    topology.region(name).cloned().ok_or_else(|| {
+        let known: Vec<&str> = topology.regions.iter().map(|r| r.name.as_str()).collect();
+        RegionError::UnknownRegion {
+            region: name.to_string(),
+            cluster: topology.name.clone(),
+            known: known.join(", "),
+        }
+    })
+}
+
+fn region_info(topology: &Topology, spec: &RegionSpec) -> RegionInfo {
+    let regions = topology.regions.iter();
+    RegionInfo {
+        name: spec.name.clone(),
+        id: RegionId(spec.id),
+        account: ACCOUNT.to_string(),
+        topology: regions.map(|r| (RegionId(r.id), r.name.clone())).collect(),
+    }
+}
+
+fn members(topology: &Topology) -> GroupId {
+    GroupId::of(topology.regions.iter().map(|r| RegionId(r.id)))
+}
+
+fn replica_config(topology: &Topology, info: &RegionInfo) -> ReplicaConfig {
+    ReplicaConfig {
+        region: info.id,
+        region_name: info.name.clone(),
+        members: members(topology),
+        replicate_all: topology.replicate_all,
+        planted: None,
+    }
+}
+
+fn replicator(topology: &Topology, info: &RegionInfo, replica: &Replica) -> Replicator {
+    let config = ReplicatorConfig {
+        region: info.id,
+        region_name: info.name.clone(),
+        cluster_id: topology.cluster_id,
+        members: members(topology),
+        origin: replica.origin(),
+    };
+    Replicator::new(config, replica.frontier().clone())
+}
+
+fn identity(config: &RegionConfig) -> Result<Identity, RegionError> {
+    let folder = match (&config.identity, &config.data) {
+        (Some(IdentitySource::Ready(identity)), _) => return Ok(identity.clone()),
+        (Some(IdentitySource::Folder(folder)), _) => folder.clone(),
+        (None, Some(data)) => data.join(CERTS_FOLDER),
+        (None, None) => return Err(RegionError::NoIdentity),
+    };
+    let cluster_id = &config.topology.cluster_id;
+    Ok(Identity::ensure(&folder, cluster_id, &config.region)?)
+}
+
+fn open_store(config: &RegionConfig) -> Result<Arc<dyn Store>, RegionError> {
+    let Some(data) = &config.data else {
+        return Ok(Arc::new(MemStore::new()));
+    };
+    let store = LmdbStore::open(&data.join(STORE_FOLDER), LmdbOptions::default())?;
+    Ok(Arc::new(store))
+}
+
+fn peers(topology: &Topology, spec: &RegionSpec) -> Result<Vec<Peer>, RegionError> {
+    let others = topology.regions.iter().filter(|r| r.id != spec.id);
+    others
+        .map(|other| {
+            let address = other.gossip.clone();
+            Ok(Peer {
+                id: RegionId(other.id),
+                name: other.name.clone(),
+                address: address.ok_or_else(|| RegionError::NoGossipAddress {
+                    region: other.name.clone(),
+                })?,
+                delay: one_way(topology.rtt_ms(&spec.name, &other.name)),
+            })
+        })
+        .collect()
+}
+
+/// Half of a round trip: each side delays what it sends. Checked numbers only (0 to a minute).
+pub(super) fn one_way(rtt_ms: f64) -> Duration {
+    Duration::try_from_secs_f64(rtt_ms / 2_000.0).unwrap_or_default()
+}

@@ -1,0 +1,156 @@
+//! The one thread that changes anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{debug, error, warn};
+
+use super::clock::RegionClock;
+use super::queue::{Answer, Order, Queue};
+use crate::clock::{Now, RegionId, Stamp};
+use crate::replica::mutation::Frontier;
+use crate::replica::{ApiError, Job, JobResult, RemoteError, Replica};
+use crate::store::{Store, StoreError};
+
+/// An idle writer still runs an empty group this often, so that its watermark rises and peers can tell
+/// silence from loss. Costs one sync every two seconds or so, when the clock's bound is raised.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What the writer tells replication after each group.
+#[derive(Debug)]
+pub(super) struct News {
+    /// What is durable now, and a stamp below which nothing more will come; absent when the group failed.
+    pub durable: Option<(Frontier, Stamp)>,
+    /// The peers' batches of the group, in order, and whether they were applied.
+    pub applied: Vec<(RegionId, bool)>,
+}
+
+pub(super) struct Writer {
+    pub store: Arc<dyn Store>,
+    pub replica: Replica,
+    pub clock: RegionClock,
+    pub queue: Arc<Queue>,
+    /// Bounded in effect: a group has at most as many peers' batches as the replicator has asked for.
+    pub news: mpsc::UnboundedSender<News>,
+}
+
+/// Who waits for a job.
+enum Receipt {
+    Client(Answer),
+    Peer(RegionId),
+}
+
+impl Writer {
+    /// Runs until the queue is closed and drained.
+    pub fn run(mut self) {
+        let _guard = AbortOnPanic("writer");
+        while let Some(group) = self.queue.next_group(IDLE) {
+            self.run_group(group);
+        }
+        debug!("writer stopped");
+    }
+
+    fn run_group(&mut self, group: Vec<Order>) {
+        let mut jobs = Vec::with_capacity(group.len());
+        let mut receipts = Vec::with_capacity(group.len());
+        for order in group {
+            let (job, receipt) = match order {
+                Order::Write(request, answer) => (Job::Write(request), Receipt::Client(answer)),
+                Order::Remote { from, commits } => (Job::Remote(commits), Receipt::Peer(from)),
+            };
+            jobs.push(job);
+            receipts.push(receipt);
+        }
+        let now = self.clock.now();
+        match self.commit_group(now, jobs) {
+            Ok(results) => self.tell_done(now, results, receipts),
+            Err(full @ StoreError::Full) => {
+                if let Err(fatal) = self.replica.aborted() {
+                    abort(&fatal);
+                }
+                self.tell_refused(&full, receipts);
+            }
+            Err(fatal) => abort(&fatal),
+        }
+    }
+
+    /// Runs and commits one group: on `Ok` it is durable.
+    fn commit_group(&mut self, now: Now, jobs: Vec<Job>) -> Result<Vec<JobResult>, StoreError> {
+        let mut txn = self.store.begin_write()?;
+        let results = self.replica.run_group(&mut *txn, now, jobs)?;
+        txn.commit()?;
+        self.replica.committed();
+        Ok(results)
+    }
+
+    fn tell_done(&mut self, now: Now, results: Vec<JobResult>, receipts: Vec<Receipt>) {
+        assert_eq!(results.len(), receipts.len(), "every job has one result");
+        let mut applied = Vec::new();
+        for (result, receipt) in results.into_iter().zip(receipts) {
+            match (result, receipt) {
+                (JobResult::Write(result), Receipt::Client(answer)) => {
+                    // The client may have gone: its write stands all the same.
+                    let _ = answer.send(result);
+                }
+                (JobResult::Remote(result), Receipt::Peer(from)) => {
+                    if let Err(error) = &result {
+                        report(from, error);
+                    }
+                    applied.push((from, result.is_ok()));
+                }
+                _ => unreachable!("results come in the order of their jobs"),
+            }
+        }
+        // Of the group's own time, so that the stamp stays below the clock's durable bound (I11).
+        let watermark = self.replica.watermark(now);
+        let durable = Some((self.replica.frontier().clone(), watermark));
+        let _ = self.news.send(News { durable, applied });
+    }
+
+    fn tell_refused(&self, reason: &StoreError, receipts: Vec<Receipt>) {
+        warn!(%reason, jobs = receipts.len(), "group refused");
+        let mut applied = Vec::new();
+        for receipt in receipts {
+            match receipt {
+                Receipt::Client(answer) => {
+                    let refusal = ApiError::ServiceUnavailable(reason.to_string());
+                    let _ = answer.send(Err(refusal));
+                }
+                Receipt::Peer(from) => applied.push((from, false)),
+            }
+        }
+        let _ = self.news.send(News {
+            durable: None,
+            applied,
+        });
+    }
+}
+
+fn report(from: RegionId, error: &RemoteError) {
+    match error {
+        // Ordinary after a cut: replication asks again from where the log ends.
+        RemoteError::Gap { .. } => debug!(%from, %error, "commits out of order"),
+        other => warn!(%from, error = %other, "commits refused"),
+    }
+}
+
+/// Ends the process: what the store holds is right, what memory holds may not be.
+pub(super) fn abort(reason: &StoreError) -> ! {
+    error!(%reason, "the store failed; ending this region, a restart recovers what was acknowledged");
+    eprintln!("error: {reason}\n  hint: the store failed and this region ended; check the disk, then start it again");
+    std::process::abort()
+}
+
+/// Aborts the process when the thread or task that holds it panics: a region without its writer or its
+/// replication must not go on as if it had them.
+pub(super) struct AbortOnPanic(pub &'static str);
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("error: the {} of this region panicked; ending the process", self.0);
+            std::process::abort();
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! The endpoint: finds peers, accepts them, and keeps one session with each.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quinn::{Connection, Endpoint, EndpointConfig, Incoming, TokioRuntime};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::Lane;
+use super::Peer;
+use super::faults::{Cut, FaultSwitch, LinkFault};
+use super::identity::{self, Identity};
+use super::session::{self, Internal, Outgoing, Surroundings, close};
+use super::tls;
+use crate::clock::RegionId;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// A session that lasted this long was a success: the next attempt comes soon.
+const SESSION_PROVEN: Duration = Duration::from_secs(1);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Handshakes in progress; more are refused, so strangers cannot pile them up.
+const HANDSHAKES_MAX: usize = 128;
+/// Events not yet taken. Frames are bounded in bytes besides (T4).
+const EVENTS_MAX: usize = 1024;
+
+/// Why the transport cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
+    #[error("the gossip socket cannot be used: {0}")]
+    Socket(#[from] std::io::Error),
+    #[error("region {0:?} is its own peer, or is named twice")]
+    Peers(RegionId),
+}
+
+/// What [`Transport::start`] needs.
+#[derive(Debug)]
+pub struct TransportConfig {
+    pub region: RegionId,
+    pub cluster_id: [u8; 16],
+    pub identity: Identity,
+    /// Bound, and for this transport alone.
+    pub socket: std::net::UdpSocket,
+    pub peers: Vec<Peer>,
+}
+
+/// What happens on the links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransportEvent {
+    Up(RegionId),
+    /// With the reason, for people.
+    Down(RegionId, String),
+    Frame(RegionId, Lane, Vec<u8>),
+}
+
+/// The state of the way to one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkStatus {
+    pub peer: RegionId,
+    pub name: String,
+    pub connected: bool,
+    pub fault: LinkFault,
+    pub queued_bytes: usize,
+    /// Measured by QUIC, without injected delay.
+    pub path_rtt: Option<Duration>,
+}
+
+struct Link {
+    peer: Peer,
+    faults: FaultSwitch,
+    outgoing: Mutex<Option<Arc<Outgoing>>>,
+}
+
+impl Link {
+    fn outgoing(&self) -> Option<Arc<Outgoing>> {
+        self.outgoing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn switch(&self, outgoing: Option<Arc<Outgoing>>) {
+        *self.outgoing.lock().unwrap_or_else(PoisonError::into_inner) = outgoing;
+    }
+}
+
+struct Shared {
+    region: RegionId,
+    cluster_id: [u8; 16],
+    endpoint: Endpoint,
+    links: BTreeMap<RegionId, Link>,
+    events: mpsc::Sender<Internal>,
+    shutdown: CancellationToken,
+}
+
+/// The links of one region. Clones share them.
+#[derive(Clone)]
+pub struct Transport(Arc<Shared>);
+
+/// Where the transport tells what happens. Taking an event also switches what `send` does (T2).
+pub struct Events {
+    inbox: mpsc::Receiver<Internal>,
+    shared: Arc<Shared>,
+}
+
+impl Events {
+    /// The next event; `None` never comes while the transport runs. Cancel safe.
+    pub async fn recv(&mut self) -> Option<TransportEvent> {
+        let event = self.inbox.recv().await?;
+        Some(self.take(event))
+    }
+
+    /// The next event if it is there already.
+    pub fn try_recv(&mut self) -> Option<TransportEvent> {
+        let event = self.inbox.try_recv().ok()?;
+        Some(self.take(event))
+    }
+
+    fn take(&self, event: Internal) -> TransportEvent {
+        let switch = |peer: RegionId, outgoing| {
+            if let Some(link) = self.shared.links.get(&peer) {
+                link.switch(outgoing);
+            }
+        };
+        match event {
+            Internal::Up(peer, outgoing) => {
+                switch(peer, Some(outgoing));
+                TransportEvent::Up(peer)
+            }
+            Internal::Down(peer, reason) => {
+                switch(peer, None);
+                TransportEvent::Down(peer, reason)
+            }
+            Internal::Frame(peer, lane, frame, _share) => TransportEvent::Frame(peer, lane, frame),
+        }
+    }
+}
+
+impl Transport {
+    /// Starts to connect and to accept. Must be called within a tokio runtime.
+    pub fn start(config: TransportConfig) -> Result<(Transport, Events), TransportError> {
+        let mut endpoint = Endpoint::new(
+            EndpointConfig::default(),
+            Some(tls::server(&config.identity)?),
+            config.socket,
+            Arc::new(TokioRuntime),
+        )?;
+        endpoint.set_default_client_config(tls::client(&config.identity)?);
+        let mut links = BTreeMap::new();
+        for peer in config.peers {
+            let id = peer.id;
+            let link = Link {
+                faults: FaultSwitch::new(peer.delay),
+                outgoing: Mutex::new(None),
+                peer,
+            };
+            if id == config.region || links.insert(id, link).is_some() {
+                return Err(TransportError::Peers(id));
+            }
+        }
+        let (events, inbox) = mpsc::channel(EVENTS_MAX);
+        let shared = Arc::new(Shared {
+            region: config.region,
+            cluster_id: config.cluster_id,
+            endpoint,
+            links,
+            events,
+            shutdown: CancellationToken::new(),
+        });
+        let mut accepted = BTreeMap::new();
+        for peer in shared.links.keys().copied() {
+            let (sender, receiver) = mpsc::channel(1);
+            if peer < shared.region {
+                accepted.insert(peer, sender);
+                tokio::spawn(keep_accepting(Arc::clone(&shared), peer, receiver));
+            } else {
+                // Nobody sends: a dialled session is never superseded.
+                tokio::spawn(keep_dialling(Arc::clone(&shared), peer, receiver));
+            }
+        }
+        tokio::spawn(accept(Arc::clone(&shared), Arc::new(accepted)));
+        let events = Events {
+            inbox,
+            shared: Arc::clone(&shared),
+        };
+        Ok((Transport(shared), events))
+    }
+
+    /// Queues a frame for `peer`; never waits. Without a session the frame is dropped: `Down` was or
+    /// will be told.
+    pub fn send(&self, peer: RegionId, lane: Lane, frame: Vec<u8>) {
+        let Some(link) = self.0.links.get(&peer) else {
+            return;
+        };
+        let Some(outgoing) = link.outgoing() else {
+            return;
+        };
+        match link.faults.get().cut {
+            Cut::None => outgoing.send(lane, frame),
+            Cut::Out | Cut::Both => outgoing.lose(),
+        }
+    }
+
+    /// Ends the session with `peer`; a new one will be tried.
+    pub fn disconnect(&self, peer: RegionId, reason: String) {
+        if let Some(outgoing) = self.0.links.get(&peer).and_then(Link::outgoing) {
+            outgoing.end(reason);
+        }
+    }
+
+    /// The fault on the way to `peer`; `None` for a stranger.
+    pub fn fault(&self, peer: RegionId) -> Option<LinkFault> {
+        self.0.links.get(&peer).map(|link| link.faults.get())
+    }
+
+    /// Changes the fault on the way to `peer`, at once; false for a stranger.
+    pub fn set_fault(&self, peer: RegionId, fault: LinkFault) -> bool {
+        let Some(link) = self.0.links.get(&peer) else {
+            return false;
+        };
+        link.faults.set(fault);
+        true
+    }
+
+    /// All links, in the order of the peers' ids.
+    pub fn links(&self) -> Vec<LinkStatus> {
+        let status = |link: &Link| {
+            let outgoing = link.outgoing();
+            LinkStatus {
+                peer: link.peer.id,
+                name: link.peer.name.clone(),
+                connected: outgoing.is_some(),
+                fault: link.faults.get(),
+                queued_bytes: outgoing.as_ref().map_or(0, |o| o.queued_bytes()),
+                path_rtt: outgoing.as_ref().map(|o| o.path_rtt()),
+            }
+        };
+        self.0.links.values().map(status).collect()
+    }
+
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.0.endpoint.local_addr()
+    }
+
+    /// Ends every session and closes the socket.
+    pub async fn close(&self) {
+        self.0.shutdown.cancel();
+        self.0
+            .endpoint
+            .close(quinn::VarInt::from_u32(0), b"shutting down");
+        if timeout(CLOSE_TIMEOUT, self.0.endpoint.wait_idle())
+            .await
+            .is_err()
+        {
+            debug!("some peers did not acknowledge the end of their session");
+        }
+    }
+}
+
+/// Connects to a peer of higher id, over and over.
+async fn keep_dialling(shared: Arc<Shared>, peer: RegionId, mut never: mpsc::Receiver<Connection>) {
+    let Some(link) = shared.links.get(&peer) else {
+        return;
+    };
+    let mut faults = link.faults.subscribe();
+    let mut backoff = BACKOFF_MIN;
+    let mut last_failure = String::new();
+    loop {
+        let open = faults.wait_for(|fault| fault.cut != Cut::Both);
+        tokio::select! {
+            () = shared.shutdown.cancelled() => return,
+            open = open => if open.is_err() { return },
+        }
+        let dialled = tokio::select! {
+            () = shared.shutdown.cancelled() => return,
+            dialled = timeout(HANDSHAKE_TIMEOUT, dial(&shared, link)) => dialled,
+        };
+        let failure = match dialled {
+            Ok(Ok(connection)) => {
+                let started = Instant::now();
+                let (reason, _) = run_session(&shared, link, connection, &mut never).await;
+                if started.elapsed() >= SESSION_PROVEN {
+                    backoff = BACKOFF_MIN;
+                }
+                reason
+            }
+            Ok(Err(reason)) => reason,
+            Err(_elapsed) => "no answer".to_string(),
+        };
+        if failure != last_failure {
+            info!(
+                peer = link.peer.name,
+                reason = failure,
+                "not connected; trying again"
+            );
+            last_failure = failure;
+        }
+        tokio::select! {
+            () = shared.shutdown.cancelled() => return,
+            () = tokio::time::sleep(backoff) => {}
+        }
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+}
+
+async fn dial(shared: &Shared, link: &Link) -> Result<Connection, String> {
+    let address = tokio::net::lookup_host(&link.peer.address)
+        .await
+        .map_err(|error| format!("'{}' cannot be resolved: {error}", link.peer.address))?
+        .next()
+        .ok_or_else(|| format!("'{}' has no address", link.peer.address))?;
+    let name = identity::dns_name(&shared.cluster_id, &link.peer.name);
+    let connecting = shared
+        .endpoint
+        .connect(address, &name)
+        .map_err(|error| error.to_string())?;
+    connecting.await.map_err(|error| error.to_string())
+}
+
+/// Runs the connections that a peer of lower id makes, newest first.
+async fn keep_accepting(
+    shared: Arc<Shared>,
+    peer: RegionId,
+    mut accepted: mpsc::Receiver<Connection>,
+) {
+    let Some(link) = shared.links.get(&peer) else {
+        return;
+    };
+    let mut next = None;
+    loop {
+        let connection = match next.take() {
+            Some(connection) => connection,
+            None => tokio::select! {
+                () = shared.shutdown.cancelled() => return,
+                connection = accepted.recv() => match connection {
+                    Some(connection) => connection,
+                    None => return,
+                },
+            },
+        };
+        (_, next) = run_session(&shared, link, connection, &mut accepted).await;
+    }
+}
+
+async fn run_session(
+    shared: &Shared,
+    link: &Link,
+    connection: Connection,
+    superseded: &mut mpsc::Receiver<Connection>,
+) -> (String, Option<Connection>) {
+    let faults = link.faults.subscribe();
+    if faults.borrow().cut == Cut::Both {
+        return (close(&connection, "cut by command"), None);
+    }
+    let around = Surroundings {
+        peer: link.peer.id,
+        faults,
+        events: &shared.events,
+        shutdown: &shared.shutdown,
+    };
+    let (reason, next) = session::run(connection, around, superseded).await;
+    debug!(peer = link.peer.name, reason, "session ended");
+    (reason, next)
+}
+
+type Accepted = BTreeMap<RegionId, mpsc::Sender<Connection>>;
+
+/// Takes connections, each in its own task until it is known whose it is.
+async fn accept(shared: Arc<Shared>, accepted: Arc<Accepted>) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let last_refusal = Arc::new(Mutex::new(String::new()));
+    loop {
+        let incoming = tokio::select! {
+            () = shared.shutdown.cancelled() => return,
+            incoming = shared.endpoint.accept() => incoming,
+        };
+        let Some(incoming) = incoming else {
+            return;
+        };
+        let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let (shared, accepted) = (Arc::clone(&shared), Arc::clone(&accepted));
+        let last_refusal = Arc::clone(&last_refusal);
+        tokio::spawn(async move {
+            let from = incoming.remote_address();
+            if let Err(reason) = admit(&shared, &accepted, incoming).await {
+                // Dialling peers insist: say each trouble once, not every second.
+                let mut last = last_refusal.lock().unwrap_or_else(PoisonError::into_inner);
+                if *last != reason {
+                    warn!(%from, reason, "connection refused");
+                    *last = reason;
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn admit(shared: &Shared, accepted: &Accepted, incoming: Incoming) -> Result<(), String> {
+    let connection = match timeout(HANDSHAKE_TIMEOUT, incoming).await {
+        Ok(connection) => connection.map_err(|error| error.to_string())?,
+        Err(_elapsed) => return Err("the handshake took too long".to_string()),
+    };
+    let Some(link) = identify(shared, &connection) else {
+        return Err(close(
+            &connection,
+            "the certificate names no region of this cluster",
+        ));
+    };
+    let Some(sender) = accepted.get(&link.peer.id) else {
+        return Err(close(&connection, "the region of lower id dials"));
+    };
+    if link.faults.get().cut == Cut::Both {
+        close(&connection, "cut by command");
+        return Ok(());
+    }
+    sender
+        .send(connection)
+        .await
+        .map_err(|_closed| "shutting down".to_string())
+}
+
+/// Whose certificate the other side showed. TLS has checked its signature, not its name.
+fn identify<'a>(shared: &'a Shared, connection: &Connection) -> Option<&'a Link> {
+    let identity = connection.peer_identity()?;
+    let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    let certificate = chain.first()?;
+    shared
+        .links
+        .values()
+        .find(|link| identity::names(certificate, &shared.cluster_id, &link.peer.name))
+}
