@@ -47,6 +47,9 @@ struct FaultRequest {
     cut: Option<String>,
     /// Round trip to inject; this side delays by half of it.
     rtt_ms: Option<f64>,
+    /// First back to what the topology says.
+    #[serde(default)]
+    reset: bool,
 }
 
 /// Why a request is refused.
@@ -195,6 +198,9 @@ fn set_fault(status: &Status, wanted: &FaultRequest) -> Result<Value, AdminError
         }
     };
     for peer in peers {
+        if wanted.reset {
+            status.transport.reset_fault(peer);
+        }
         let Some(mut fault) = status.transport.fault(peer) else {
             continue;
         };

@@ -8,7 +8,9 @@ use crate::transport::{IdentityError, TransportError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegionError {
-    #[error("there is no region '{region}' in cluster '{cluster}'\n  hint: its regions are {known}")]
+    #[error(
+        "there is no region '{region}' in cluster '{cluster}'\n  hint: its regions are {known}"
+    )]
     UnknownRegion {
         region: String,
         cluster: String,
@@ -40,6 +42,13 @@ pub enum RegionError {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Transport(#[from] TransportError),
+    #[error(
+        "'{address}' cannot be listened on: {source}\n  hint: is it this machine's, and is another process using the port?"
+    )]
+    Bind {
+        address: String,
+        source: std::io::Error,
+    },
     #[error("a listener or thread cannot be set up: {0}")]
     Io(#[from] std::io::Error),
 }

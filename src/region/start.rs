@@ -30,10 +30,12 @@ use crate::store::lmdb::{LmdbOptions, LmdbStore};
 use crate::store::mem::MemStore;
 use crate::transport::{Identity, Peer, Transport, TransportConfig};
 
+const ANY_LOOPBACK: &str = "127.0.0.1:0";
 /// The account in every ARN.
 const ACCOUNT: &str = "000000000000";
-/// Folders inside a region's data folder.
-const STORE_FOLDER: &str = "store";
+/// The folder of the store, inside a region's data folder.
+pub const STORE_FOLDER: &str = "store";
+/// The folder of certificates there, unless another is named.
 const CERTS_FOLDER: &str = "certs";
 
 /// Where a region's certificate comes from.
@@ -60,6 +62,46 @@ pub struct RegionConfig {
     pub admin: TcpListener,
     /// The other regions.
     pub gossip: UdpSocket,
+}
+
+impl RegionConfig {
+    /// Binds the addresses that the topology gives `region`; an absent one takes any free port of the
+    /// loopback interface. `certs` is a folder; `None` = the folder `certs` in `data`. Must be called
+    /// within a tokio runtime.
+    pub fn new(
+        topology: Topology,
+        region: &str,
+        data: Option<PathBuf>,
+        certs: Option<PathBuf>,
+    ) -> Result<Self, RegionError> {
+        let spec = region_spec(&topology, region)?;
+        let gossip = spec.gossip.ok_or_else(|| RegionError::NoGossipAddress {
+            region: region.to_string(),
+        })?;
+        Ok(RegionConfig {
+            client: listen(spec.endpoint.as_deref())?,
+            admin: listen(spec.admin.as_deref())?,
+            gossip: bound(&gossip, UdpSocket::bind)?,
+            region: region.to_string(),
+            topology,
+            data,
+            identity: certs.map(IdentitySource::Folder),
+        })
+    }
+}
+
+fn listen(address: Option<&str>) -> Result<TcpListener, RegionError> {
+    let address = address.unwrap_or(ANY_LOOPBACK);
+    let listener = bound(address, std::net::TcpListener::bind)?;
+    listener.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(listener)?)
+}
+
+fn bound<T>(address: &str, bind: impl Fn(&str) -> std::io::Result<T>) -> Result<T, RegionError> {
+    bind(address).map_err(|source| RegionError::Bind {
+        address: address.to_string(),
+        source,
+    })
 }
 
 /// A running region.
@@ -170,6 +212,16 @@ impl Region {
     /// The links, for faults on demand.
     pub fn transport(&self) -> &Transport {
         &self.transport
+    }
+
+    /// Where clients reach this region, as bound.
+    pub fn endpoint(&self) -> &str {
+        &self.status.endpoint
+    }
+
+    /// Where the admin API answers, as bound.
+    pub fn admin(&self) -> &str {
+        &self.status.admin
     }
 
     /// What GET /status answers.
