@@ -86,8 +86,10 @@ pub enum CliError {
     Write { path: String, source: std::io::Error },
     #[error("region '{region}' could not start: {reason}")]
     Start { region: String, reason: String },
-    #[error("{0}")]
-    Scenario(String),
+    #[error("there is no store in '{path}'\n  hint: name the folder of one region, such as data/local/us-east-1")]
+    NoStore { path: String },
+    #[error(transparent)]
+    Scenario(#[from] crate::simulation::scenario::ScenarioError),
     #[error("{count} of {seeds} seeds failed")]
     Violations { count: usize, seeds: u64 },
     #[error("the store is not sound: {0} findings, listed above")]

@@ -46,7 +46,7 @@ pub fn run(args: ServeArgs) -> Result<(), CliError> {
     telemetry::init();
     block_on(async {
         let topology = Topology::load(&args.topology)?;
-        let certs = args.certs.clone().or_else(|| args.data.as_ref().map(|d| d.join("certs")));
+        let certs = args.certs.clone().or_else(|| args.data.as_ref().and_then(|d| Some(d.parent()?.join("certs"))));
         let config = RegionConfig::new(topology, &args.region, args.data.clone(), certs)?;
         let region = Region::start(config).await?;
         let ready = Ready {

@@ -40,7 +40,9 @@ impl Function {
 
     /// The function called `name`.
     pub fn named(name: &str) -> Option<Function> {
-        Function::ALL.into_iter().find(|function| function.name() == name)
+        Function::ALL
+            .into_iter()
+            .find(|function| function.name() == name)
     }
 
     /// The name as written in expressions.
@@ -127,13 +129,23 @@ pub(super) fn operand_type(kind: ExpressionKind, name: &str, found: &str) -> Exp
 }
 
 /// The error for a wrong number of operands.
-pub(super) fn operand_count(kind: ExpressionKind, function: Function, count: usize) -> ExpressionError {
+pub(super) fn operand_count(
+    kind: ExpressionKind,
+    function: Function,
+    count: usize,
+) -> ExpressionError {
     let detail = "Incorrect number of operands for operator or function; operator or function";
-    kind.invalid(format!("{detail}: {}, number of operands: {count}", function.name()))
+    kind.invalid(format!(
+        "{detail}: {}, number of operands: {count}",
+        function.name()
+    ))
 }
 
 /// Refuses functions that do not exist, inner calls first.
-pub(super) fn check_known(kind: ExpressionKind, operand: &RawOperand<'_>) -> Result<(), ExpressionError> {
+pub(super) fn check_known(
+    kind: ExpressionKind,
+    operand: &RawOperand<'_>,
+) -> Result<(), ExpressionError> {
     match operand {
         RawOperand::Call(call) => check_call_known(kind, call),
         _ => Ok(()),
@@ -141,7 +153,10 @@ pub(super) fn check_known(kind: ExpressionKind, operand: &RawOperand<'_>) -> Res
 }
 
 /// As [`check_known`], for a call that stands on its own.
-pub(super) fn check_call_known(kind: ExpressionKind, call: &RawCall<'_>) -> Result<(), ExpressionError> {
+pub(super) fn check_call_known(
+    kind: ExpressionKind,
+    call: &RawCall<'_>,
+) -> Result<(), ExpressionError> {
     for arg in &call.args {
         check_known(kind, arg)?;
     }
@@ -152,7 +167,10 @@ pub(super) fn check_call_known(kind: ExpressionKind, call: &RawCall<'_>) -> Resu
 }
 
 /// Refuses reserved words among the bare names of a path.
-pub(super) fn check_reserved(kind: ExpressionKind, path: &RawPath<'_>) -> Result<(), ExpressionError> {
+pub(super) fn check_reserved(
+    kind: ExpressionKind,
+    path: &RawPath<'_>,
+) -> Result<(), ExpressionError> {
     for element in path.elements() {
         if let RawElement::Name(name) = element
             && is_reserved(name)
@@ -172,7 +190,10 @@ pub(super) fn check_operand_reserved(
     match operand {
         RawOperand::Path(path) => check_reserved(kind, path),
         RawOperand::Value(_) => Ok(()),
-        RawOperand::Call(call) => call.args.iter().try_for_each(|arg| check_operand_reserved(kind, arg)),
+        RawOperand::Call(call) => call
+            .args
+            .iter()
+            .try_for_each(|arg| check_operand_reserved(kind, arg)),
     }
 }
 
@@ -195,7 +216,10 @@ pub(super) fn resolve_path(
             (step, _) => steps.push(step),
         }
     }
-    Ok(Path { root: root.unwrap_or_default(), steps })
+    Ok(Path {
+        root: root.unwrap_or_default(),
+        steps,
+    })
 }
 
 /// Substitutes the names and values of an operand, in the order written.
@@ -234,7 +258,11 @@ pub(super) fn check_arity(
     function: Function,
     args: &[Resolved],
 ) -> Result<(), ExpressionError> {
-    if args.len() == function.arity() { Ok(()) } else { Err(operand_count(kind, function, args.len())) }
+    if args.len() == function.arity() {
+        Ok(())
+    } else {
+        Err(operand_count(kind, function, args.len()))
+    }
 }
 
 /// Refuses a first operand that comes again among the others, if it is a path.
@@ -265,30 +293,36 @@ pub(super) fn check_call_types(
         _ => Ok(()),
     };
     match (function, args) {
-        (Function::AttributeExists | Function::AttributeNotExists | Function::IfNotExists, [first, ..]) => {
-            match first {
-                Resolved::Path(_) => Ok(()),
-                _ => Err(kind.invalid(format!(
-                    "Operator or function requires a document path; operator or function: {}",
-                    function.name()
-                ))),
-            }
-        }
+        (
+            Function::AttributeExists | Function::AttributeNotExists | Function::IfNotExists,
+            [first, ..],
+        ) => match first {
+            Resolved::Path(_) => Ok(()),
+            _ => Err(kind.invalid(format!(
+                "Operator or function requires a document path; operator or function: {}",
+                function.name()
+            ))),
+        },
         (Function::AttributeType, [_, name]) => check_type_name(kind, name).map(|_| ()),
-        (Function::BeginsWith, args) => {
-            args.iter().try_for_each(|arg| refuse(arg, |found| !matches!(found, "S" | "B")))
-        }
+        (Function::BeginsWith, args) => args
+            .iter()
+            .try_for_each(|arg| refuse(arg, |found| !matches!(found, "S" | "B"))),
         (Function::Contains, [first, _]) => {
             refuse(first, |found| matches!(found, "N" | "BOOL" | "NULL" | "M"))
         }
         (Function::Size, [first]) => refuse(first, |found| matches!(found, "N" | "BOOL" | "NULL")),
-        (Function::ListAppend, args) => args.iter().try_for_each(|arg| refuse(arg, |found| found != "L")),
+        (Function::ListAppend, args) => args
+            .iter()
+            .try_for_each(|arg| refuse(arg, |found| found != "L")),
         (function, args) => Err(operand_count(kind, function, args.len())),
     }
 }
 
 /// The type that the second operand of `attribute_type` names, which only the request can say.
-pub(super) fn check_type_name(kind: ExpressionKind, operand: &Resolved) -> Result<String, ExpressionError> {
+pub(super) fn check_type_name(
+    kind: ExpressionKind,
+    operand: &Resolved,
+) -> Result<String, ExpressionError> {
     match operand {
         Resolved::Value(Value::S(name)) if TYPE_NAMES.contains(&name.as_str()) => Ok(name.clone()),
         Resolved::Value(Value::S(name)) => Err(kind.invalid(format!(

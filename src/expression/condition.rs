@@ -5,9 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::check::{
-    Function, Resolved, check_arity, check_call_known, check_call_types, check_distinct, check_known,
-    check_operand_reserved, check_type_name, misused, operand_count, operand_type, resolve, resolve_call,
-    visit_call,
+    Function, Resolved, check_arity, check_call_known, check_call_types, check_distinct,
+    check_known, check_operand_reserved, check_type_name, misused, operand_count, operand_type,
+    resolve, resolve_call, visit_call,
 };
 use super::parser::raw::{RawCall, RawLeaf, RawNode, RawOperand};
 use super::parser::{self};
@@ -33,7 +33,9 @@ pub fn parse_condition(
         check_leaf_placement(kind, leaf)?;
     }
     for leaf in leaves(&nodes) {
-        leaf.operands().into_iter().try_for_each(|operand| check_operand_reserved(kind, operand))?;
+        leaf.operands()
+            .into_iter()
+            .try_for_each(|operand| check_operand_reserved(kind, operand))?;
     }
     build(kind, &nodes, placeholders)
 }
@@ -48,7 +50,10 @@ fn leaves<'a, 'n>(nodes: &'n [RawNode<'a>]) -> impl Iterator<Item = &'n RawLeaf<
 fn check_leaf_known(kind: ExpressionKind, leaf: &RawLeaf<'_>) -> Result<(), ExpressionError> {
     match leaf {
         RawLeaf::Call(call) => check_call_known(kind, call),
-        _ => leaf.operands().into_iter().try_for_each(|operand| check_known(kind, operand)),
+        _ => leaf
+            .operands()
+            .into_iter()
+            .try_for_each(|operand| check_known(kind, operand)),
     }
 }
 
@@ -58,7 +63,9 @@ fn check_leaf_placement(kind: ExpressionKind, leaf: &RawLeaf<'_>) -> Result<(), 
         check_operand_placement(kind, operand)?;
     }
     match leaf {
-        RawLeaf::Call(RawCall { name, .. }) if matches!(*name, "size" | "if_not_exists" | "list_append") => {
+        RawLeaf::Call(RawCall { name, .. })
+            if matches!(*name, "size" | "if_not_exists" | "list_append") =>
+        {
             Err(misused(kind, name))
         }
         _ => Ok(()),
@@ -69,11 +76,17 @@ fn check_operand_placement(
     kind: ExpressionKind,
     operand: &RawOperand<'_>,
 ) -> Result<(), ExpressionError> {
-    let RawOperand::Call(call) = operand else { return Ok(()) };
+    let RawOperand::Call(call) = operand else {
+        return Ok(());
+    };
     for arg in &call.args {
         check_operand_placement(kind, arg)?;
     }
-    if call.name == Function::Size.name() { Ok(()) } else { Err(misused(kind, call.name)) }
+    if call.name == Function::Size.name() {
+        Ok(())
+    } else {
+        Err(misused(kind, call.name))
+    }
 }
 
 /// Turns postfix order into a tree, resolving the leaves in the order written.
@@ -95,11 +108,15 @@ fn build(
                 _ => None,
             },
         };
-        debug_assert!(top.is_some(), "the parser emits operands before their connective");
+        debug_assert!(
+            top.is_some(),
+            "the parser emits operands before their connective"
+        );
         done.extend(top);
     }
     debug_assert!(done.len() == 1, "a condition is one tree");
-    done.pop().ok_or_else(|| kind.invalid("The expression can not be empty;"))
+    done.pop()
+        .ok_or_else(|| kind.invalid("The expression can not be empty;"))
 }
 
 /// Substitutes and checks one leaf: placeholders, number of operands, distinctness, types.
@@ -110,9 +127,15 @@ fn resolve_leaf(
 ) -> Result<Condition, ExpressionError> {
     if let RawLeaf::Call(call) = leaf {
         let (function, args) = resolve_call(kind, call, placeholders)?;
-        visit_call(function, &args, &mut |function, args| check_arity(kind, function, args))?;
-        visit_call(function, &args, &mut |function, args| check_call_distinct(kind, function, args))?;
-        visit_call(function, &args, &mut |function, args| check_call_types(kind, function, args))?;
+        visit_call(function, &args, &mut |function, args| {
+            check_arity(kind, function, args)
+        })?;
+        visit_call(function, &args, &mut |function, args| {
+            check_call_distinct(kind, function, args)
+        })?;
+        visit_call(function, &args, &mut |function, args| {
+            check_call_types(kind, function, args)
+        })?;
         return call_condition(kind, function, args);
     }
     let mut operands = Vec::new();
@@ -198,9 +221,15 @@ fn check_operator(
 
 fn check_bounds(kind: ExpressionKind, low: &Value, high: &Value) -> Result<(), ExpressionError> {
     let rule = match (low, high) {
-        (Value::S(low), Value::S(high)) if low > high => "upper bound to be greater than or equal to lower bound",
-        (Value::N(low), Value::N(high)) if low > high => "upper bound to be greater than or equal to lower bound",
-        (Value::B(low), Value::B(high)) if low > high => "upper bound to be greater than or equal to lower bound",
+        (Value::S(low), Value::S(high)) if low > high => {
+            "upper bound to be greater than or equal to lower bound"
+        }
+        (Value::N(low), Value::N(high)) if low > high => {
+            "upper bound to be greater than or equal to lower bound"
+        }
+        (Value::B(low), Value::B(high)) if low > high => {
+            "upper bound to be greater than or equal to lower bound"
+        }
         _ if low.type_name() != high.type_name() => "same data type for lower and upper bounds",
         _ => return Ok(()),
     };
@@ -229,12 +258,29 @@ fn leaf_condition(
     leaf: &RawLeaf<'_>,
     operands: Vec<Resolved>,
 ) -> Result<Condition, ExpressionError> {
-    let mut operands = operands.into_iter().map(|operand| into_operand(kind, operand));
-    let mut next = || operands.next().unwrap_or_else(|| Err(kind.invalid("The expression can not be empty;")));
+    let mut operands = operands
+        .into_iter()
+        .map(|operand| into_operand(kind, operand));
+    let mut next = || {
+        operands
+            .next()
+            .unwrap_or_else(|| Err(kind.invalid("The expression can not be empty;")))
+    };
     Ok(match leaf {
-        RawLeaf::Compare(_, op, _) => Condition::Compare { left: next()?, op: *op, right: next()? },
-        RawLeaf::Between(..) => Condition::Between { value: next()?, low: next()?, high: next()? },
-        _ => Condition::In { value: next()?, list: operands.collect::<Result<_, _>>()? },
+        RawLeaf::Compare(_, op, _) => Condition::Compare {
+            left: next()?,
+            op: *op,
+            right: next()?,
+        },
+        RawLeaf::Between(..) => Condition::Between {
+            value: next()?,
+            low: next()?,
+            high: next()?,
+        },
+        _ => Condition::In {
+            value: next()?,
+            list: operands.collect::<Result<_, _>>()?,
+        },
     })
 }
 
@@ -247,18 +293,24 @@ fn call_condition(
     let count = args.len();
     let mut args = args.into_iter();
     match (function, args.next(), args.next()) {
-        (Function::AttributeExists, Some(Resolved::Path(path)), None) => Ok(Condition::Exists(path)),
-        (Function::AttributeNotExists, Some(Resolved::Path(path)), None) => Ok(Condition::NotExists(path)),
+        (Function::AttributeExists, Some(Resolved::Path(path)), None) => {
+            Ok(Condition::Exists(path))
+        }
+        (Function::AttributeNotExists, Some(Resolved::Path(path)), None) => {
+            Ok(Condition::NotExists(path))
+        }
         (Function::AttributeType, Some(operand), Some(name)) => {
             let name = check_type_name(kind, &name)?;
             Ok(Condition::HasType(into_operand(kind, operand)?, name))
         }
-        (Function::BeginsWith, Some(operand), Some(prefix)) => {
-            Ok(Condition::BeginsWith(into_operand(kind, operand)?, into_operand(kind, prefix)?))
-        }
-        (Function::Contains, Some(operand), Some(part)) => {
-            Ok(Condition::Contains(into_operand(kind, operand)?, into_operand(kind, part)?))
-        }
+        (Function::BeginsWith, Some(operand), Some(prefix)) => Ok(Condition::BeginsWith(
+            into_operand(kind, operand)?,
+            into_operand(kind, prefix)?,
+        )),
+        (Function::Contains, Some(operand), Some(part)) => Ok(Condition::Contains(
+            into_operand(kind, operand)?,
+            into_operand(kind, part)?,
+        )),
         (function, ..) => Err(operand_count(kind, function, count)),
     }
 }
@@ -274,3 +326,6 @@ fn into_operand(kind: ExpressionKind, operand: Resolved) -> Result<Operand, Expr
         Resolved::Call(function, _) => Err(misused(kind, function.name())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::condition::{comparator_text, parse_condition};
 use super::{
-    Comparator, Condition, ExpressionError, ExpressionKind, KeyClause, KeyCondition, KeyPredicate, Operand,
-    Path, Placeholders,
+    Comparator, Condition, ExpressionError, ExpressionKind, KeyClause, KeyCondition, KeyPredicate,
+    Operand, Path, Placeholders,
 };
 use crate::item::{KeyAttribute, KeySchema, Value};
 
@@ -35,18 +35,29 @@ fn collect(condition: Condition, clauses: &mut Vec<KeyClause>) -> Result<(), Exp
         Condition::NotExists(_) => return Err(operator("attribute_not_exists")),
         Condition::HasType(..) => return Err(operator("attribute_type")),
         Condition::Contains(..) => return Err(operator("contains")),
-        Condition::Compare { op: Comparator::Ne, .. } => return Err(operator(comparator_text(Comparator::Ne))),
+        Condition::Compare {
+            op: Comparator::Ne, ..
+        } => return Err(operator(comparator_text(Comparator::Ne))),
         Condition::Compare { left, op, right } => comparison(left, op, right)?,
         Condition::Between { value, low, high } => {
             let attribute = subject("BETWEEN", value, [&low, &high])?;
-            KeyClause { attribute, predicate: KeyPredicate::Between(literal(low)?, literal(high)?) }
+            KeyClause {
+                attribute,
+                predicate: KeyPredicate::Between(literal(low)?, literal(high)?),
+            }
         }
         Condition::BeginsWith(value, prefix) => {
             let attribute = subject("begins_with", value, [&prefix])?;
-            KeyClause { attribute, predicate: KeyPredicate::BeginsWith(literal(prefix)?) }
+            KeyClause {
+                attribute,
+                predicate: KeyPredicate::BeginsWith(literal(prefix)?),
+            }
         }
     };
-    if clauses.iter().any(|other| other.attribute == clause.attribute) {
+    if clauses
+        .iter()
+        .any(|other| other.attribute == clause.attribute)
+    {
         return Err(one_condition_per_key());
     }
     clauses.push(clause);
@@ -63,7 +74,9 @@ fn comparison(left: Operand, op: Comparator, right: Operand) -> Result<KeyClause
         }
         (Operand::Value(value), Operand::Path(path)) => (path, swapped(op), value),
         (Operand::Value(_), Operand::Size(_)) => return Err(nested_operation()),
-        (Operand::Value(_), Operand::Value(_)) => return Err(condition("No key attribute specified")),
+        (Operand::Value(_), Operand::Value(_)) => {
+            return Err(condition("No key attribute specified"));
+        }
     };
     let predicate = match op {
         Comparator::Eq => KeyPredicate::Eq(value),
@@ -73,7 +86,10 @@ fn comparison(left: Operand, op: Comparator, right: Operand) -> Result<KeyClause
         Comparator::Gt => KeyPredicate::Gt(value),
         Comparator::Ge => KeyPredicate::Ge(value),
     };
-    Ok(KeyClause { attribute: top_level(path)?, predicate })
+    Ok(KeyClause {
+        attribute: top_level(path)?,
+        predicate,
+    })
 }
 
 /// The comparator that says the same with the operands exchanged.
@@ -94,10 +110,15 @@ fn subject<const N: usize>(
     rest: [&Operand; N],
 ) -> Result<String, ExpressionError> {
     let Operand::Path(path) = first else {
-        return Err(condition(&format!("{operator} operator must have the key attribute as its first operand")));
+        return Err(condition(&format!(
+            "{operator} operator must have the key attribute as its first operand"
+        )));
     };
     let attribute = top_level(path)?;
-    match rest.into_iter().find(|operand| !matches!(operand, Operand::Value(_))) {
+    match rest
+        .into_iter()
+        .find(|operand| !matches!(operand, Operand::Value(_)))
+    {
         Some(operand) => Err(not_a_literal(operand)),
         None => Ok(attribute),
     }
@@ -126,11 +147,15 @@ fn not_a_literal(operand: &Operand) -> ExpressionError {
 }
 
 fn operator(name: &str) -> ExpressionError {
-    ExpressionError(format!("Invalid operator used in KeyConditionExpression: {name}"))
+    ExpressionError(format!(
+        "Invalid operator used in KeyConditionExpression: {name}"
+    ))
 }
 
 fn condition(detail: &str) -> ExpressionError {
-    ExpressionError(format!("Invalid condition in KeyConditionExpression: {detail}"))
+    ExpressionError(format!(
+        "Invalid condition in KeyConditionExpression: {detail}"
+    ))
 }
 
 fn nested_operation() -> ExpressionError {
@@ -146,7 +171,10 @@ fn not_supported() -> ExpressionError {
 }
 
 fn missed(attribute: &KeyAttribute) -> ExpressionError {
-    ExpressionError(format!("Query condition missed key schema element: {}", attribute.name))
+    ExpressionError(format!(
+        "Query condition missed key schema element: {}",
+        attribute.name
+    ))
 }
 
 /// Holds clauses against the key of a table or index: an equality for every partition attribute, then
@@ -157,20 +185,27 @@ pub fn bind_key_condition(
 ) -> Result<KeyCondition, ExpressionError> {
     let key_attributes = schema.partition.len() + schema.sort.len();
     if clauses.len() > key_attributes.max(2) {
-        return Err(ExpressionError("Conditions can be of length 1 or 2 only".to_owned()));
+        return Err(ExpressionError(
+            "Conditions can be of length 1 or 2 only".to_owned(),
+        ));
     }
     if clauses.len() > key_attributes {
         return Err(not_supported());
     }
     let mut predicates = BTreeMap::new();
     for clause in clauses {
-        if predicates.insert(clause.attribute, clause.predicate).is_some() {
+        if predicates
+            .insert(clause.attribute, clause.predicate)
+            .is_some()
+        {
             return Err(one_condition_per_key());
         }
     }
     let mut partition = Vec::with_capacity(schema.partition.len());
     for attribute in &schema.partition {
-        let predicate = predicates.remove(&attribute.name).ok_or_else(|| missed(attribute))?;
+        let predicate = predicates
+            .remove(&attribute.name)
+            .ok_or_else(|| missed(attribute))?;
         check_types(attribute, &predicate)?;
         match predicate {
             KeyPredicate::Eq(value) => partition.push(value),
@@ -182,14 +217,22 @@ pub fn bind_key_condition(
         if predicates.is_empty() {
             break;
         }
-        if sort.last().is_some_and(|last| !matches!(last, KeyPredicate::Eq(_))) {
+        if sort
+            .last()
+            .is_some_and(|last| !matches!(last, KeyPredicate::Eq(_)))
+        {
             return Err(not_supported());
         }
-        let predicate = predicates.remove(&attribute.name).ok_or_else(|| missed(attribute))?;
+        let predicate = predicates
+            .remove(&attribute.name)
+            .ok_or_else(|| missed(attribute))?;
         check_types(attribute, &predicate)?;
         sort.push(predicate);
     }
-    debug_assert!(predicates.is_empty(), "no more clauses than key attributes, and each was matched");
+    debug_assert!(
+        predicates.is_empty(),
+        "no more clauses than key attributes, and each was matched"
+    );
     Ok(KeyCondition { partition, sort })
 }
 
@@ -207,7 +250,9 @@ fn check_types(attribute: &KeyAttribute, predicate: &KeyPredicate) -> Result<(),
     for value in values {
         if !attribute.kind.matches(value) {
             let detail = "Condition parameter type does not match schema type";
-            return Err(ExpressionError(format!("One or more parameter values were invalid: {detail}")));
+            return Err(ExpressionError(format!(
+                "One or more parameter values were invalid: {detail}"
+            )));
         }
         let empty = match value {
             Value::S(text) if text.is_empty() => "string",
@@ -222,3 +267,6 @@ fn check_types(attribute: &KeyAttribute, predicate: &KeyPredicate) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,9 @@ pub fn lex(source: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut start = 0;
     while let Some(rest) = source.get(start..) {
-        let Some(first) = rest.chars().next() else { break };
+        let Some(first) = rest.chars().next() else {
+            break;
+        };
         if matches!(first, ' ' | '\t' | '\r' | '\n') {
             start += 1;
             continue;
@@ -55,14 +57,23 @@ pub fn lex(source: &str) -> Vec<Token<'_>> {
         tokens.push(Token { kind, text, start });
         start += text.len();
     }
-    tokens.push(Token { kind: TokenKind::End, text: "", start: source.len() });
+    tokens.push(Token {
+        kind: TokenKind::End,
+        text: "",
+        start: source.len(),
+    });
     tokens
 }
 
 /// The kind and length of the token at the head of `rest`, whose first character is `first`.
 fn measure(rest: &str, first: char) -> (TokenKind, usize) {
     let part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    let run = |from: usize| rest.bytes().skip(from).take_while(|byte| part(byte)).count();
+    let run = |from: usize| {
+        rest.bytes()
+            .skip(from)
+            .take_while(|byte| part(byte))
+            .count()
+    };
     match first {
         'a'..='z' | 'A'..='Z' => (TokenKind::Word, run(0)),
         '#' | ':' => match (run(1), first) {
@@ -70,9 +81,14 @@ fn measure(rest: &str, first: char) -> (TokenKind, usize) {
             (length, '#') => (TokenKind::NameRef, 1 + length),
             (length, _) => (TokenKind::ValueRef, 1 + length),
         },
-        '0'..='9' => (TokenKind::Integer, rest.bytes().take_while(u8::is_ascii_digit).count()),
+        '0'..='9' => (
+            TokenKind::Integer,
+            rest.bytes().take_while(u8::is_ascii_digit).count(),
+        ),
         '<' | '>' => {
-            let two = ["<=", ">=", "<>"].iter().any(|symbol| rest.starts_with(symbol));
+            let two = ["<=", ">=", "<>"]
+                .iter()
+                .any(|symbol| rest.starts_with(symbol));
             (TokenKind::Symbol, if two { 2 } else { 1 })
         }
         '(' | ')' | '[' | ']' | '.' | ',' | '+' | '-' | '=' => (TokenKind::Symbol, 1),
@@ -91,7 +107,10 @@ mod tests {
 
     #[test]
     fn words_references_and_symbols() {
-        assert_eq!(texts("a.#b[12]<=:c_1"), ["a", ".", "#b", "[", "12", "]", "<=", ":c_1", ""]);
+        assert_eq!(
+            texts("a.#b[12]<=:c_1"),
+            ["a", ".", "#b", "[", "12", "]", "<=", ":c_1", ""]
+        );
         assert_eq!(texts("a<>b > c"), ["a", "<>", "b", ">", "c", ""]);
         assert_eq!(texts("_123a"), ["_", "123", "a", ""]);
         assert_eq!(texts("Pi#ctures"), ["Pi", "#ctures", ""]);
@@ -101,7 +120,11 @@ mod tests {
     fn strangers_are_bad_tokens() {
         for source in ["#", ":", "!", "ü", "\"", "_"] {
             let tokens = lex(source);
-            assert_eq!(tokens.first().map(|token| token.kind), Some(TokenKind::Bad), "{source}");
+            assert_eq!(
+                tokens.first().map(|token| token.kind),
+                Some(TokenKind::Bad),
+                "{source}"
+            );
             assert_eq!(tokens.len(), 2, "{source}");
         }
     }

@@ -68,7 +68,9 @@ fn relation(first: &Path, second: &Path) -> Relation {
     }
     for pair in first.steps.iter().zip(&second.steps) {
         match pair {
-            (Step::Field(_), Step::Index(_)) | (Step::Index(_), Step::Field(_)) => return Relation::Conflict,
+            (Step::Field(_), Step::Index(_)) | (Step::Index(_), Step::Field(_)) => {
+                return Relation::Conflict;
+            }
             (one, two) if one != two => return Relation::Apart,
             _ => {}
         }
@@ -87,4 +89,94 @@ pub(super) fn path_text(path: &Path) -> String {
     }
     text.push(']');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn parse(source: &str) -> Result<Vec<Path>, ExpressionError> {
+        let names = BTreeMap::from([
+            ("#b".to_owned(), "b".to_owned()),
+            ("#0".to_owned(), "[0]".to_owned()),
+        ]);
+        parse_projection(source, &mut Placeholders::new(Some(names), None).unwrap())
+    }
+
+    fn detail(source: &str) -> String {
+        let message = parse(source).expect_err(source).0;
+        message
+            .strip_prefix("Invalid ProjectionExpression: ")
+            .expect("the kind is named")
+            .to_owned()
+    }
+
+    #[test]
+    fn paths_with_commas_between() {
+        let texts: Vec<String> = parse(" a.#b[0] ,  #0.c, d ")
+            .unwrap()
+            .iter()
+            .map(path_text)
+            .collect();
+        assert_eq!(texts, ["[a, b, [0]]", "[[0], c]", "[d]"]);
+        assert!(parse(&"x".repeat(4096)).is_ok());
+    }
+
+    #[test]
+    fn bad_syntax_and_names_are_refused() {
+        for (source, token, near) in [
+            ("a,", "<EOF>", ","),
+            (",a", ",", ",a"),
+            ("a,,b", ",", ",,b"),
+            ("!!", "!", "!!"),
+            ("a[-1]", "-", "[-1"),
+            ("a[]", "]", "[]"),
+            ("a, (b)", "(", ", (b"),
+        ] {
+            assert_eq!(
+                detail(source),
+                format!("Syntax error; token: \"{token}\", near: \"{near}\""),
+                "{source}"
+            );
+        }
+        assert_eq!(detail(""), "The expression can not be empty;");
+        assert_eq!(
+            detail("a, #x, and"),
+            "Attribute name is a reserved keyword; reserved keyword: and"
+        );
+        assert!(detail("a, #x").ends_with("is not defined; attribute name: #x"));
+        assert!(detail(&format!("a{}", ".b".repeat(32))).ends_with("nesting levels: 33"));
+        assert!(detail("a[99999999999999]").ends_with("index: [99999999999999]"));
+    }
+
+    #[test]
+    fn paths_must_not_meet() {
+        for (source, how, first, second) in [
+            ("a, a", "overlap", "[a]", "[a]"),
+            ("a, a.b[0]", "overlap", "[a]", "[a, b, [0]]"),
+            ("a.b.d.e, a.#b", "overlap", "[a, b, d, e]", "[a, b]"),
+            ("a[1], a[1]", "overlap", "[a, [1]]", "[a, [1]]"),
+            ("a.b, a[1]", "conflict", "[a, b]", "[a, [1]]"),
+            ("a[1], a.b", "conflict", "[a, [1]]", "[a, b]"),
+            ("a.#0, a[0]", "conflict", "[a, [0]]", "[a, [0]]"),
+            ("a.b, a[1], c, c", "overlap", "[c]", "[c]"),
+        ] {
+            let expected = format!(
+                "Two document paths {how} with each other; must remove or rewrite one of these paths; \
+                 path one: {first}, path two: {second}"
+            );
+            assert_eq!(detail(source), expected, "{source}");
+        }
+        for source in [
+            "a, b",
+            "a.b, a.c",
+            "a.b.d, a.b.e",
+            "a[1], a[2]",
+            "a.b, a.c[2]",
+        ] {
+            assert!(parse(source).is_ok(), "{source}");
+        }
+    }
 }

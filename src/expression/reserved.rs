@@ -2,7 +2,8 @@
 
 const WORDS: &str = include_str!("reserved-words.txt");
 
-static SORTED: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(|| WORDS.lines().collect());
+static SORTED: std::sync::LazyLock<Vec<&'static str>> =
+    std::sync::LazyLock::new(|| WORDS.lines().collect());
 
 /// Whether `name` is a reserved word, in whatever case it is written.
 pub fn is_reserved(name: &str) -> bool {
@@ -16,8 +17,14 @@ mod tests {
 
     #[test]
     fn the_list_is_sorted_upper_case_and_complete() {
-        assert!(SORTED.windows(2).all(|pair| pair[0] < pair[1]), "binary search needs strict order");
-        assert!(SORTED.iter().all(|word| word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')));
+        assert!(
+            SORTED.windows(2).all(|pair| pair[0] < pair[1]),
+            "binary search needs strict order"
+        );
+        assert!(SORTED.iter().all(|word| {
+            word.bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+        }));
         assert_eq!(SORTED.len(), 573);
     }
 

@@ -1,10 +1,12 @@
 //! Updates: the static checks in DynamoDB's order, then the tree (expressions.md section 8).
 
 use super::check::{
-    Function, Resolved, check_arity, check_call_types, check_known, check_operand_reserved, check_reserved,
-    misused, operand_count, operand_type, resolve, resolve_path,
+    Function, Resolved, check_arity, check_call_types, check_known, check_operand_reserved,
+    check_reserved, misused, operand_count, operand_type, resolve, resolve_path,
 };
-use super::parser::raw::{RawAction, RawCall, RawElement, RawOperand, RawPath, RawSetOperand, RawSetValue};
+use super::parser::raw::{
+    RawAction, RawCall, RawElement, RawOperand, RawPath, RawSetOperand, RawSetValue,
+};
 use super::parser::{self, Section};
 use super::projection::check_paths;
 use super::{ExpressionError, ExpressionKind, Path, Placeholders, SetOperand, SetValue, Update};
@@ -31,7 +33,10 @@ enum Operator {
 }
 
 /// Parses and checks an UpdateExpression.
-pub fn parse_update(source: &str, placeholders: &mut Placeholders) -> Result<Update, ExpressionError> {
+pub fn parse_update(
+    source: &str,
+    placeholders: &mut Placeholders,
+) -> Result<Update, ExpressionError> {
     let (sections, actions) = parser::update(source)?;
     actions.iter().try_for_each(check_action_reserved)?;
     each_operand(&actions, &mut |operand| check_known(KIND, operand))?;
@@ -89,14 +94,18 @@ fn target<'n, 'a>(action: &'n RawAction<'a>) -> &'n RawPath<'a> {
 fn check_action_reserved(action: &RawAction<'_>) -> Result<(), ExpressionError> {
     check_reserved(KIND, target(action))?;
     match action {
-        RawAction::Set(_, value) => each_in_value(value, &mut |operand| check_operand_reserved(KIND, operand)),
+        RawAction::Set(_, value) => {
+            each_in_value(value, &mut |operand| check_operand_reserved(KIND, operand))
+        }
         _ => Ok(()),
     }
 }
 
 /// Refuses functions of conditions anywhere, and `list_append` inside another function.
 fn check_placement(operand: &RawOperand<'_>, outermost: bool) -> Result<(), ExpressionError> {
-    let RawOperand::Call(RawCall { name, args }) = operand else { return Ok(()) };
+    let RawOperand::Call(RawCall { name, args }) = operand else {
+        return Ok(());
+    };
     for arg in args {
         check_placement(arg, false)?;
     }
@@ -109,7 +118,11 @@ fn check_placement(operand: &RawOperand<'_>, outermost: bool) -> Result<(), Expr
 
 fn check_sections(sections: &[Section]) -> Result<(), ExpressionError> {
     for (index, section) in sections.iter().enumerate() {
-        if sections.iter().take(index).any(|earlier| earlier == section) {
+        if sections
+            .iter()
+            .take(index)
+            .any(|earlier| earlier == section)
+        {
             let detail = "section can only be used once in an update expression;";
             return Err(KIND.invalid(format!("The \"{}\" {detail}", section.name())));
         }
@@ -118,7 +131,10 @@ fn check_sections(sections: &[Section]) -> Result<(), ExpressionError> {
 }
 
 /// Refuses undefined names before any undefined value is looked at.
-fn resolve_names(actions: &[RawAction<'_>], placeholders: &mut Placeholders) -> Result<(), ExpressionError> {
+fn resolve_names(
+    actions: &[RawAction<'_>],
+    placeholders: &mut Placeholders,
+) -> Result<(), ExpressionError> {
     for action in actions {
         path_names(target(action), placeholders)?;
         if let RawAction::Set(_, value) = action {
@@ -128,11 +144,17 @@ fn resolve_names(actions: &[RawAction<'_>], placeholders: &mut Placeholders) -> 
     Ok(())
 }
 
-fn operand_names(operand: &RawOperand<'_>, placeholders: &mut Placeholders) -> Result<(), ExpressionError> {
+fn operand_names(
+    operand: &RawOperand<'_>,
+    placeholders: &mut Placeholders,
+) -> Result<(), ExpressionError> {
     match operand {
         RawOperand::Path(path) => path_names(path, placeholders),
         RawOperand::Value(_) => Ok(()),
-        RawOperand::Call(call) => call.args.iter().try_for_each(|arg| operand_names(arg, placeholders)),
+        RawOperand::Call(call) => call
+            .args
+            .iter()
+            .try_for_each(|arg| operand_names(arg, placeholders)),
     }
 }
 
@@ -156,20 +178,33 @@ fn resolve_actions(
     actions: &[RawAction<'_>],
     placeholders: &mut Placeholders,
 ) -> Result<Parts, ExpressionError> {
-    let mut parts = Parts { targets: Vec::new(), sums: Vec::new(), literals: Vec::new() };
+    let mut parts = Parts {
+        targets: Vec::new(),
+        sums: Vec::new(),
+        literals: Vec::new(),
+    };
     for action in actions {
-        parts.targets.push(resolve_path(KIND, target(action), placeholders)?);
+        parts
+            .targets
+            .push(resolve_path(KIND, target(action), placeholders)?);
         match action {
             RawAction::Set(_, value) => parts.sums.push(resolve_sum(value, placeholders)?),
             RawAction::Remove(_) => {}
-            RawAction::Add(_, key) => parts.literals.push((Section::Add, placeholders.value(KIND, key)?)),
-            RawAction::Delete(_, key) => parts.literals.push((Section::Delete, placeholders.value(KIND, key)?)),
+            RawAction::Add(_, key) => parts
+                .literals
+                .push((Section::Add, placeholders.value(KIND, key)?)),
+            RawAction::Delete(_, key) => parts
+                .literals
+                .push((Section::Delete, placeholders.value(KIND, key)?)),
         }
     }
     Ok(parts)
 }
 
-fn resolve_sum(value: &RawSetValue<'_>, placeholders: &mut Placeholders) -> Result<Sum, ExpressionError> {
+fn resolve_sum(
+    value: &RawSetValue<'_>,
+    placeholders: &mut Placeholders,
+) -> Result<Sum, ExpressionError> {
     let (left, rest) = match value {
         RawSetValue::Operand(only) => (only, None),
         RawSetValue::Plus(left, right) => (left, Some((Operator::Plus, right))),
@@ -183,7 +218,10 @@ fn resolve_sum(value: &RawSetValue<'_>, placeholders: &mut Placeholders) -> Resu
     Ok(Sum { left, rest })
 }
 
-fn resolve_side(operand: &RawSetOperand<'_>, placeholders: &mut Placeholders) -> Result<Side, ExpressionError> {
+fn resolve_side(
+    operand: &RawSetOperand<'_>,
+    placeholders: &mut Placeholders,
+) -> Result<Side, ExpressionError> {
     match operand {
         RawSetOperand::Operand(operand) => resolve(KIND, operand, placeholders).map(Side::Operand),
         RawSetOperand::Group(value) => Ok(Side::Group(Box::new(resolve_sum(value, placeholders)?))),
@@ -204,7 +242,10 @@ fn check_literal(section: Section, value: &Value) -> Result<(), ExpressionError>
         Value::M(_) => "MAP",
     };
     let detail = "Incorrect operand type for operator or function; operator";
-    Err(KIND.invalid(format!("{detail}: {}, operand type: {spelled}", section.name())))
+    Err(KIND.invalid(format!(
+        "{detail}: {}, operand type: {spelled}",
+        section.name()
+    )))
 }
 
 /// Refuses calls with operands wrong in number or type, and sums of what is no number.
@@ -219,8 +260,14 @@ fn check_sum(sum: &Sum) -> Result<(), ExpressionError> {
             })?,
         }
     }
-    let Some((operator, right)) = &sum.rest else { return Ok(()) };
-    let name = if *operator == Operator::Plus { "+" } else { "-" };
+    let Some((operator, right)) = &sum.rest else {
+        return Ok(());
+    };
+    let name = if *operator == Operator::Plus {
+        "+"
+    } else {
+        "-"
+    };
     for side in [&sum.left, right] {
         if let Side::Operand(operand) = side
             && let Some(found) = operand.static_type()
@@ -240,15 +287,22 @@ fn build(actions: &[RawAction<'_>], parts: Parts) -> Result<Update, ExpressionEr
         match action {
             RawAction::Remove(_) => update.remove.push(path),
             RawAction::Set(..) => {
-                for sum in sums.next() {
-                    update.set.push((path.clone(), set_value(sum)?));
+                if let Some(sum) = sums.next() {
+                    update.set.push((path, set_value(sum)?));
                 }
             }
-            RawAction::Add(..) => update.add.extend(literals.next().map(|value| (path, value))),
-            RawAction::Delete(..) => update.delete.extend(literals.next().map(|value| (path, value))),
+            RawAction::Add(..) => update
+                .add
+                .extend(literals.next().map(|value| (path, value))),
+            RawAction::Delete(..) => update
+                .delete
+                .extend(literals.next().map(|value| (path, value))),
         }
     }
-    debug_assert!(sums.next().is_none() && literals.next().is_none(), "every part has its action");
+    debug_assert!(
+        sums.next().is_none() && literals.next().is_none(),
+        "every part has its action"
+    );
     Ok(update)
 }
 
@@ -275,15 +329,20 @@ fn set_operand(operand: Resolved) -> Result<SetOperand, ExpressionError> {
         Resolved::Value(value) => return Ok(SetOperand::Value(value)),
         Resolved::Call(function, args) => (function, args),
     };
-    let [first, second] =
-        <[Resolved; 2]>::try_from(args).map_err(|args| operand_count(KIND, function, args.len()))?;
+    let [first, second] = <[Resolved; 2]>::try_from(args)
+        .map_err(|args| operand_count(KIND, function, args.len()))?;
     match (function, first) {
-        (Function::IfNotExists, Resolved::Path(path)) => {
-            Ok(SetOperand::IfNotExists(path, Box::new(set_operand(second)?)))
-        }
-        (Function::ListAppend, first) => {
-            Ok(SetOperand::ListAppend(Box::new(set_operand(first)?), Box::new(set_operand(second)?)))
-        }
+        (Function::IfNotExists, Resolved::Path(path)) => Ok(SetOperand::IfNotExists(
+            path,
+            Box::new(set_operand(second)?),
+        )),
+        (Function::ListAppend, first) => Ok(SetOperand::ListAppend(
+            Box::new(set_operand(first)?),
+            Box::new(set_operand(second)?),
+        )),
         (function, _) => Err(misused(KIND, function.name())),
     }
 }
+
+#[cfg(test)]
+mod tests;

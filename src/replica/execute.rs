@@ -209,10 +209,7 @@ fn current(txn: &dyn ReadTxn, def: &TableDef, key: &ItemKey) -> Result<Option<It
 }
 
 fn refuse_key_updates(def: &TableDef, update: &Update) -> Result<(), ApiError> {
-    let targets = update.set.iter().map(|(path, _)| path);
-    let targets = targets.chain(&update.remove).chain(update.add.iter().map(|(path, _)| path));
-    let mut targets = targets.chain(update.delete.iter().map(|(path, _)| path));
-    match targets.find(|path| def.keys.names().any(|name| name == path.root)) {
+    match update.targets().find(|path| def.keys.names().any(|name| name == path.root)) {
         None => Ok(()),
         Some(path) => Err(ApiError::Validation(format!(
             "One or more parameter values were invalid: Cannot update attribute {}. This attribute is part of the key",
@@ -234,9 +231,7 @@ type Updated = (Option<Item>, Vec<crate::expression::Path>, bool);
 fn updated(def: &TableDef, old: Option<&Item>, key: &Item, update: &Update) -> Result<Updated, ExecuteError> {
     let empty = Item::new();
     let (new, touched) = update.apply(old.unwrap_or(&empty), key)?;
-    let only_removes = update.set.is_empty() && update.add.is_empty();
-    let removes_something = !update.remove.is_empty() || !update.delete.is_empty();
-    if old.is_none() && only_removes && removes_something {
+    if old.is_none() && !update.creates_item() {
         return Ok((None, touched, false));
     }
     admit_index_keys(def, &new)?;

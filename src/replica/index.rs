@@ -37,6 +37,12 @@ fn entry_row(def: &TableDef, index: &IndexDef, key: &ItemKey, entry: &Item) -> O
     Some(keys::index_row(def.uid, index.id, &bytes, key))
 }
 
+/// The row and value that an index should hold for an item.
+pub(super) fn expected_row(def: &TableDef, index: &IndexDef, key: &ItemKey, item: &Item) -> Option<(Vec<u8>, Vec<u8>)> {
+    let entry = projected(def, index, item)?;
+    Some((entry_row(def, index, key, &entry)?, codec::encode(&entry)))
+}
+
 /// Moves every index entry of one item from its old image to its new one.
 pub(super) fn update(
     txn: &mut dyn WriteTxn,
@@ -95,9 +101,8 @@ pub(super) fn backfill(txn: &mut dyn WriteTxn, def: &TableDef, index: &IndexDef)
             let Some(image) = record.image else { continue };
             let key = read::item_key(row, &record);
             let item = codec::decode(image).map_err(damaged)?;
-            let Some(entry) = projected(def, index, &item) else { continue };
-            if let Some(entry_row) = entry_row(def, index, &key, &entry) {
-                txn.put(Db::Index, &entry_row, &codec::encode(&entry))?;
+            if let Some((entry_row, entry)) = expected_row(def, index, &key, &item) {
+                txn.put(Db::Index, &entry_row, &entry)?;
             }
         }
     }

@@ -18,6 +18,7 @@
 
 mod apply;
 pub mod catalog;
+pub mod check;
 pub mod conflict;
 mod error;
 mod execute;

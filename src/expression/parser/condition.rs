@@ -48,7 +48,11 @@ impl<'a> Parser<'a> {
             pending.push(next);
         }
         unwind(&mut pending, &mut nodes, Pending::Or);
-        if pending.is_empty() { Ok(nodes) } else { Err(self.unexpected()) }
+        if pending.is_empty() {
+            Ok(nodes)
+        } else {
+            Err(self.unexpected())
+        }
     }
 
     /// NOTs and the parentheses of groups before a leaf.
@@ -72,7 +76,9 @@ impl<'a> Parser<'a> {
         if !self.peek(0).is("(") {
             return false;
         }
-        let Some(close) = self.partners.get(self.position).copied().flatten() else { return true };
+        let Some(close) = self.partners.get(self.position).copied().flatten() else {
+            return true;
+        };
         let after = self.tokens.get(close + 1).copied();
         !after.is_some_and(|token| {
             comparator(token.text).is_some()

@@ -59,13 +59,28 @@ impl<'a> Parser<'a> {
             return Err(kind.invalid("The expression can not be empty;"));
         }
         let partners = partners(&tokens);
-        Ok(Parser { kind, source, tokens, position: 0, partners, operators: 0, calls: Vec::new() })
+        Ok(Parser {
+            kind,
+            source,
+            tokens,
+            position: 0,
+            partners,
+            operators: 0,
+            calls: Vec::new(),
+        })
     }
 
     /// The token `ahead` of the cursor; past the end, the end.
     fn peek(&self, ahead: usize) -> Token<'a> {
-        let end = Token { kind: TokenKind::End, text: "", start: self.source.len() };
-        self.tokens.get(self.position + ahead).copied().unwrap_or(end)
+        let end = Token {
+            kind: TokenKind::End,
+            text: "",
+            start: self.source.len(),
+        };
+        self.tokens
+            .get(self.position + ahead)
+            .copied()
+            .unwrap_or(end)
     }
 
     fn advance(&mut self) {
@@ -82,7 +97,11 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, symbol: &str) -> Result<(), ExpressionError> {
-        if self.eat(symbol) { Ok(()) } else { Err(self.unexpected()) }
+        if self.eat(symbol) {
+            Ok(())
+        } else {
+            Err(self.unexpected())
+        }
     }
 
     /// The keyword of this kind of expression that `token` is, in capitals.
@@ -93,7 +112,10 @@ impl<'a> Parser<'a> {
             _ => &CONDITION_KEYWORDS,
         };
         let word = token.kind == TokenKind::Word;
-        keywords.iter().copied().find(|keyword| word && token.text.eq_ignore_ascii_case(keyword))
+        keywords
+            .iter()
+            .copied()
+            .find(|keyword| word && token.text.eq_ignore_ascii_case(keyword))
     }
 
     fn at_keyword(&self, keyword: &str) -> bool {
@@ -107,7 +129,11 @@ impl<'a> Parser<'a> {
     /// The syntax error at the cursor, with its neighbours as they stand in the source.
     fn unexpected(&self) -> ExpressionError {
         let token = self.peek(0);
-        let before = self.position.checked_sub(1).and_then(|index| self.tokens.get(index)).copied();
+        let before = self
+            .position
+            .checked_sub(1)
+            .and_then(|index| self.tokens.get(index))
+            .copied();
         let start = before.map_or(token.start, |before| before.start);
         let after = self.peek(1);
         let (text, end) = match (token.kind, after.kind) {
@@ -116,13 +142,17 @@ impl<'a> Parser<'a> {
             _ => (token.text, after.end()),
         };
         let near = self.source.get(start..end).unwrap_or_default();
-        self.kind.invalid(format!("Syntax error; token: \"{text}\", near: \"{near}\""))
+        self.kind
+            .invalid(format!("Syntax error; token: \"{text}\", near: \"{near}\""))
     }
 
     /// A document path.
     fn path(&mut self) -> Result<RawPath<'a>, ExpressionError> {
         let head = self.element()?;
-        let mut path = RawPath { head, tail: Vec::new() };
+        let mut path = RawPath {
+            head,
+            tail: Vec::new(),
+        };
         self.path_tail(&mut path)?;
         Ok(path)
     }
@@ -158,7 +188,8 @@ impl<'a> Parser<'a> {
         }
         let levels = path.tail.len() + 1;
         if levels > PATH_ELEMENTS_MAX {
-            let detail = format!("The document path has too many nesting levels; nesting levels: {levels}");
+            let detail =
+                format!("The document path has too many nesting levels; nesting levels: {levels}");
             return Err(self.kind.invalid(detail));
         }
         Ok(())
@@ -167,7 +198,9 @@ impl<'a> Parser<'a> {
     fn index(&self, text: &str) -> Result<usize, ExpressionError> {
         let index = text.parse().ok().filter(|index| *index <= INDEX_MAX);
         index.ok_or_else(|| {
-            self.kind.invalid(format!("List index is not within the allowable range; index: [{text}]"))
+            self.kind.invalid(format!(
+                "List index is not within the allowable range; index: [{text}]"
+            ))
         })
     }
 
@@ -234,9 +267,19 @@ impl<'a> Parser<'a> {
     /// What is wrong with functions nested beyond [`DEPTH_MAX`]: the checker would find the same.
     fn too_many_calls(&self) -> ExpressionError {
         use super::check::{Function, misused, operand_type, unknown_function};
-        let unknown = self.calls.iter().find(|name| Function::named(name).is_none());
-        let other = self.calls.iter().find(|name| **name != Function::Size.name());
-        let other = other.or(if self.kind == ExpressionKind::Update { self.calls.first() } else { None });
+        let unknown = self
+            .calls
+            .iter()
+            .find(|name| Function::named(name).is_none());
+        let other = self
+            .calls
+            .iter()
+            .find(|name| **name != Function::Size.name());
+        let other = other.or(if self.kind == ExpressionKind::Update {
+            self.calls.first()
+        } else {
+            None
+        });
         match (unknown, other) {
             _ if self.has_redundant_parentheses() => self.redundant(),
             (Some(name), _) => unknown_function(self.kind, name),
@@ -262,11 +305,14 @@ impl<'a> Parser<'a> {
     /// DynamoDB stops counting at the first operator too many.
     fn too_many_operators(&self) -> ExpressionError {
         let count = OPERATORS_MAX + 1;
-        self.kind.invalid(format!("The expression contains too many operators; operator count: {count}"))
+        self.kind.invalid(format!(
+            "The expression contains too many operators; operator count: {count}"
+        ))
     }
 
     fn redundant(&self) -> ExpressionError {
-        self.kind.invalid("The expression has redundant parentheses;")
+        self.kind
+            .invalid("The expression has redundant parentheses;")
     }
 
     /// Whether some pair of parentheses holds nothing but another pair. Those of a call or of IN do
@@ -275,9 +321,17 @@ impl<'a> Parser<'a> {
         self.tokens.iter().enumerate().any(|(open, token)| {
             let close = self.partners.get(open).copied().flatten();
             let inner = self.partners.get(open + 1).copied().flatten();
-            let group = open == 0 || self.tokens.get(open - 1).is_none_or(|before| !self.takes_arguments(*before));
+            let group = open == 0
+                || self
+                    .tokens
+                    .get(open - 1)
+                    .is_none_or(|before| !self.takes_arguments(*before));
             let nested = self.tokens.get(open + 1).is_some_and(|next| next.is("("));
-            token.is("(") && group && nested && inner.is_some() && inner.map(|inner| inner + 1) == close
+            token.is("(")
+                && group
+                && nested
+                && inner.is_some()
+                && inner.map(|inner| inner + 1) == close
         })
     }
 

@@ -86,7 +86,11 @@ impl<'a> Parser<'a> {
         self.advance();
         self.operators += 1;
         let right = self.set_operand(depth)?;
-        Ok(if plus { RawSetValue::Plus(left, right) } else { RawSetValue::Minus(left, right) })
+        Ok(if plus {
+            RawSetValue::Plus(left, right)
+        } else {
+            RawSetValue::Minus(left, right)
+        })
     }
 
     fn set_operand(&mut self, depth: usize) -> Result<RawSetOperand<'a>, ExpressionError> {
@@ -104,8 +108,17 @@ impl<'a> Parser<'a> {
     /// What is wrong with parentheses nested beyond [`DEPTH_MAX`]. They are not balanced, or redundant,
     /// or each holds a sum and the operators are too many.
     fn too_deep(&mut self) -> ExpressionError {
-        let balanced = self.partners.get(self.position.saturating_sub(1)).copied().flatten().is_some();
-        let operators = self.tokens.iter().filter(|token| token.is("+") || token.is("-")).count();
+        let balanced = self
+            .partners
+            .get(self.position.saturating_sub(1))
+            .copied()
+            .flatten()
+            .is_some();
+        let operators = self
+            .tokens
+            .iter()
+            .filter(|token| token.is("+") || token.is("-"))
+            .count();
         if balanced && self.has_redundant_parentheses() {
             self.redundant()
         } else if balanced && operators > OPERATORS_MAX {

@@ -1,0 +1,62 @@
+//! What the API needs of a region.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::clock::RegionId;
+use crate::replica::ApiError;
+use crate::replica::request::{WriteRequest, WriteResponse};
+use crate::store::ReadTxn;
+
+/// Who this region is and which regions there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegionInfo {
+    pub name: String,
+    pub id: RegionId,
+    /// The account in every ARN: `000000000000`.
+    pub account: String,
+    /// All regions of the topology, this one included.
+    pub topology: Vec<(RegionId, String)>,
+}
+
+impl RegionInfo {
+    /// The name of a region of the topology.
+    pub fn name_of(&self, region: RegionId) -> Option<&str> {
+        self.topology
+            .iter()
+            .find(|(id, _)| *id == region)
+            .map(|(_, name)| name.as_str())
+    }
+
+    /// The region of that name.
+    pub fn id_of(&self, name: &str) -> Option<RegionId> {
+        self.topology
+            .iter()
+            .find(|(_, n)| n == name)
+            .map(|(id, _)| *id)
+    }
+
+    /// The ARN of a table of this region.
+    pub fn table_arn(&self, table: &str) -> String {
+        format!(
+            "arn:aws:dynamodb:{}:{}:table/{table}",
+            self.name, self.account
+        )
+    }
+}
+
+/// The answer to a write, when it comes.
+pub type WriteFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<WriteResponse, ApiError>> + Send + 'a>>;
+
+/// The region behind the API: its one writer, and snapshots for readers. `api` never opens a transaction.
+pub trait Backend: Send + Sync + 'static {
+    fn region(&self) -> &RegionInfo;
+    /// Queues a write; resolves when it is durable or refused.
+    fn write(&self, request: WriteRequest) -> WriteFuture<'_>;
+    /// Runs `reader` on a snapshot, on the caller's thread.
+    fn read(
+        &self,
+        reader: &mut dyn FnMut(&dyn ReadTxn) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError>;
+}

@@ -1,0 +1,149 @@
+//! One HTTP request to one HTTP response (errors-and-validation.md sections 1 and 3).
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::body::{self, BodyError};
+use super::{Backend, auth, error, operations};
+use crate::replica::ApiError;
+
+const JSON_AMZ: &str = "application/x-amz-json-1.0";
+const JSON: &str = "application/json";
+/// The answer to what is no DynamoDB request at all.
+const UNKNOWN: &[u8] = b"<UnknownOperationException/>\n";
+/// DynamoDB refuses longer header blocks and request lines with 400.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// How long browsers may cache a preflight answer, in seconds.
+const CORS_MAX_AGE: &str = "172800";
+const REQUEST_ID_CHARS: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const REQUEST_ID_LENGTH: usize = 52;
+
+pub(crate) type Reply = Response<Full<Bytes>>;
+
+/// Answers one request. Never fails: every failure is a response.
+pub(crate) async fn answer<B>(backend: &dyn Backend, request: Request<B>) -> Reply
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let (parts, incoming) = request.into_parts();
+    let origin = parts.headers.contains_key(header::ORIGIN);
+    let mut reply = if header_bytes(&parts) > HEADER_BYTES_MAX {
+        plain(StatusCode::BAD_REQUEST, Bytes::new())
+    } else {
+        match body::collect(incoming).await {
+            Ok(bytes) => route(backend, &parts, bytes).await,
+            Err(BodyError::TooLong) => plain(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()),
+            Err(BodyError::TooSlow) => plain(StatusCode::REQUEST_TIMEOUT, Bytes::new()),
+            Err(BodyError::Broken) => plain(StatusCode::BAD_REQUEST, Bytes::new()),
+        }
+    };
+    if origin {
+        reply.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+    reply
+}
+
+/// The size of the request line and the headers as HTTP/1.1 writes them.
+fn header_bytes(parts: &hyper::http::request::Parts) -> usize {
+    let line = parts.method.as_str().len() + parts.uri.path_and_query().map_or(0, |p| p.as_str().len());
+    parts.headers.iter().fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + 4)
+}
+
+/// Method, path and content type decide what kind of request this is.
+async fn route(backend: &dyn Backend, parts: &hyper::http::request::Parts, bytes: Bytes) -> Reply {
+    let headers = &parts.headers;
+    match parts.method {
+        Method::GET if parts.uri.path() == "/" => {
+            let text = format!("healthy: {}", host(parts).unwrap_or_default());
+            plain(StatusCode::OK, Bytes::from(text))
+        }
+        Method::OPTIONS if headers.contains_key(header::ORIGIN) => preflight(headers),
+        Method::POST => {
+            let content_type = content_type(headers);
+            if !bytes.is_empty() && content_type != JSON && content_type != JSON_AMZ {
+                return plain(StatusCode::NOT_FOUND, Bytes::from_static(UNKNOWN));
+            }
+            if headers.get(header::CONTENT_ENCODING).is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"identity")) {
+                return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, Bytes::new());
+            }
+            let answer_type = if content_type == JSON { JSON } else { JSON_AMZ };
+            operation(backend, parts, &bytes, answer_type).await
+        }
+        _ => plain(StatusCode::NOT_FOUND, Bytes::from_static(UNKNOWN)),
+    }
+}
+
+/// The media type, without parameters.
+fn content_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// The name by which the client reached us.
+fn host(parts: &hyper::http::request::Parts) -> Option<&str> {
+    let header = parts.headers.get(header::HOST).and_then(|v| v.to_str().ok());
+    header.or_else(|| parts.uri.authority().map(hyper::http::uri::Authority::as_str))
+}
+
+/// The answer to a CORS preflight.
+fn preflight(headers: &HeaderMap) -> Reply {
+    let mut reply = plain(StatusCode::OK, Bytes::new());
+    let echoed = [
+        (header::ACCESS_CONTROL_REQUEST_HEADERS, header::ACCESS_CONTROL_ALLOW_HEADERS),
+        (header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_ALLOW_METHODS),
+    ];
+    for (asked, allowed) in echoed {
+        if let Some(value) = headers.get(asked) {
+            reply.headers_mut().insert(allowed, value.clone());
+        }
+    }
+    reply.headers_mut().insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(CORS_MAX_AGE));
+    reply
+}
+
+/// Runs the operation that `X-Amz-Target` names.
+async fn operation(backend: &dyn Backend, parts: &hyper::http::request::Parts, bytes: &[u8], content_type: &'static str) -> Reply {
+    let (status, body) = match execute(backend, parts, bytes).await {
+        Ok(body) => (StatusCode::OK, body),
+        Err(failure) => {
+            if matches!(failure, ApiError::InternalServer(_) | ApiError::ServiceUnavailable(_)) {
+                tracing::error!(error = %failure, "request failed");
+            }
+            error::render(&failure)
+        }
+    };
+    let mut reply = plain(status, Bytes::from(body));
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply
+}
+
+/// Checks in DynamoDB's order: JSON, target, authentication, then the members.
+async fn execute(backend: &dyn Backend, parts: &hyper::http::request::Parts, bytes: &[u8]) -> Result<Vec<u8>, ApiError> {
+    let json = body::parse(bytes)?;
+    let target = parts.headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let operation = operations::Operation::from_target(target).ok_or(ApiError::UnknownOperation)?;
+    let caller = auth::authenticate(&parts.headers, parts.uri.query(), &backend.region().name)?;
+    tracing::trace!(operation = target, access_key = caller.access_key, "request");
+    operations::run(operation, backend, body::members(json)?, host(parts)).await
+}
+
+/// A response with the headers that all have.
+fn plain(status: StatusCode, body: Bytes) -> Reply {
+    let crc = crc32fast::hash(&body);
+    let mut reply = Response::new(Full::new(body));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(HeaderName::from_static("x-amz-crc32"), HeaderValue::from(crc));
+    if let Ok(id) = HeaderValue::from_str(&request_id()) {
+        headers.insert(HeaderName::from_static("x-amzn-requestid"), id);
+    }
+    reply
+}
+
+fn request_id() -> String {
+    let character = |_| fastrand::choice(REQUEST_ID_CHARS).copied().unwrap_or(b'0');
+    (0..REQUEST_ID_LENGTH).map(character).map(char::from).collect()
+}

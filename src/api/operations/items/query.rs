@@ -1,0 +1,208 @@
+//! Query: the items of one partition of a table or index, in key order.
+
+use serde_json::Value as Json;
+
+use super::pages::{PageParams, PageRead, Reader};
+use super::start_key;
+use crate::api::params::{self, Styles, Wording};
+use crate::api::projection::refuse_paths_into_keys;
+use crate::api::{Backend, Constraints, Fields, fields};
+use crate::expression::{
+    Condition, ExpressionKind, KeyClause, bind_key_condition, legacy, parse_key_condition,
+};
+use crate::item::KeySchema;
+use crate::replica::ApiError;
+use crate::replica::catalog::TableDef;
+use crate::replica::request::PageRequest;
+
+struct Request {
+    read: PageRead,
+    clauses: Vec<KeyClause>,
+    /// The filter came as `QueryFilter`, which words errors differently.
+    legacy_filter: bool,
+}
+
+struct QueryParams {
+    page: PageParams,
+    forward: bool,
+    key_condition: Option<String>,
+    key_conditions: Option<Json>,
+    query_filter: Option<Json>,
+}
+
+pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>, ApiError> {
+    let mut request = take(fields).and_then(admit)?;
+    params::snapshot(backend, move |txn| {
+        let table = params::table(backend, txn, &request.read.request.table)?;
+        let index = request.read.index(&table)?;
+        let keys = index.map_or(&table.keys, |index| &index.keys);
+        bind(&mut request, &table, keys, index.is_some())?;
+        request.read.answer(txn, &table, index)
+    })
+}
+
+fn take(mut fields: Fields) -> Result<QueryParams, ApiError> {
+    Ok(QueryParams {
+        page: PageParams::take(&mut fields)?,
+        forward: fields.boolean("ScanIndexForward")?.unwrap_or(true),
+        key_condition: fields.string("KeyConditionExpression")?,
+        key_conditions: params::legacy_map(&mut fields, "KeyConditions", "Condition")?,
+        query_filter: params::legacy_map(&mut fields, "QueryFilter", "Condition")?,
+    })
+}
+
+fn check(given: &QueryParams) -> Result<(), ApiError> {
+    let page = &given.page;
+    let mut constraints = Constraints::default();
+    page.constrain(&mut constraints);
+    params::constrain_operators(
+        "queryFilter",
+        given.query_filter.as_ref(),
+        true,
+        &mut constraints,
+    );
+    params::constrain_operators(
+        "keyConditions",
+        given.key_conditions.as_ref(),
+        true,
+        &mut constraints,
+    );
+    let lone_limit = constraints.is_empty() && page.limit.is_some_and(|limit| limit < 1);
+    if lone_limit {
+        // Query words this one constraint unlike all others.
+        return Err(ApiError::validation(
+            "1 validation error detected: Value at 'Limit' failed to satisfy constraint: Member must have value \
+             greater than or equal to 1",
+        ));
+    }
+    constraints.range("limit", page.limit, 1, i64::MAX);
+    constraints.finish()?;
+
+    // KeyConditions may stand beside FilterExpression and ProjectionExpression.
+    let both = given.key_conditions.is_some() && given.key_condition.is_some();
+    let styles = Styles {
+        expressions: &[
+            ("ProjectionExpression", page.projection.expression.is_some()),
+            ("FilterExpression", page.filter.is_some()),
+            ("KeyConditionExpression", given.key_condition.is_some()),
+        ],
+        legacy: &[
+            ("AttributesToGet", page.projection.attributes.is_some()),
+            ("QueryFilter", given.query_filter.is_some()),
+            ("ConditionalOperator", page.operator.is_some()),
+            ("KeyConditions", both),
+        ],
+    };
+    styles.check(&page.substitutes, Wording::Bare)
+}
+
+fn admit(mut given: QueryParams) -> Result<Request, ApiError> {
+    let table = fields::table_name(given.page.name.take())?;
+    check(&given)?;
+    let page = given.page;
+    let legacy_filter = legacy::filter_to_condition(
+        legacy::LegacyFilter::Query,
+        given.query_filter.as_ref(),
+        page.operator.as_deref(),
+    )
+    .map_err(params::legacy_error)?;
+    page.projection.refuse_duplicates()?;
+    let select = page.select();
+    let limit = page.limit();
+    page.admit_select(Reader::Query)?;
+    let start = page.start.map(start_key::admit_values).transpose()?;
+
+    let mut placeholders = page.substitutes.placeholders(Wording::Bare)?;
+    let projection = page.projection.parse(&mut placeholders)?;
+    let filter = params::condition(
+        ExpressionKind::Filter,
+        page.filter.as_deref(),
+        &mut placeholders,
+        Wording::Bare,
+    )?;
+    let parsed = match &given.key_condition {
+        Some(text) => Some(parse_key_condition(text, &mut placeholders)?),
+        None => None,
+    };
+    placeholders.finish()?;
+    let clauses = match (parsed, &given.key_conditions) {
+        (Some(clauses), _) => clauses,
+        (None, Some(conditions)) => {
+            legacy::key_conditions_to_clauses(conditions).map_err(params::legacy_error)?
+        }
+        (None, None) => {
+            return Err(ApiError::validation(
+                "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
+            ));
+        }
+    };
+    let request = PageRequest {
+        table,
+        index: page.index,
+        condition: None,
+        filter: filter.or(legacy_filter),
+        forward: given.forward,
+        limit,
+        start,
+        segment: None,
+    };
+    let report = params::report(page.report.as_deref());
+    let read = PageRead {
+        request,
+        select,
+        projection,
+        consistent: page.consistent,
+        report,
+    };
+    Ok(Request {
+        read,
+        clauses,
+        legacy_filter: given.query_filter.is_some(),
+    })
+}
+
+/// Holds the request against the queried keys: start key and key condition, then projection and filter.
+fn bind(
+    request: &mut Request,
+    table: &TableDef,
+    keys: &KeySchema,
+    indexed: bool,
+) -> Result<(), ApiError> {
+    let page = &mut request.read.request;
+    if let Some(start) = &page.start {
+        let index = indexed.then_some(keys);
+        start_key::admit_count(start, table, index, &start_key::complaint())?;
+        start_key::admit_attributes(start, &keys.partition)?;
+    }
+    let condition = bind_key_condition(std::mem::take(&mut request.clauses), keys)?;
+    if let Some(start) = &page.start {
+        start_key::admit_attributes(start, &keys.sort)?;
+        start_key::admit_table_key(start, table)?;
+        start_key::admit_bounds(start, keys, &condition)?;
+    }
+    page.condition = Some(condition);
+    refuse_paths_into_keys(request.read.projection.paths(), table)?;
+    match &page.filter {
+        Some(filter) => admit_filter(filter, keys, request.legacy_filter),
+        None => Ok(()),
+    }
+}
+
+/// A filter of a Query names no key of what is queried: that is the key condition's part.
+fn admit_filter(filter: &Condition, keys: &KeySchema, legacy: bool) -> Result<(), ApiError> {
+    let Some(key) = filter
+        .attributes()
+        .into_iter()
+        .find(|name| keys.contains(name))
+    else {
+        return Ok(());
+    };
+    let subject = if legacy {
+        "QueryFilter"
+    } else {
+        "Filter Expression"
+    };
+    Err(ApiError::validation(format!(
+        "{subject} can only contain non-primary key attributes: Primary key attribute: {key}"
+    )))
+}

@@ -1,0 +1,220 @@
+//! TableDescription (api.md section 4, global-tables.md section 2.2).
+
+use std::hash::Hasher;
+
+use serde_json::{Map, Value, json};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::settings::{self, recorded};
+use crate::api::RegionInfo;
+use crate::item::KeySchema;
+use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef};
+use crate::replica::read::TableCounts;
+
+const GLOBAL_TABLE_VERSION: &str = "2019.11.21";
+
+/// The status to show. Tables are made at once, yet the answer to a change shows the state in which AWS's
+/// tables are then: clients wait for ACTIVE anyway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Creating,
+    Active,
+    Updating,
+}
+
+impl Status {
+    fn name(self) -> &'static str {
+        match self {
+            Status::Creating => "CREATING",
+            Status::Active => "ACTIVE",
+            Status::Updating => "UPDATING",
+        }
+    }
+}
+
+/// The description of a table as this region sees it.
+pub(super) fn describe(region: &RegionInfo, def: &TableDef, status: Status, counts: &TableCounts) -> Value {
+    let mut out = Map::new();
+    let attributes = def.attributes.iter().map(|a| json!({"AttributeName": a.name, "AttributeType": a.kind.name()}));
+    out.insert("AttributeDefinitions".into(), attributes.collect());
+    out.insert("KeySchema".into(), key_schema(&def.keys));
+    out.insert("CreationDateTime".into(), seconds(def.created_us));
+    identity(region, def, status.name(), counts, &mut out);
+    indexes(region, def, status, counts, &mut out);
+    stream(region, def, &mut out);
+    replicas(region, def, &mut out);
+    echoes(def, &mut out);
+    Value::Object(out)
+}
+
+/// What DeleteTable shows: no schema and no indexes any more.
+pub(super) fn describe_deleted(region: &RegionInfo, def: &TableDef, counts: &TableCounts) -> Value {
+    let mut out = Map::new();
+    identity(region, def, "DELETING", counts, &mut out);
+    Value::Object(out)
+}
+
+/// The members that every description has.
+fn identity(region: &RegionInfo, def: &TableDef, status: &str, counts: &TableCounts, out: &mut Map<String, Value>) {
+    out.insert("TableName".into(), json!(def.name));
+    out.insert("TableStatus".into(), json!(status));
+    out.insert("TableArn".into(), json!(region.table_arn(&def.name)));
+    out.insert("TableId".into(), json!(table_id(region, def)));
+    out.insert("TableSizeBytes".into(), json!(counts.bytes));
+    out.insert("ItemCount".into(), json!(counts.items));
+    out.insert("ProvisionedThroughput".into(), throughput(def.throughput));
+    out.insert("DeletionProtectionEnabled".into(), json!(def.deletion_protection));
+    if def.throughput.is_none() {
+        let since = seconds(def.created_us);
+        out.insert("BillingModeSummary".into(), json!({"BillingMode": "PAY_PER_REQUEST", "LastUpdateToPayPerRequestDateTime": since}));
+    } else if recorded(def, settings::WAS_ON_DEMAND).is_some() {
+        out.insert("BillingModeSummary".into(), json!({"BillingMode": "PROVISIONED"}));
+    }
+}
+
+fn key_schema(keys: &KeySchema) -> Value {
+    let part = |name: &str, role: &str| json!({"AttributeName": name, "KeyType": role});
+    let partition = keys.partition.iter().map(|a| part(&a.name, "HASH"));
+    partition.chain(keys.sort.iter().map(|a| part(&a.name, "RANGE"))).collect()
+}
+
+fn throughput(units: Option<(u64, u64)>) -> Value {
+    let (read, write) = units.unwrap_or((0, 0));
+    json!({"NumberOfDecreasesToday": 0, "ReadCapacityUnits": read, "WriteCapacityUnits": write})
+}
+
+/// The indexes; absent when there are none. Their counts are the table's, an upper bound.
+fn indexes(region: &RegionInfo, def: &TableDef, status: Status, counts: &TableCounts, out: &mut Map<String, Value>) {
+    for (kind, member) in [(IndexKind::Local, "LocalSecondaryIndexes"), (IndexKind::Global, "GlobalSecondaryIndexes")] {
+        let of_kind = def.indexes.iter().filter(|i| i.kind == kind);
+        let list: Vec<Value> = of_kind.map(|i| index(region, def, i, status, counts)).collect();
+        if !list.is_empty() {
+            out.insert(member.into(), Value::from(list));
+        }
+    }
+}
+
+fn index(region: &RegionInfo, def: &TableDef, index: &IndexDef, status: Status, counts: &TableCounts) -> Value {
+    let projection = match &index.projection {
+        Projection::KeysOnly => json!({"ProjectionType": "KEYS_ONLY"}),
+        Projection::All => json!({"ProjectionType": "ALL"}),
+        Projection::Include(names) => json!({"ProjectionType": "INCLUDE", "NonKeyAttributes": names}),
+    };
+    let mut entry = json!({
+        "IndexName": index.name,
+        "KeySchema": key_schema(&index.keys),
+        "Projection": projection,
+        "IndexArn": format!("{}/index/{}", region.table_arn(&def.name), index.name),
+        "IndexSizeBytes": counts.bytes,
+        "ItemCount": counts.items,
+    });
+    if let (IndexKind::Global, Some(entry)) = (index.kind, entry.as_object_mut()) {
+        let shown = if status == Status::Creating { Status::Creating } else { Status::Active };
+        entry.insert("IndexStatus".into(), json!(shown.name()));
+        let units = index.throughput.filter(|_| def.throughput.is_some());
+        entry.insert("ProvisionedThroughput".into(), throughput(units));
+    }
+    entry
+}
+
+fn stream(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
+    let Some(view) = &def.stream_view else { return };
+    let label = stream_label(def.created_us);
+    out.insert("StreamSpecification".into(), json!({"StreamEnabled": true, "StreamViewType": view}));
+    out.insert("LatestStreamArn".into(), json!(format!("{}/stream/{label}", region.table_arn(&def.name))));
+    out.insert("LatestStreamLabel".into(), json!(label));
+}
+
+/// The other members of the table's group; a regional table has none of these members.
+fn replicas(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
+    let others = def.group.regions().filter(|id| *id != region.id);
+    let entry = |name: &str| json!({"RegionName": name, "ReplicaStatus": "ACTIVE"});
+    let list: Vec<Value> = others.filter_map(|id| region.name_of(id)).map(entry).collect();
+    if list.is_empty() {
+        return;
+    }
+    out.insert("GlobalTableVersion".into(), json!(GLOBAL_TABLE_VERSION));
+    out.insert("GlobalTableSettingsReplicationMode".into(), json!("ENABLED_WITH_OVERRIDES"));
+    out.insert("Replicas".into(), Value::from(list));
+}
+
+/// Settings that are recorded and echoed.
+fn echoes(def: &TableDef, out: &mut Map<String, Value>) {
+    if let Some(sse) = recorded(def, settings::SSE).filter(|s| s.get("Enabled") == Some(&json!(true))) {
+        let mut description = json!({"Status": "ENABLED", "SSEType": "KMS"});
+        if let (Some(key), Some(members)) = (sse.get("KMSMasterKeyId"), description.as_object_mut()) {
+            members.insert("KMSMasterKeyArn".into(), key.clone());
+        }
+        out.insert("SSEDescription".into(), description);
+    }
+    if let Some(class) = recorded(def, settings::TABLE_CLASS) {
+        out.insert("TableClassSummary".into(), json!({"TableClass": class}));
+    }
+    if let Some(limits) = recorded(def, settings::ON_DEMAND).filter(|v| v.as_object().is_some_and(|o| !o.is_empty())) {
+        out.insert("OnDemandThroughput".into(), limits);
+    }
+    if let Some(mut warm) = recorded(def, settings::WARM) {
+        if let Some(members) = warm.as_object_mut() {
+            members.insert("Status".into(), json!("ACTIVE"));
+        }
+        out.insert("WarmThroughput".into(), warm);
+    }
+}
+
+/// Epoch seconds with milliseconds.
+fn seconds(us: u64) -> Value {
+    // Exact: milliseconds since 1970 need 41 bits.
+    json!((us / 1000) as f64 / 1000.0)
+}
+
+/// A UUID of this replica of this creation of the table.
+fn table_id(region: &RegionInfo, def: &TableDef) -> String {
+    let mut hasher = SipHasher13::new();
+    hasher.write_u64(def.uid.0);
+    hasher.write_u16(region.id.0);
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = hasher.finish128().as_u128().to_be_bytes();
+    // The version and variant bits of a random UUID.
+    let (g, i) = (g & 0x0f | 0x40, i & 0x3f | 0x80);
+    format!("{a:02x}{b:02x}{c:02x}{d:02x}-{e:02x}{f:02x}-{g:02x}{h:02x}-{i:02x}{j:02x}-{k:02x}{l:02x}{m:02x}{n:02x}{o:02x}{p:02x}")
+}
+
+/// A stream's label: when it was made, as `2026-11-23T10:00:00.000`.
+fn stream_label(us: u64) -> String {
+    let (days, in_day) = (us / 86_400_000_000, us % 86_400_000_000);
+    let (year, month, day) = civil(days);
+    let seconds = in_day / 1_000_000;
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let milli = in_day / 1000 % 1000;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}")
+}
+
+/// Year, month and day of a number of days since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level
+/// date algorithms").
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_dates() {
+        assert_eq!(stream_label(0), "1970-01-01T00:00:00.000");
+        assert_eq!(stream_label(951_782_400_123_456), "2000-02-29T00:00:00.123");
+        assert_eq!(stream_label(1_795_392_000_000_000), "2026-11-23T00:00:00.000");
+    }
+
+    #[test]
+    fn times_are_seconds_with_milliseconds() {
+        assert_eq!(seconds(1_795_392_000_123_999).to_string(), "1795392000.123");
+    }
+}

@@ -1,0 +1,166 @@
+//! `GlobalSecondaryIndexUpdates` of UpdateTable (api.md section 4).
+
+use std::collections::BTreeSet;
+
+use super::schema::{GLOBAL_INDEXES_MAX, IndexSpec, name_constraints};
+use super::settings::{NEITHER_UNIT, Throughput};
+use super::{ApiError, invalid};
+use crate::api::{Constraints, Fields};
+use crate::item::KeyAttribute;
+use crate::replica::catalog::{IndexKind, TableDef};
+use crate::replica::request::TableChange;
+
+#[derive(Clone, Debug)]
+enum Action {
+    Create(IndexSpec),
+    Update(Option<String>, Option<Throughput>),
+    Delete(Option<String>),
+}
+
+impl Action {
+    fn index(&self) -> &str {
+        match self {
+            Action::Create(spec) => spec.name(),
+            Action::Update(name, _) | Action::Delete(name) => name.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+/// A GlobalSecondaryIndexUpdates list as sent: per element, its actions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct IndexUpdates {
+    elements: Vec<Vec<Action>>,
+}
+
+impl IndexUpdates {
+    pub(super) fn take(fields: &mut Fields) -> Result<Option<Self>, ApiError> {
+        let Some(list) = fields.structures("GlobalSecondaryIndexUpdates", "GlobalSecondaryIndexUpdate")? else { return Ok(None) };
+        let mut elements = Vec::new();
+        for mut element in list {
+            let mut actions = Vec::new();
+            if let Some(mut update) = element.structure("Update", "UpdateGlobalSecondaryIndexAction")? {
+                actions.push(Action::Update(update.string("IndexName")?, Throughput::take(&mut update)?));
+            }
+            if let Some(mut create) = element.structure("Create", "CreateGlobalSecondaryIndexAction")? {
+                actions.push(Action::Create(IndexSpec::take(&mut create)?));
+            }
+            if let Some(mut delete) = element.structure("Delete", "DeleteGlobalSecondaryIndexAction")? {
+                actions.push(Action::Delete(delete.string("IndexName")?));
+            }
+            elements.push(actions);
+        }
+        Ok(Some(IndexUpdates { elements }))
+    }
+
+    fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.elements.iter().flatten()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+
+    /// Creates or deletes an index, which nothing else may go with.
+    pub(super) fn changes_set(&self) -> bool {
+        self.actions().any(|a| !matches!(a, Action::Update(..)))
+    }
+
+    pub(super) fn constrain(&self, c: &mut Constraints) {
+        for (at, actions) in self.elements.iter().enumerate() {
+            let path = format!("globalSecondaryIndexUpdates.{}.member", at + 1);
+            for action in actions {
+                match action {
+                    Action::Create(spec) => spec.constrain(c, &format!("{path}.create"), IndexKind::Global),
+                    Action::Delete(name) => name_constraints(c, &format!("{path}.delete.indexName"), name.as_deref()),
+                    Action::Update(name, throughput) => {
+                        name_constraints(c, &format!("{path}.update.indexName"), name.as_deref());
+                        if let Some(throughput) = throughput {
+                            throughput.constrain(c, &format!("{path}.update.provisionedThroughput"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The static checks: they come before the table is looked up.
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        if self.elements.iter().any(|actions| actions.len() != 1) {
+            return Err(invalid(
+                "One of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, GlobalSecondaryIndexUpdate.Delete must not be null",
+            ));
+        }
+        let mut seen = BTreeSet::new();
+        for action in self.actions() {
+            if !seen.insert(action.index()) {
+                let index = action.index();
+                return Err(invalid(format!("Only one global secondary index update per index is allowed simultaneously. Index: {index}")));
+            }
+        }
+        if self.changes_set() && self.elements.len() > 1 {
+            return Err(ApiError::LimitExceeded(
+                "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The creation or deletion of an index that this asks for, if it does.
+    pub(super) fn change(&self, given: &[KeyAttribute], def: &TableDef) -> Result<Option<TableChange>, ApiError> {
+        match self.actions().next() {
+            Some(Action::Create(spec)) => create(spec, given, def).map(Some),
+            Some(action @ Action::Delete(_)) => {
+                global(def, action.index())?;
+                Ok(Some(TableChange::DeleteIndex(action.index().to_owned())))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Sets the throughput of indexes in `def`, whose own billing is as it will be.
+    pub(super) fn set_throughput(&self, def: &mut TableDef) -> Result<(), ApiError> {
+        for action in self.actions() {
+            let Action::Update(Some(name), throughput) = action else { continue };
+            let at = global(def, name)?;
+            let Some(throughput) = throughput else { continue };
+            if def.throughput.is_none() {
+                return Err(invalid(NEITHER_UNIT));
+            }
+            if let Some(index) = def.indexes.get_mut(at) {
+                let (read, write) = throughput.units();
+                if index.throughput == Some((read, write)) {
+                    return Err(ApiError::validation(format!(
+                        "The provisioned throughput for the index {name} will not change. The requested value equals the current value. \
+                         Current ReadCapacityUnits provisioned for the index: {read}. Requested ReadCapacityUnits: {read}. \
+                         Current WriteCapacityUnits provisioned for the index: {write}. Requested WriteCapacityUnits: {write}. \
+                         Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
+                    )));
+                }
+                index.throughput = Some((read, write));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The place of a GSI in the definition.
+fn global(def: &TableDef, name: &str) -> Result<usize, ApiError> {
+    let is = |i: &crate::replica::catalog::IndexDef| i.kind == IndexKind::Global && i.name == name;
+    def.indexes.iter().position(is).ok_or_else(ApiError::resource_not_found)
+}
+
+fn create(spec: &IndexSpec, given: &[KeyAttribute], def: &TableDef) -> Result<TableChange, ApiError> {
+    // Types that the table knows already win over those of the request.
+    let known = |a: &KeyAttribute| def.attributes.iter().find(|k| k.name == a.name).unwrap_or(a).clone();
+    let defined: Vec<KeyAttribute> = given.iter().map(known).collect();
+    let index = spec.global(&defined, def.throughput.is_none())?;
+    if def.index(&index.name).is_some() {
+        return Err(ApiError::validation("Attempting to create an index which already exists"));
+    }
+    if def.indexes.iter().filter(|i| i.kind == IndexKind::Global).count() >= GLOBAL_INDEXES_MAX {
+        return Err(invalid(format!("GlobalSecondaryIndex count exceeds the per-table limit of {GLOBAL_INDEXES_MAX}")));
+    }
+    let used = |a: &KeyAttribute| index.keys.partition.iter().chain(&index.keys.sort).any(|k| k.name == a.name);
+    let new = defined.into_iter().filter(|a| used(a) && !def.attributes.contains(a)).collect();
+    Ok(TableChange::CreateIndex { index, attributes: new })
+}

@@ -1,0 +1,105 @@
+//! Who is let in.
+
+use super::*;
+use crate::replication::wire::{self, Hello, Message};
+
+fn refusal(change: impl FnOnce(&mut ReplicatorConfig)) -> String {
+    let mut world = World::new(2);
+    let mut stranger = config(1);
+    change(&mut stranger);
+    world.nodes[1].replicator = Replicator::new(stranger, Frontier::new());
+    world.write(0, 1, 10);
+    world.link(0, 1, true);
+    world.run_ms(2_000);
+    assert_eq!(world.has(1, log_of(0)), 0);
+    let reasons = world.disconnects.into_iter().map(|(_, _, reason)| reason);
+    reasons.collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn strangers_are_turned_away() {
+    assert!(refusal(|c| c.cluster_id = [2; 16]).contains("another cluster"));
+    assert!(refusal(|c| c.members = GroupId(0b110)).contains("not another member"));
+    let elsewhere = refusal(|c| (c.region, c.origin) = (RegionId(2), origin(2)));
+    assert!(elsewhere.contains("says it is r2"), "{elsewhere}");
+    let mut world = World::new(1);
+    world.step(0, Event::Up(RegionId(9)));
+    world.step(0, Event::Up(RegionId(0)));
+    assert_eq!(world.disconnects.len(), 2);
+    assert_eq!(world.nodes[0].replicator.sessions.len(), 0);
+}
+
+fn hello_from(region: u16) -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        cluster_id: [1; 16],
+        region: RegionId(region),
+        incarnation: 1,
+        members: MEMBERS,
+        frontier: Frontier::new(),
+        seen_of_you: Frontier::new(),
+        heard_you: false,
+    }
+}
+
+/// What region 0, which has made one commit and knows incarnation 3 of region 2, says to a hello.
+fn answer(peer: u16, hello: Hello) -> Vec<Action> {
+    let earlier = LogId {
+        group: MEMBERS,
+        origin: Origin {
+            region: RegionId(2),
+            incarnation: 3,
+        },
+    };
+    let durable = Frontier::from([(log_of(0), 1), (earlier, 4)]);
+    let mut replicator = Replicator::new(config(0), durable);
+    let now = Now {
+        wall_us: 1,
+        mono_us: 1,
+    };
+    let (shelf, mut out) = (MemShelf::default(), Vec::new());
+    let frame = wire::encode(Message::Hello(hello)).expect("is short");
+    for event in [
+        Event::Up(RegionId(peer)),
+        Event::Frame(RegionId(peer), Lane::Control, frame),
+    ] {
+        replicator
+            .step_on(now, &shelf, event, &mut out)
+            .expect("shelves do not fail");
+    }
+    out
+}
+
+fn refused_because(actions: &[Action], why: &str) -> bool {
+    matches!(actions.last(), Some(Action::Disconnect(_, reason)) if reason.contains(why))
+}
+
+#[test]
+fn lost_history_is_noticed() {
+    let accepted = answer(1, hello_from(1));
+    assert!(!refused_because(&accepted, ""), "{accepted:?}");
+    let mut knows_more = hello_from(1);
+    knows_more.frontier.insert(log_of(0), 2);
+    assert!(refused_because(&answer(1, knows_more), "lost history"));
+    let mut saw_more = hello_from(1);
+    saw_more.seen_of_you.insert(log_of(0), 2);
+    assert!(refused_because(&answer(1, saw_more), "lost history"));
+    assert!(refused_because(&answer(2, hello_from(2)), "incarnation 3"));
+    let mut apart = hello_from(1);
+    apart.members = GroupId(0b110);
+    assert!(refused_because(&answer(1, apart), "topology"));
+    let mut newer = hello_from(1);
+    newer.protocol += 1;
+    assert!(refused_because(&answer(1, newer), "protocol 2"));
+}
+
+#[test]
+fn garbage_ends_the_session() {
+    let mut world = World::connected(2);
+    world.step(0, Event::Frame(RegionId(1), Lane::Log, vec![0xFF; 20]));
+    assert_eq!(world.disconnects.len(), 1);
+    assert!(!world.status(0, 1).connected);
+    // Frames of a session that ended are ignored.
+    world.step(0, Event::Frame(RegionId(1), Lane::Log, vec![0xFF; 20]));
+    assert_eq!(world.disconnects.len(), 1);
+}
