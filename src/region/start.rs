@@ -81,7 +81,7 @@ impl RegionConfig {
         Ok(RegionConfig {
             client: listen(spec.endpoint.as_deref())?,
             admin: listen(spec.admin.as_deref())?,
-            gossip: bound(&gossip, UdpSocket::bind)?,
+            gossip: bound(&gossip, |a| UdpSocket::bind(a))?,
             region: region.to_string(),
             topology,
             data,
@@ -92,7 +92,7 @@ impl RegionConfig {
 
 fn listen(address: Option<&str>) -> Result<TcpListener, RegionError> {
     let address = address.unwrap_or(ANY_LOOPBACK);
-    let listener = bound(address, std::net::TcpListener::bind)?;
+    let listener = bound(address, |a| std::net::TcpListener::bind(a))?;
     listener.set_nonblocking(true)?;
     Ok(TcpListener::from_std(listener)?)
 }
