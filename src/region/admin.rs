@@ -47,6 +47,9 @@ struct FaultRequest {
     cut: Option<String>,
     /// Round trip to inject; this side delays by half of it.
     rtt_ms: Option<f64>,
+    /// Undoes cuts and brings the topology's own delay back, before anything else asked.
+    #[serde(default)]
+    reset: bool,
 }
 
 /// Why a request is refused.
@@ -198,6 +201,10 @@ fn set_fault(status: &Status, wanted: &FaultRequest) -> Result<Value, AdminError
         let Some(mut fault) = status.transport.fault(peer) else {
             continue;
         };
+        if wanted.reset {
+            fault.cut = Cut::None;
+            fault.delay = status.initial_delays.get(&peer).copied().unwrap_or_default();
+        }
         fault.cut = cut.unwrap_or(fault.cut);
         fault.delay = delay.unwrap_or(fault.delay);
         status.transport.set_fault(peer, fault);

@@ -30,6 +30,8 @@ pub enum RegionError {
         "the data folder belongs to region {found}, not {expected}\n  hint: choose another folder; a region keeps its name and id for life"
     )]
     OtherRegion { found: String, expected: String },
+    #[error("there is no store in '{path}'\n  hint: name the data folder of one region, such as data/local/us-east-1")]
+    NoStore { path: String },
     #[error("the data folder's record of its owner is damaged: {0}")]
     Guard(String),
     #[error(transparent)]

@@ -1,7 +1,7 @@
 //! Puts a region together, and takes it apart.
 
 use std::net::UdpSocket;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -85,12 +85,14 @@ impl Region {
         let replica_config = replica_config(&config.topology, &info);
         let replica = Replica::open(Arc::clone(&store), replica_config, clock.now())?;
         let replicator = replicator(&config.topology, &info, &replica);
+        let peers = peers(&config.topology, &spec)?;
+        let initial_delays = peers.iter().map(|p| (p.id, p.delay)).collect();
         let (transport, events) = Transport::start(TransportConfig {
             region: info.id,
             cluster_id: config.topology.cluster_id,
             identity,
             socket: config.gossip,
-            peers: peers(&config.topology, &spec)?,
+            peers,
         })?;
         let known = Peers::default();
         let status = Arc::new(Status {
@@ -103,6 +105,7 @@ impl Region {
             clock,
             store: Arc::clone(&store),
             transport: transport.clone(),
+            initial_delays,
             peers: Arc::clone(&known),
         });
         let queue = Arc::new(Queue::default());
@@ -294,4 +297,15 @@ fn peers(topology: &Topology, spec: &RegionSpec) -> Result<Vec<Peer>, RegionErro
 /// Half of a round trip: each side delays what it sends. Checked numbers only (0 to a minute).
 pub(super) fn one_way(rtt_ms: f64) -> Duration {
     Duration::try_from_secs_f64(rtt_ms / 2_000.0).unwrap_or_default()
+}
+
+/// Opens the store in a stopped region's data folder and says whose it is; for offline tools.
+pub fn open_stopped(data: &Path) -> Result<(LmdbStore, String, RegionId), RegionError> {
+    let folder = data.join(STORE_FOLDER);
+    if !folder.join("data.mdb").is_file() {
+        return Err(RegionError::NoStore { path: data.display().to_string() });
+    }
+    let store = LmdbStore::open(&folder, LmdbOptions::default())?;
+    let (name, id) = guard::owner(&*store.begin_read()?)?;
+    Ok((store, name, id))
 }

@@ -28,6 +28,8 @@ pub(super) struct Status {
     pub clock: RegionClock,
     pub store: Arc<dyn Store>,
     pub transport: Transport,
+    /// The delay that the topology gives each link.
+    pub initial_delays: BTreeMap<RegionId, Duration>,
     pub peers: Peers,
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Lane;
 
 /// The longest frame. Checked by the sender too, and by the receiver before it allocates.
-pub const FRAME_BYTES_MAX: usize = 8 << 20;
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// The lanes, in the order of their numbers on the wire.
 pub(super) const LANES: [Lane; 2] = [Lane::Control, Lane::Log];

@@ -46,12 +46,7 @@ pub const STREAM_WINDOW_BYTES: u32 = 16 << 20;
 /// Flow control of a connection: both lanes at their limit.
 pub const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
 
-/// The streams of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    Control,
-    Log,
-}
+pub use crate::replication::Lane;
 
 /// Another region, and where it listens.
 #[derive(Clone, Debug)]
