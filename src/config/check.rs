@@ -103,7 +103,7 @@ impl Check<'_> {
             }
             checked.push(RegionSpec {
                 endpoint: self.address(&key("endpoint"), region.endpoint)?,
-                gossip: self.address(&key("gossip"), region.gossip)?,
+                gossip: self.fixed_address(&key("gossip"), region.gossip)?,
                 admin: self.address(&key("admin"), region.admin)?,
                 name: region.name,
                 id: region.id,
@@ -126,6 +126,22 @@ impl Check<'_> {
         ))
     }
 
+    /// An address that others must know beforehand, so its port cannot be left to chance.
+    fn fixed_address(
+        &self,
+        key: &str,
+        address: Option<String>,
+    ) -> Result<Option<String>, ConfigError> {
+        match self.address(key, address)? {
+            Some(address) if any_port(&address) => Err(self.invalid(
+                key,
+                format!("'{address}' has no port"),
+                "give the port that the other regions will send to".to_string(),
+            )),
+            address => Ok(address),
+        }
+    }
+
     /// `endpoint` and `admin` share TCP's ports; `gossip` has UDP's to itself.
     fn unique_addresses(&self, regions: &[RegionSpec]) -> Result<(), ConfigError> {
         let mut seen: BTreeMap<(&str, &str), String> = BTreeMap::new();
@@ -136,7 +152,7 @@ impl Check<'_> {
                 ("udp", "gossip", &region.gossip),
             ];
             for (protocol, field, address) in listeners {
-                let Some(address) = address.as_deref() else {
+                let Some(address) = address.as_deref().filter(|a| !any_port(a)) else {
                     continue;
                 };
                 let key = format!("region[{n}].{field}");
@@ -252,7 +268,14 @@ fn is_address(address: &str) -> bool {
         return false;
     };
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '[' | ']');
-    !host.is_empty() && host.chars().all(plain) && port.parse::<u16>().is_ok_and(|port| port != 0)
+    !host.is_empty() && host.chars().all(plain) && port.parse::<u16>().is_ok()
+}
+
+/// Port 0: whichever is free when the listener is bound.
+fn any_port(address: &str) -> bool {
+    address
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse() == Ok(0_u16))
 }
 
 /// Keyed with constants and fed length-prefixed fields: the id must not change between versions.

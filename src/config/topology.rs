@@ -16,7 +16,7 @@ pub struct RegionSpec {
     pub name: String,
     /// 0 to 63, stable for the life of the cluster: stamps and logs carry it.
     pub id: u16,
-    /// Where clients reach the DynamoDB API (TCP).
+    /// Where clients reach the DynamoDB API (TCP). Port 0 here and in `admin` takes any free one.
     pub endpoint: Option<String>,
     /// Where the other regions reach this one (UDP).
     pub gossip: Option<String>,
@@ -224,7 +224,7 @@ mod tests {
                 "also the name",
             ),
             (region("id=1\ngossip='here'"), "not an address"),
-            (region("id=1\ngossip='h:0'"), "not an address"),
+            (region("id=1\ngossip='h:0'"), "has no port"),
             (
                 region("id=1\nendpoint='h:1'\nadmin='h:1'"),
                 "is also region[1].endpoint",

@@ -47,7 +47,7 @@ struct FaultRequest {
     cut: Option<String>,
     /// Round trip to inject; this side delays by half of it.
     rtt_ms: Option<f64>,
-    /// Undoes cuts and brings the topology's own delay back, before anything else asked.
+    /// First back to what the topology says.
     #[serde(default)]
     reset: bool,
 }
@@ -198,13 +198,12 @@ fn set_fault(status: &Status, wanted: &FaultRequest) -> Result<Value, AdminError
         }
     };
     for peer in peers {
+        if wanted.reset {
+            status.transport.reset_fault(peer);
+        }
         let Some(mut fault) = status.transport.fault(peer) else {
             continue;
         };
-        if wanted.reset {
-            fault.cut = Cut::None;
-            fault.delay = status.initial_delays.get(&peer).copied().unwrap_or_default();
-        }
         fault.cut = cut.unwrap_or(fault.cut);
         fault.delay = delay.unwrap_or(fault.delay);
         status.transport.set_fault(peer, fault);

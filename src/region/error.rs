@@ -8,7 +8,9 @@ use crate::transport::{IdentityError, TransportError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegionError {
-    #[error("there is no region '{region}' in cluster '{cluster}'\n  hint: its regions are {known}")]
+    #[error(
+        "there is no region '{region}' in cluster '{cluster}'\n  hint: its regions are {known}"
+    )]
     UnknownRegion {
         region: String,
         cluster: String,
@@ -30,7 +32,9 @@ pub enum RegionError {
         "the data folder belongs to region {found}, not {expected}\n  hint: choose another folder; a region keeps its name and id for life"
     )]
     OtherRegion { found: String, expected: String },
-    #[error("there is no store in '{path}'\n  hint: name the data folder of one region, such as data/local/us-east-1")]
+    #[error(
+        "there is no store in '{path}'\n  hint: name the data folder of one region, such as data/local/us-east-1"
+    )]
     NoStore { path: String },
     #[error("the data folder's record of its owner is damaged: {0}")]
     Guard(String),
@@ -42,6 +46,13 @@ pub enum RegionError {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Transport(#[from] TransportError),
+    #[error(
+        "'{address}' cannot be listened on: {source}\n  hint: is it this machine's, and is another process using the port?"
+    )]
+    Bind {
+        address: String,
+        source: std::io::Error,
+    },
     #[error("a listener or thread cannot be set up: {0}")]
     Io(#[from] std::io::Error),
 }

@@ -75,9 +75,17 @@ mod tests {
         admit(&store, &[1; 16], "us-east-1", 0).expect("a new store");
         admit(&store, &[1; 16], "us-east-1", 0).expect("its own store");
         let other = admit(&store, &[2; 16], "us-east-1", 0).expect_err("another cluster");
-        assert!(other.to_string().contains("belongs to cluster 0101"), "{other}");
+        assert!(
+            other.to_string().contains("belongs to cluster 0101"),
+            "{other}"
+        );
         let renamed = admit(&store, &[1; 16], "eu-west-1", 0).expect_err("another name");
-        assert!(renamed.to_string().contains("us-east-1 (id 0), not eu-west-1"), "{renamed}");
+        assert!(
+            renamed
+                .to_string()
+                .contains("us-east-1 (id 0), not eu-west-1"),
+            "{renamed}"
+        );
         admit(&store, &[1; 16], "us-east-1", 3).expect_err("another id");
     }
 }

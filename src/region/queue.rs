@@ -22,7 +22,10 @@ pub(super) type Answer = oneshot::Sender<Result<WriteResponse, ApiError>>;
 /// One thing for the writer to do, and who wants to know.
 pub(super) enum Order {
     Write(WriteRequest, Answer),
-    Remote { from: RegionId, commits: Vec<Vec<u8>> },
+    Remote {
+        from: RegionId,
+        commits: Vec<Vec<u8>>,
+    },
 }
 
 /// Why a write was not taken.

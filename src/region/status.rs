@@ -11,7 +11,7 @@ use super::clock::RegionClock;
 use super::replicate::Peers;
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
-use crate::replica::mutation::{Frontier, GroupId};
+use crate::replica::mutation::{Frontier, GroupId, LogId};
 use crate::replica::{conflict, log, read};
 use crate::replication::PeerStatus;
 use crate::store::{ReadTxn, Store, StoreError};
@@ -28,8 +28,6 @@ pub(super) struct Status {
     pub clock: RegionClock,
     pub store: Arc<dyn Store>,
     pub transport: Transport,
-    /// The delay that the topology gives each link.
-    pub initial_delays: BTreeMap<RegionId, Duration>,
     pub peers: Peers,
 }
 
@@ -55,6 +53,7 @@ impl Status {
     pub fn report(&self) -> Result<Value, StoreError> {
         let txn = self.store.begin_read()?;
         let now = self.clock.now();
+        let frontier = log::frontier(&*txn)?;
         Ok(json!({
             "name": self.info.name,
             "id": self.info.id.0,
@@ -66,7 +65,8 @@ impl Status {
             "admin": self.admin,
             "uptime_ms": now.mono_us / 1_000,
             "wall_us": now.wall_us,
-            "frontier": self.frontier(&log::frontier(&*txn)?),
+            "frontier": self.frontier(&frontier),
+            "logs": self.logs(&frontier),
             "links": self.links(),
             "tables": self.tables(&*txn)?,
             "conflicts": conflict::count(&*txn)?,
@@ -91,8 +91,17 @@ impl Status {
             .collect()
     }
 
-    fn frontier(&self, frontier: &Frontier) -> Vec<Value> {
-        let row = |(log, seq): (&crate::replica::mutation::LogId, &u64)| {
+    /// Per origin, how many of its commits are applied here, all its logs together.
+    fn frontier(&self, frontier: &Frontier) -> BTreeMap<String, u64> {
+        let mut applied = BTreeMap::new();
+        for (log, seq) in frontier {
+            *applied.entry(self.name(log.origin.region)).or_insert(0) += seq;
+        }
+        applied
+    }
+
+    fn logs(&self, frontier: &Frontier) -> Vec<Value> {
+        let row = |(log, seq): (&LogId, &u64)| {
             json!({
                 "origin": self.name(log.origin.region),
                 "incarnation": log.origin.incarnation,

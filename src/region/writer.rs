@@ -138,7 +138,9 @@ fn report(from: RegionId, error: &RemoteError) {
 /// Ends the process: what the store holds is right, what memory holds may not be.
 pub(super) fn abort(reason: &StoreError) -> ! {
     error!(%reason, "the store failed; ending this region, a restart recovers what was acknowledged");
-    eprintln!("error: {reason}\n  hint: the store failed and this region ended; check the disk, then start it again");
+    eprintln!(
+        "error: {reason}\n  hint: the store failed and this region ended; check the disk, then start it again"
+    );
     std::process::abort()
 }
 
@@ -149,7 +151,10 @@ pub(super) struct AbortOnPanic(pub &'static str);
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("error: the {} of this region panicked; ending the process", self.0);
+            eprintln!(
+                "error: the {} of this region panicked; ending the process",
+                self.0
+            );
             std::process::abort();
         }
     }

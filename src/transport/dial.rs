@@ -12,13 +12,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::Lane;
 use super::Peer;
 use super::faults::{Cut, FaultSwitch, LinkFault};
 use super::identity::{self, Identity};
 use super::session::{self, Internal, Outgoing, Surroundings, close};
 use super::tls;
 use crate::clock::RegionId;
+use crate::replication::Lane;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -229,6 +229,18 @@ impl Transport {
             return false;
         };
         link.faults.set(fault);
+        true
+    }
+
+    /// Back to the fault that the link began with: no cut, the topology's delay. False for a stranger.
+    pub fn reset_fault(&self, peer: RegionId) -> bool {
+        let Some(link) = self.0.links.get(&peer) else {
+            return false;
+        };
+        link.faults.set(LinkFault {
+            cut: Cut::None,
+            delay: link.peer.delay,
+        });
         true
     }
 

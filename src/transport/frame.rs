@@ -6,10 +6,13 @@ use bytes::Bytes;
 use quinn::{RecvStream, SendStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Lane;
+use crate::replication::Lane;
 
 /// The longest frame. Checked by the sender too, and by the receiver before it allocates.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
+
+// What replication may make must fit, or a link would fail on the same frame for ever.
+const _: () = assert!(FRAME_BYTES_MAX >= crate::replication::FRAME_BYTES_MAX);
 
 /// The lanes, in the order of their numbers on the wire.
 pub(super) const LANES: [Lane; 2] = [Lane::Control, Lane::Log];

@@ -20,6 +20,8 @@ use rcgen::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
+use crate::config::Topology;
+
 /// How long to wait for another process that is minting the CA in the same folder.
 const CA_WAIT: Duration = Duration::from_secs(5);
 const CA_POLL: Duration = Duration::from_millis(20);
@@ -113,6 +115,15 @@ impl Identity {
         }
         Identity::load(certs, cluster, region)
     }
+}
+
+/// Mints what a cluster on one machine needs in `certs`: the CA and every region's pair, where missing.
+pub fn ensure(certs: &Path, topology: &Topology) -> Result<(), IdentityError> {
+    let ca = DevCa::ensure(certs, &topology.cluster_id)?;
+    for region in &topology.regions {
+        ca.issue_into(certs, &region.name)?;
+    }
+    Ok(())
 }
 
 /// A certificate authority for development, tests and clusters on one machine.

@@ -12,7 +12,7 @@
 //!   session; the log is the real queue), [`INBOX_BYTES_MAX`] incoming (then QUIC pushes back).
 //! - T5 Nothing is sent in 0-RTT data, and sessions are not resumed.
 //!
-//! One connection joins a pair of regions; the lower `RegionId` dials. Each [`Lane`] is one
+//! One connection joins a pair of regions; the lower `RegionId` dials. Each [`Lane`](crate::replication::Lane) is one
 //! unidirectional stream per direction: a byte that names the lane, then frames of a big-endian
 //! `u32` length and that many bytes.
 //!
@@ -20,6 +20,11 @@
 //! carry 45 MB/s over it, four times what five regions of 2,000 writes/s of 1 KiB need.
 //!
 //! Start with [`Transport::start`]; drive [`Events::recv`] and call [`Transport::send`] from one task.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "drives real links: has real time, tasks and sockets"
+)]
 
 mod dial;
 mod faults;
@@ -45,8 +50,6 @@ pub const INBOX_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 pub const STREAM_WINDOW_BYTES: u32 = 16 << 20;
 /// Flow control of a connection: both lanes at their limit.
 pub const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
-
-pub use crate::replication::Lane;
 
 /// Another region, and where it listens.
 #[derive(Clone, Debug)]

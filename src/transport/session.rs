@@ -11,13 +11,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Lane;
 use super::faults::{Cut, LinkFault};
 use super::frame::{
     FRAME_BYTES_MAX, FrameError, LANES, lane_number, read_frame, read_lane, write_frame, write_lane,
 };
 use super::{INBOX_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::clock::RegionId;
+use crate::replication::Lane;
 
 /// How long a peer may take to open its lanes.
 const LANES_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::replication::Lane;
 
 const CLUSTER: [u8; 16] = [3; 16];
 const NAMES: [&str; 2] = ["us-east-1", "eu-west-1"];
