@@ -12,8 +12,12 @@ use common::{Answer, Cluster, EU, US, create, get, item, post, post_signed_for, 
 /// The same processes as before still serve reads and writes.
 async fn still_serves(cluster: &Cluster, pids: [u32; 2]) {
     let us = cluster.client(US);
-    put(&us, "T", item([("pk", s("alive"))])).await;
-    assert!(get(&us, "T", item([("pk", s("alive"))])).await.is_some());
+    put(&us, "Items", item([("pk", s("alive"))])).await;
+    assert!(
+        get(&us, "Items", item([("pk", s("alive"))]))
+            .await
+            .is_some()
+    );
     assert_eq!([cluster.pid(US).await, cluster.pid(EU).await], pids);
 }
 
@@ -26,7 +30,7 @@ fn refused(answer: &Answer, exception: &str) {
 #[tokio::test]
 async fn bodies_that_are_no_requests_are_refused() {
     let cluster = Cluster::start();
-    create(&cluster.clients(), "T", "pk:S", None, None).await;
+    create(&cluster.clients(), "Items", "pk:S", None, None).await;
     let pids = [cluster.pid(US).await, cluster.pid(EU).await];
     let doors = [
         cluster.front(),
@@ -39,7 +43,7 @@ async fn bodies_that_are_no_requests_are_refused() {
             "{",
             "[]",
             "null",
-            "{\"TableName\":\"T\"",
+            "{\"TableName\":\"Items\"",
             "\u{0}",
             "{\"TableName\":7}",
         ] {
@@ -76,14 +80,14 @@ async fn bodies_that_are_no_requests_are_refused() {
 fn nested(depth: usize, (open, close): (&str, &str)) -> String {
     let (open, close) = (open.repeat(depth), close.repeat(depth));
     format!(
-        "{{\"TableName\":\"T\",\"Item\":{{\"pk\":{{\"S\":\"deep\"}},\"deep\":{open}{{\"S\":\"x\"}}{close}}}}}"
+        "{{\"TableName\":\"Items\",\"Item\":{{\"pk\":{{\"S\":\"deep\"}},\"deep\":{open}{{\"S\":\"x\"}}{close}}}}}"
     )
 }
 
 #[tokio::test]
 async fn items_nested_too_deeply_are_refused() {
     let cluster = Cluster::start();
-    create(&cluster.clients(), "T", "pk:S", None, None).await;
+    create(&cluster.clients(), "Items", "pk:S", None, None).await;
     let pids = [cluster.pid(US).await, cluster.pid(EU).await];
     let lists = ("{\"L\":[", "]}");
     let maps = ("{\"M\":{\"a\":", "}}");
@@ -103,7 +107,7 @@ async fn items_nested_too_deeply_are_refused() {
     let answer = post(&cluster.front(), US, "PutItem", brackets).await;
     assert_eq!(answer.status, 400, "{answer:?}");
     let expression = |text: String| {
-        let text = serde_json::json!({"TableName": "T", "FilterExpression": text});
+        let text = serde_json::json!({"TableName": "Items", "FilterExpression": text});
         text.to_string()
     };
     for text in [
@@ -125,10 +129,10 @@ async fn items_nested_too_deeply_are_refused() {
 #[tokio::test]
 async fn a_body_over_sixteen_mebibytes_is_too_large() {
     let cluster = Cluster::start();
-    create(&cluster.clients(), "T", "pk:S", None, None).await;
+    create(&cluster.clients(), "Items", "pk:S", None, None).await;
     let pids = [cluster.pid(US).await, cluster.pid(EU).await];
     let filling = "x".repeat(17 << 20);
-    let body = format!("{{\"TableName\":\"T\",\"Item\":{{\"pk\":{{\"S\":\"{filling}\"}}}}}}");
+    let body = format!("{{\"TableName\":\"Items\",\"Item\":{{\"pk\":{{\"S\":\"{filling}\"}}}}}}");
     for door in [
         cluster.endpoints[US].replace("http://", ""),
         cluster.front(),
@@ -142,7 +146,7 @@ async fn a_body_over_sixteen_mebibytes_is_too_large() {
 #[tokio::test]
 async fn callers_without_a_region_of_the_cluster_are_refused() {
     let cluster = Cluster::start();
-    create(&cluster.clients(), "T", "pk:S", None, None).await;
+    create(&cluster.clients(), "Items", "pk:S", None, None).await;
     let pids = [cluster.pid(US).await, cluster.pid(EU).await];
     let direct = cluster.endpoints[US].replace("http://", "");
     for (door, region) in [(cluster.front(), "mars-north-1"), (direct.clone(), EU)] {

@@ -85,7 +85,7 @@ async fn a_malformed_topology_is_named_with_its_key() {
         ("name = \"eu-west-1\"\nid = 64", "region[1].id"),
         ("name = \"eu-west-1\"\nid = 0", "region[1].id"),
         ("name = \"eu-west-1\"\nid = 1\nendpont = \"x:1\"", "endpont"),
-        ("name = \"eu-west-1\"\nid = \"one\"", "line 9"),
+        ("name = \"eu-west-1\"\nid = \"one\"", "line 10"),
         ("name = \"eu-west-1", "line 8"),
     ];
     let data = path_text(folder.path());
@@ -204,7 +204,7 @@ async fn the_folder_of_another_cluster_is_refused() {
 async fn two_clusters_do_not_share_a_folder() {
     let cluster = Cluster::start();
     let clients = cluster.clients();
-    create(&clients, "T", "pk:S", None, None).await;
+    create(&clients, "Items", "pk:S", None, None).await;
     let data = path_text(cluster.data.path());
     let words = meridian(&["up", "--data", &data, "--port", "0"])
         .await
@@ -214,12 +214,12 @@ async fn two_clusters_do_not_share_a_folder() {
         "{words}"
     );
     // The first one has not noticed: its regions still find each other after a restart.
-    put(&clients[0], "T", item([("pk", s("a"))])).await;
+    put(&clients[0], "Items", item([("pk", s("a"))])).await;
     let old = cluster.kill(EU).await;
     cluster.back(EU, old).await;
-    put(&clients[0], "T", item([("pk", s("b"))])).await;
+    put(&clients[0], "Items", item([("pk", s("b"))])).await;
     eventually("a restarted region catches up", async || {
-        get(&clients[1], "T", item([("pk", s("b"))]))
+        get(&clients[1], "Items", item([("pk", s("b"))]))
             .await
             .is_some()
     })
@@ -260,8 +260,8 @@ async fn a_region_serves_alone() {
     let url = ready["endpoint"].as_str().expect("an endpoint");
     assert!(url.ends_with(&endpoint), "{ready}");
     let client = client_of(US, &format!("http://{endpoint}"));
-    create(&[client.clone()], "T", "pk:S", None, None).await;
-    put(&client, "T", item([("pk", s("a"))])).await;
+    create(&[client.clone()], "Items", "pk:S", None, None).await;
+    put(&client, "Items", item([("pk", s("a"))])).await;
     let words = meridian(&args).await.refused();
     let busy = words.contains("in use") || words.contains("already");
     assert!(busy, "a second daemon on one folder: {words}");
@@ -281,7 +281,11 @@ async fn a_region_serves_alone() {
         .await
         .success();
     assert!(status.stdout.contains("\"frontier\""), "{}", status.stdout);
-    assert!(get(&client, "T", item([("pk", s("a"))])).await.is_some());
+    assert!(
+        get(&client, "Items", item([("pk", s("a"))]))
+            .await
+            .is_some()
+    );
     assert!(serve.stop().success());
     meridian(&["check", "--data", &data]).await.success();
 }

@@ -31,7 +31,7 @@ async fn write_on(client: Client, name: String, acknowledged: Acknowledged, stop
         let pk = format!("{name}-{i}");
         let put = client
             .put_item()
-            .table_name("T")
+            .table_name("Items")
             .item("pk", s(&pk))
             .item("i", n(i));
         match put.send().await {
@@ -49,7 +49,7 @@ fn count(acknowledged: &Acknowledged) -> usize {
 }
 
 async fn keys(client: &Client) -> BTreeSet<String> {
-    let items = scan_all(client, "T").await;
+    let items = scan_all(client, "Items").await;
     items
         .iter()
         .map(|item| text(item, "pk").to_owned())
@@ -60,7 +60,7 @@ async fn keys(client: &Client) -> BTreeSet<String> {
 async fn a_killed_region_loses_nothing_and_comes_back() {
     let cluster = Cluster::start();
     let clients = cluster.clients();
-    create(&clients, "T", "pk:S", None, None).await;
+    create(&clients, "Items", "pk:S", None, None).await;
     let acknowledged = Acknowledged::default();
     let stop = Arc::new(AtomicBool::new(false));
     let writer = |n: usize| {
@@ -74,7 +74,7 @@ async fn a_killed_region_loses_nothing_and_comes_back() {
         // The others go on, and the dead region hears of it later.
         put(
             &clients[1],
-            "T",
+            "Items",
             item([("pk", s(format!("meanwhile-{round}")))]),
         )
         .await;
@@ -105,23 +105,33 @@ async fn a_restarted_cluster_has_everything() {
     let cluster = Cluster::start();
     let clients = cluster.clients();
     let index = Some(("by_v", "v:S", None));
-    create(&clients, "T", "pk:S", None, index).await;
+    create(&clients, "Items", "pk:S", None, index).await;
     for i in 0..30 {
         let written = item([("pk", s(format!("k{i}"))), ("v", s(format!("v{}", i % 3)))]);
-        put(&clients[i % 3], "T", written).await;
+        put(&clients[i % 3], "Items", written).await;
     }
     // And a conflict to be remembered.
     cluster.run(&["partition", US, EU]).await;
     cluster.run(&["partition", US, AP]).await;
-    put(&clients[0], "T", item([("pk", s("raced")), ("v", s("us"))])).await;
-    put(&clients[1], "T", item([("pk", s("raced")), ("v", s("eu"))])).await;
+    put(
+        &clients[0],
+        "Items",
+        item([("pk", s("raced")), ("v", s("us"))]),
+    )
+    .await;
+    put(
+        &clients[1],
+        "Items",
+        item([("pk", s("raced")), ("v", s("eu"))]),
+    )
+    .await;
     cluster.run(&["heal"]).await;
     cluster.settled().await;
     let sorted = |mut items: Vec<Item>| {
         items.sort_by_key(|item| text(item, "pk").to_owned());
         items
     };
-    let before = sorted(scan_all(&clients[2], "T").await);
+    let before = sorted(scan_all(&clients[2], "Items").await);
     let conflicts = cluster.json(&["conflicts"]).await;
     assert_eq!(
         conflicts["conflicts"].as_array().map(Vec::len),
@@ -133,9 +143,9 @@ async fn a_restarted_cluster_has_everything() {
     let cluster = Cluster::start_in(&data, None);
     let clients = cluster.clients();
     for client in &clients {
-        assert_eq!(sorted(scan_all(client, "T").await), before);
+        assert_eq!(sorted(scan_all(client, "Items").await), before);
         assert_eq!(
-            query_all(client, "T", Some("by_v"), "v", s("v1"))
+            query_all(client, "Items", Some("by_v"), "v", s("v1"))
                 .await
                 .len(),
             10
@@ -143,10 +153,10 @@ async fn a_restarted_cluster_has_everything() {
     }
     assert_eq!(cluster.json(&["conflicts"]).await, conflicts);
     let later = item([("pk", s("raced")), ("v", s("later"))]);
-    put(&clients[2], "T", later.clone()).await;
+    put(&clients[2], "Items", later.clone()).await;
     for client in &clients {
         wait_for("a restarted cluster replicates", async || {
-            let found = get(client, "T", item([("pk", s("raced"))])).await;
+            let found = get(client, "Items", item([("pk", s("raced"))])).await;
             let arrived = found.as_ref() == Some(&later);
             if arrived {
                 Ok(())

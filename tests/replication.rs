@@ -25,11 +25,11 @@ fn entry(pk: &str, v: &str) -> Item {
     item([("pk", s(pk)), ("v", s(v))])
 }
 
-/// Waits until every one of `clients` reads `wanted` at `pk` of table `T`.
+/// Waits until every one of `clients` reads `wanted` at `pk` of table `Items`.
 async fn all_read(clients: &[Client], pk: &str, wanted: Option<Item>) {
     for client in clients {
         wait_for("a write is readable in another region", async || {
-            let found = get(client, "T", key(pk)).await;
+            let found = get(client, "Items", key(pk)).await;
             if found == wanted {
                 Ok(())
             } else {
@@ -44,24 +44,24 @@ async fn all_read(clients: &[Client], pk: &str, wanted: Option<Item>) {
 async fn what_one_region_writes_all_read() {
     let cluster = Cluster::start();
     let clients = cluster.clients();
-    create(&clients, "T", "pk:S", None, None).await;
+    create(&clients, "Items", "pk:S", None, None).await;
     let [us, eu, ap] = &clients;
-    put(us, "T", entry("from us", "1")).await;
-    put(eu, "T", entry("from eu", "2")).await;
-    put(ap, "T", entry("from ap", "3")).await;
+    put(us, "Items", entry("from us", "1")).await;
+    put(eu, "Items", entry("from eu", "2")).await;
+    put(ap, "Items", entry("from ap", "3")).await;
     all_read(&clients, "from us", Some(entry("from us", "1"))).await;
     all_read(&clients, "from eu", Some(entry("from eu", "2"))).await;
     all_read(&clients, "from ap", Some(entry("from ap", "3"))).await;
     // Overwritten and deleted elsewhere than where they were born.
-    put(ap, "T", entry("from us", "4")).await;
+    put(ap, "Items", entry("from us", "4")).await;
     let deleted = us
         .delete_item()
-        .table_name("T")
+        .table_name("Items")
         .set_key(Some(key("from eu")));
     deleted.send().await.expect("deleted");
     let updated = eu
         .update_item()
-        .table_name("T")
+        .table_name("Items")
         .set_key(Some(key("from ap")))
         .update_expression("SET v = :v")
         .expression_attribute_values(":v", s("5"));
@@ -77,14 +77,14 @@ async fn what_one_region_writes_all_read() {
         "nobody raced"
     );
     for client in &clients {
-        assert_eq!(scan_all(client, "T").await.len(), 2);
+        assert_eq!(scan_all(client, "Items").await.len(), 2);
     }
 }
 
 /// The conflict about `pk`, once it is listed.
 async fn conflict_about(cluster: &Cluster, pk: &str) -> Value {
     wait_for("the conflict is listed", async || {
-        let all = cluster.json(&["conflicts", "--table", "T"]).await;
+        let all = cluster.json(&["conflicts", "--table", "Items"]).await;
         let found: Vec<&Value> = all["conflicts"]
             .as_array()
             .into_iter()
@@ -103,26 +103,26 @@ async fn conflict_about(cluster: &Cluster, pk: &str) -> Value {
 async fn after_a_partition_the_last_writer_wins_and_the_loser_is_listed() {
     let cluster = Cluster::start();
     let clients = cluster.clients();
-    create(&clients, "T", "pk:S", None, None).await;
+    create(&clients, "Items", "pk:S", None, None).await;
     let [us, eu, ap] = &clients;
-    put(us, "T", entry("deleted", "old")).await;
+    put(us, "Items", entry("deleted", "old")).await;
     all_read(&clients, "deleted", Some(entry("deleted", "old"))).await;
     cluster.run(&["partition", US, EU]).await;
     cluster.run(&["partition", US, AP]).await;
-    put(us, "T", entry("k", "us")).await;
-    put(eu, "T", entry("k", "eu")).await;
-    put(eu, "T", entry("deleted", "eu")).await;
+    put(us, "Items", entry("k", "us")).await;
+    put(eu, "Items", entry("k", "eu")).await;
+    put(eu, "Items", entry("deleted", "eu")).await;
     let deleted = us
         .delete_item()
-        .table_name("T")
+        .table_name("Items")
         .set_key(Some(key("deleted")));
     deleted.send().await.expect("deleted");
-    put(us, "T", entry("quiet", "us")).await;
+    put(us, "Items", entry("quiet", "us")).await;
     // The other side of the cut hears each other, and not us.
     all_read(&[ap.clone()], "k", Some(entry("k", "eu"))).await;
     all_read(&[ap.clone()], "deleted", Some(entry("deleted", "eu"))).await;
-    assert_eq!(get(us, "T", key("k")).await, Some(entry("k", "us")));
-    assert_eq!(get(ap, "T", key("quiet")).await, None);
+    assert_eq!(get(us, "Items", key("k")).await, Some(entry("k", "us")));
+    assert_eq!(get(ap, "Items", key("quiet")).await, None);
     eventually("status shows the cut", async || {
         let status = cluster.status().await;
         let links = status[US]["links"].as_array().cloned().unwrap_or_default();
@@ -135,7 +135,7 @@ async fn after_a_partition_the_last_writer_wins_and_the_loser_is_listed() {
     all_read(&clients, "quiet", Some(entry("quiet", "us"))).await;
     cluster.settled().await;
     let conflict = conflict_about(&cluster, "k").await;
-    assert_eq!(conflict["table"], "T");
+    assert_eq!(conflict["table"], "Items");
     assert_eq!(conflict["winner"]["region"], EU);
     assert_eq!(conflict["winner"]["item"]["v"]["S"], "eu");
     assert_eq!(conflict["loser"]["region"], US);
@@ -152,11 +152,11 @@ async fn after_a_partition_the_last_writer_wins_and_the_loser_is_listed() {
 async fn writes_take_another_way_around_a_cut_link() {
     let cluster = Cluster::start();
     let clients = cluster.clients();
-    create(&clients, "T", "pk:S", None, None).await;
+    create(&clients, "Items", "pk:S", None, None).await;
     let [us, _, ap] = &clients;
     cluster.run(&["partition", US, AP]).await;
-    put(us, "T", entry("east", "us")).await;
-    put(ap, "T", entry("west", "ap")).await;
+    put(us, "Items", entry("east", "us")).await;
+    put(ap, "Items", entry("west", "ap")).await;
     all_read(&clients, "east", Some(entry("east", "us"))).await;
     all_read(&clients, "west", Some(entry("west", "ap"))).await;
     let status = cluster.status().await;
@@ -171,8 +171,8 @@ async fn writes_take_another_way_around_a_cut_link() {
     cluster.settled().await;
     // One way only: what us sends to ap is lost, and still arrives.
     cluster.run(&["partition", US, AP, "--one-way"]).await;
-    put(us, "T", entry("east", "us again")).await;
-    put(ap, "T", entry("west", "ap again")).await;
+    put(us, "Items", entry("east", "us again")).await;
+    put(ap, "Items", entry("west", "ap again")).await;
     all_read(&clients, "east", Some(entry("east", "us again"))).await;
     all_read(&clients, "west", Some(entry("west", "ap again"))).await;
     cluster.run(&["heal"]).await;
@@ -183,11 +183,11 @@ async fn writes_take_another_way_around_a_cut_link() {
 async fn a_slow_link_is_slow() {
     let cluster = Cluster::start();
     let clients = cluster.clients();
-    create(&clients, "T", "pk:S", None, None).await;
+    create(&clients, "Items", "pk:S", None, None).await;
     cluster.settled().await;
     cluster.run(&["slow", US, EU, "--rtt", "400ms"]).await;
     let start = Instant::now();
-    put(&clients[0], "T", entry("k", "slow")).await;
+    put(&clients[0], "Items", entry("k", "slow")).await;
     all_read(&clients[1..2], "k", Some(entry("k", "slow"))).await;
     let took = start.elapsed();
     assert!(
@@ -221,7 +221,7 @@ async fn storm(client: Client, seed: u64) {
             }
             _ => {
                 let update = update
-                    .update_expression("SET #s = :s, at = :at")
+                    .update_expression("SET #s = :s, seat = :at")
                     .expression_attribute_names("#s", "status")
                     .expression_attribute_values(":s", s(status))
                     .expression_attribute_values(":at", n(round));
@@ -240,7 +240,7 @@ fn by_id(items: Vec<Item>) -> BTreeMap<String, Item> {
 async fn an_index_converges_under_writes_from_everywhere() {
     let cluster = Cluster::start();
     let clients = cluster.clients();
-    let index = Some(("by_status", "status:S", Some("at:N")));
+    let index = Some(("by_status", "status:S", Some("seat:N")));
     create(&clients, "Orders", "id:S", None, index).await;
     let storms = clients.clone().map(|client| client).into_iter().zip(1..);
     let storms: Vec<_> = storms
@@ -252,7 +252,7 @@ async fn an_index_converges_under_writes_from_everywhere() {
     cluster.settled().await;
     let truth = by_id(scan_all(&clients[0], "Orders").await);
     assert!(!truth.is_empty());
-    let indexed = |item: &Item| item.contains_key("status") && item.contains_key("at");
+    let indexed = |item: &Item| item.contains_key("status") && item.contains_key("seat");
     let wanted: BTreeMap<_, _> = truth
         .clone()
         .into_iter()
@@ -268,7 +268,7 @@ async fn an_index_converges_under_writes_from_everywhere() {
         for status in ["open", "paid", "sent"] {
             let part = query_all(client, "Orders", Some("by_status"), "status", s(status)).await;
             assert!(
-                part.is_sorted_by_key(|i| common::number(i, "at")),
+                part.is_sorted_by_key(|i| common::number(i, "seat")),
                 "{part:?}"
             );
             found.extend(part);
