@@ -7,6 +7,8 @@
 
 mod common;
 
+use std::slice::from_ref;
+
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, PutRequest, ReplicaStatus, ReturnValue,
     ReturnValuesOnConditionCheckFailure, Select, WriteRequest,
@@ -58,7 +60,7 @@ async fn movies_of_a_year_are_found_by_their_year() {
 async fn a_failed_condition_says_so_and_shows_the_item() {
     let cluster = Cluster::shared();
     let us = cluster.client(US);
-    create(&[us.clone()], "Conditions", "pk:S", None, None).await;
+    create(from_ref(&us), "Conditions", "pk:S", None, None).await;
     let first = item([("pk", s("a")), ("v", n(1))]);
     put(&us, "Conditions", first.clone()).await;
     let error = us
@@ -107,7 +109,7 @@ async fn a_failed_condition_says_so_and_shows_the_item() {
 async fn queries_and_scans_come_in_pages() {
     let cluster = Cluster::shared();
     let us = cluster.client(US);
-    create(&[us.clone()], "Pages", "pk:S", Some("sk:N"), None).await;
+    create(from_ref(&us), "Pages", "pk:S", Some("sk:N"), None).await;
     for sk in 0..25 {
         put(
             &us,
@@ -184,7 +186,7 @@ async fn queries_and_scans_come_in_pages() {
 async fn a_page_ends_at_a_mebibyte() {
     let cluster = Cluster::shared();
     let us = cluster.client(US);
-    create(&[us.clone()], "Large", "pk:S", Some("sk:N"), None).await;
+    create(from_ref(&us), "Large", "pk:S", Some("sk:N"), None).await;
     let filling = "x".repeat(300_000);
     for sk in 0..6 {
         put(
@@ -225,8 +227,8 @@ async fn a_page_ends_at_a_mebibyte() {
 async fn batches_write_and_read_across_tables() {
     let cluster = Cluster::shared();
     let us = cluster.client(US);
-    create(&[us.clone()], "BatchA", "pk:S", None, None).await;
-    create(&[us.clone()], "BatchB", "pk:N", None, None).await;
+    create(from_ref(&us), "BatchA", "pk:S", None, None).await;
+    create(from_ref(&us), "BatchB", "pk:N", None, None).await;
     let write = |item| {
         let put = PutRequest::builder().set_item(Some(item)).build();
         let put = put.expect("complete");
@@ -296,7 +298,7 @@ async fn batches_write_and_read_across_tables() {
 async fn updates_return_what_was_asked() {
     let cluster = Cluster::shared();
     let us = cluster.client(US);
-    create(&[us.clone()], "Updates", "pk:S", None, None).await;
+    create(from_ref(&us), "Updates", "pk:S", None, None).await;
     let update = |expression: &str, returned: ReturnValue| {
         us.update_item()
             .table_name("Updates")

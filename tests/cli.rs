@@ -9,11 +9,12 @@ mod common;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use common::{
-    AP, Cluster, EU, Process, REGIONS, US, client_of, create, eventually, get, item, meridian, put,
-    s,
+    AP, Cluster, EU, Process, REGIONS, US, client_of, create, eventually, free_ports, get, item,
+    meridian, put, s,
 };
 use tempfile::TempDir;
 
@@ -77,6 +78,31 @@ async fn status_shows_every_region_and_link() {
 }
 
 #[tokio::test]
+async fn port_zero_is_any_port_and_memory_is_forgotten() {
+    let folder = folder();
+    let (file, data) = (
+        path_text(&topology(&folder, "brief", "")),
+        path_text(folder.path()),
+    );
+    let args = ["up", &file, "--data", &data, "--in-memory", "--port", "0"];
+    for round in 0..2 {
+        let up = Process::spawn(&args);
+        let first = up.line();
+        let address = first
+            .strip_prefix("cluster brief on http://")
+            .expect("the first line");
+        assert!(!address.ends_with(":0"), "{first}");
+        assert!(up.line().trim_start().starts_with(US));
+        assert_eq!(up.line(), "ready");
+        let client = client_of(US, &format!("http://{address}"));
+        let tables = client.list_tables().send().await.expect("a list");
+        assert_eq!(tables.table_names(), [""; 0], "round {round}");
+        create(from_ref(&client), "Items", "pk:S", None, None).await;
+        put(&client, "Items", item([("pk", s("a"))])).await;
+    }
+}
+
+#[tokio::test]
 async fn a_malformed_topology_is_named_with_its_key() {
     let folder = folder();
     let second = |fields: &str| format!("\n[[region]]\n{fields}\n");
@@ -86,7 +112,7 @@ async fn a_malformed_topology_is_named_with_its_key() {
         ("name = \"eu-west-1\"\nid = 0", "region[1].id"),
         ("name = \"eu-west-1\"\nid = 1\nendpont = \"x:1\"", "endpont"),
         ("name = \"eu-west-1\"\nid = \"one\"", "line 10"),
-        ("name = \"eu-west-1", "line 8"),
+        ("name = \"eu-west-1", "line 9"),
     ];
     let data = path_text(folder.path());
     for (fields, named) in cases {
@@ -186,7 +212,7 @@ async fn the_folder_of_another_cluster_is_refused() {
     };
     let first = Cluster::start_in(&folder, Some(&file("1")));
     let client = first.client(US);
-    create(&[client.clone()], "Kept", "pk:S", None, None).await;
+    create(from_ref(&client), "Kept", "pk:S", None, None).await;
     put(&client, "Kept", item([("pk", s("a"))])).await;
     first.stop();
     let (data, other) = (path_text(folder.path()), path_text(&file("2")));
@@ -227,20 +253,15 @@ async fn two_clusters_do_not_share_a_folder() {
     cluster.settled().await;
 }
 
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound").to_string()
-}
-
 #[tokio::test]
 async fn a_region_serves_alone() {
     let folder = folder();
-    let endpoint = free_address();
-    let more = format!(
-        "endpoint = \"{endpoint}\"\ngossip = \"{}\"\nadmin = \"{}\"\n",
-        free_address(),
-        free_address()
+    let port = free_ports();
+    let (endpoint, admin) = (
+        format!("127.0.0.1:{port}"),
+        format!("127.0.0.1:{}", port + 1),
     );
+    let more = format!("endpoint = \"{endpoint}\"\ngossip = \"{endpoint}\"\nadmin = \"{admin}\"\n");
     let file = path_text(&topology(&folder, "alone", &more));
     let data = path_text(&folder.path().join("region"));
     let args = [
@@ -260,7 +281,7 @@ async fn a_region_serves_alone() {
     let url = ready["endpoint"].as_str().expect("an endpoint");
     assert!(url.ends_with(&endpoint), "{ready}");
     let client = client_of(US, &format!("http://{endpoint}"));
-    create(&[client.clone()], "Items", "pk:S", None, None).await;
+    create(from_ref(&client), "Items", "pk:S", None, None).await;
     put(&client, "Items", item([("pk", s("a"))])).await;
     let words = meridian(&args).await.refused();
     let busy = words.contains("in use") || words.contains("already");

@@ -7,6 +7,7 @@
 
 mod common;
 
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -35,7 +36,7 @@ fn get_of(table: &str, key: Item) -> TransactGetItem {
 async fn a_cancelled_transaction_says_why_for_every_action() {
     let cluster = Cluster::shared();
     let us = cluster.client(US);
-    create(&[us.clone()], "Reasons", "pk:S", None, None).await;
+    create(from_ref(&us), "Reasons", "pk:S", None, None).await;
     let old = item([("pk", s("old")), ("v", n(1))]);
     common::put(&us, "Reasons", old.clone()).await;
     let check = ConditionCheck::builder()
@@ -102,7 +103,7 @@ async fn a_cancelled_transaction_says_why_for_every_action() {
 async fn a_repeated_token_acts_once() {
     let cluster = Cluster::shared();
     let us = cluster.client(US);
-    create(&[us.clone()], "Tokens", "pk:S", None, None).await;
+    create(from_ref(&us), "Tokens", "pk:S", None, None).await;
     let add = |amount: i64| {
         let update = Update::builder()
             .table_name("Tokens")

@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Finished, Process, meridian, signal, wait_for};
+use super::{Finished, Process, free_ports, meridian, signal, wait_for};
 
 pub const US: &str = "us-east-1";
 pub const EU: &str = "eu-west-1";
@@ -42,7 +42,8 @@ impl Cluster {
     pub fn start_in(data: &Arc<TempDir>, topology: Option<&Path>) -> Cluster {
         let mut args: Vec<OsString> = vec!["up".into()];
         args.extend(topology.map(OsString::from));
-        args.extend(["--port".into(), "0".into(), "--data".into()]);
+        let port = free_ports().to_string();
+        args.extend(["--port".into(), port.into(), "--data".into()]);
         args.push(data.path().into());
         let process = Process::spawn(&args);
         let first = process.line();

@@ -21,7 +21,7 @@ pub use http::{Answer, post, post_signed_for, raw};
 pub use items::{
     Item, code, create, get, item, message, n, number, put, query_all, s, scan_all, text,
 };
-pub use process::{Finished, Process, meridian, signal};
+pub use process::{Finished, Process, free_ports, meridian, signal};
 
 use std::time::{Duration, Instant};
 

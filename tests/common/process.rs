@@ -2,7 +2,9 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, UdpSocket};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +12,32 @@ use std::time::{Duration, Instant};
 use super::PATIENCE;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_meridian");
+
+/// Ports below those that systems give to outgoing connections: nobody takes one while a region restarts.
+const PORT_MIN: u16 = 10_000;
+const PORT_MAX: u16 = 30_000;
+/// What one cluster may use.
+const PORTS_EACH: u16 = 8;
+
+/// The first of some ports in a row that are free for TCP and UDP, and given to nobody else in this process.
+pub fn free_ports() -> u16 {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let slots = (PORT_MAX - PORT_MIN) / PORTS_EACH;
+    let free = |port: u16| {
+        TcpListener::bind(("127.0.0.1", port)).is_ok()
+            && UdpSocket::bind(("127.0.0.1", port)).is_ok()
+    };
+    // Test processes that run at the same time begin at different places.
+    let own = u16::try_from(std::process::id() % u32::from(slots)).expect("below the modulus");
+    for _ in 0..slots {
+        let slot = (own.wrapping_mul(31) % slots + GIVEN.fetch_add(1, Ordering::Relaxed)) % slots;
+        let first = PORT_MIN + slot * PORTS_EACH;
+        if (first..first + PORTS_EACH).all(free) {
+            return first;
+        }
+    }
+    panic!("there are no free ports between {PORT_MIN} and {PORT_MAX}");
+}
 
 /// A command that ended.
 #[derive(Debug)]
