@@ -13,4 +13,4 @@ pub mod transport;
 pub mod api;
 pub mod simulation;
 pub mod region;
-// pub mod cli;
+pub mod cli;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `meridian` binary: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    meridian::cli::run()
+}

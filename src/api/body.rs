@@ -1,5 +1,8 @@
 //! Reading a request's body: bounded in size and time, then JSON.
 
+// Sockets live in real time: these are the limits on slow clients.
+#![allow(clippy::disallowed_methods)]
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};

@@ -15,11 +15,11 @@ pub(crate) mod error;
 pub(crate) mod fields;
 mod http;
 pub(crate) mod operations;
+pub(crate) mod params;
+pub(crate) mod projection;
 mod server;
 #[cfg(test)]
 mod tests;
-pub(crate) mod params;
-pub(crate) mod projection;
 
 pub use backend::{Backend, RegionInfo, WriteFuture};
 pub(crate) use constraints::{Constraints, enums};

@@ -1,5 +1,8 @@
 //! Accepting connections: HTTP/1.1 and HTTP/2 on one port.
 
+// Sockets live in real time: these are the limits on slow clients.
+#![allow(clippy::disallowed_methods)]
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +28,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long to wait after `accept` failed (no file descriptors left, usually).
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Hyper's buffer for a request's head; longer ones than ours get 431 from hyper.
-const HEAD_BUFFER_BYTES: usize = 64 * 1024;
+const HEAD_BUFFER_BYTES: u32 = 64 * 1024;
 /// As long as the first bytes agree with HTTP/2's preface, the protocol is undecided.
 const PREFACE_DECIDED_BYTES: usize = 3;
 
@@ -77,8 +80,8 @@ async fn connection(stream: TcpStream, backend: Arc<dyn Backend>, shutdown: Canc
         async move { Ok::<_, Infallible>(http::answer(backend.as_ref(), request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_MAX).max_buf_size(HEAD_BUFFER_BYTES);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(IDLE_MAX).max_header_list_size(HEAD_BUFFER_BYTES as u32);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_MAX).max_buf_size(HEAD_BUFFER_BYTES as usize);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(IDLE_MAX).max_header_list_size(HEAD_BUFFER_BYTES);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let result = tokio::select! {

@@ -7,7 +7,7 @@ use clap::Args;
 use super::CliError;
 use crate::region;
 use crate::replica::check;
-use crate::store::{LmdbOptions, LmdbStore, Store};
+use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -17,19 +17,15 @@ pub struct CheckArgs {
 }
 
 pub fn run(args: CheckArgs) -> Result<(), CliError> {
-    if !args.data.join("data.mdb").is_file() {
-        return Err(CliError::NoStore { path: args.data.display().to_string() });
-    }
-    let store = LmdbStore::open(&args.data, LmdbOptions::default()).map_err(region::RegionError::from)?;
+    let (store, name, id) = region::open_stopped(&args.data)?;
     let txn = store.begin_read().map_err(region::RegionError::from)?;
-    let owner = region::owner(&*txn)?;
-    let findings = check::check(&*txn, owner.id).map_err(region::RegionError::from)?;
+    let findings = check::check(&*txn, id).map_err(region::RegionError::from)?;
     for problem in &findings.problems {
         println!("{problem}");
     }
     println!(
         "{}: {} tables, {} items, {} commits, {} conflicts, {} findings",
-        owner.name,
+        name,
         findings.tables,
         findings.items,
         findings.commits,

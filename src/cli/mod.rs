@@ -10,7 +10,7 @@ mod conflicts;
 mod faults;
 mod front;
 mod serve;
-mod sim;
+// mod sim;
 mod status;
 mod supervisor;
 mod up;
@@ -49,8 +49,8 @@ enum Command {
     Conflicts(conflicts::ConflictsArgs),
     /// Verify the data folder of a stopped region
     Check(check::CheckArgs),
-    /// Run or replay simulations
-    Sim(sim::SimArgs),
+    // Run or replay simulations
+    // Sim(sim::SimArgs),
 }
 
 /// How a command finds its cluster.
@@ -84,12 +84,11 @@ pub enum CliError {
     UnknownRegion { name: String, known: String },
     #[error("'{path}' cannot be written: {source}\n  hint: choose another folder with --data")]
     Write { path: String, source: std::io::Error },
+    #[error("region '{region}' has no {what} address in the topology\n  hint: give it {what} = \"host:port\"")]
+    NoAddress { region: String, what: &'static str },
     #[error("region '{region}' could not start: {reason}")]
     Start { region: String, reason: String },
-    #[error("there is no store in '{path}'\n  hint: name the folder of one region, such as data/local/us-east-1")]
-    NoStore { path: String },
-    #[error(transparent)]
-    Scenario(#[from] crate::simulation::scenario::ScenarioError),
+    // Scenario(#[from] crate::simulation::scenario::ScenarioError),
     #[error("{count} of {seeds} seeds failed")]
     Violations { count: usize, seeds: u64 },
     #[error("the store is not sound: {0} findings, listed above")]
@@ -110,7 +109,7 @@ pub fn run() -> ExitCode {
         Command::Slow(args) => faults::slow(args),
         Command::Conflicts(args) => conflicts::run(args),
         Command::Check(args) => check::run(args),
-        Command::Sim(args) => sim::run(args),
+        // Command::Sim(args) => sim::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

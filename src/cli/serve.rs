@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 
 use super::{CliError, block_on};
 use crate::config::Topology;
-use crate::region::{Region, RegionConfig};
+use crate::region::{IdentitySource, Region, RegionConfig};
 use crate::telemetry;
 
 #[derive(Debug, Args)]
@@ -25,7 +26,7 @@ pub struct ServeArgs {
     /// Keep nothing on disk: a restart begins empty
     #[arg(long, conflicts_with = "data")]
     in_memory: bool,
-    /// Folder of the cluster's certificates (default: `certs` beside the data folder)
+    /// Folder of the cluster's certificates (default: `certs` in the data folder)
     #[arg(long)]
     certs: Option<PathBuf>,
     /// Stop when standard input closes: set by `up`, so that no region outlives it
@@ -34,10 +35,8 @@ pub struct ServeArgs {
 }
 
 /// The line a region prints when every listener answers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Ready {
-    pub region: String,
-    pub endpoint: String,
     pub admin: String,
     pub pid: u32,
 }
@@ -45,20 +44,35 @@ pub struct Ready {
 pub fn run(args: ServeArgs) -> Result<(), CliError> {
     telemetry::init();
     block_on(async {
-        let topology = Topology::load(&args.topology)?;
-        let certs = args.certs.clone().or_else(|| args.data.as_ref().and_then(|d| Some(d.parent()?.join("certs"))));
-        let config = RegionConfig::new(topology, &args.region, args.data.clone(), certs)?;
-        let region = Region::start(config).await?;
-        let ready = Ready {
-            region: args.region.clone(),
-            endpoint: region.endpoint().to_string(),
-            admin: region.admin().to_string(),
-            pid: std::process::id(),
-        };
-        println!("{}", serde_json::json!({ "ready": ready }));
+        let region = Region::start(config(&args).await?).await?;
+        println!("{}", region.ready());
         stop_asked(args.supervised).await;
         region.stop().await;
         Ok(())
+    })
+}
+
+/// Binds the addresses that the topology gives the region.
+async fn config(args: &ServeArgs) -> Result<RegionConfig, CliError> {
+    let topology = Topology::load(&args.topology)?;
+    let spec = topology.region(&args.region).cloned().ok_or_else(|| CliError::UnknownRegion {
+        name: args.region.clone(),
+        known: topology.regions.iter().map(|r| r.name.as_str()).collect::<Vec<_>>().join(", "),
+    })?;
+    let address = |what: &'static str, address: &Option<String>| {
+        address.clone().ok_or_else(|| CliError::NoAddress { region: spec.name.clone(), what })
+    };
+    let (endpoint, admin) = (address("endpoint", &spec.endpoint)?, address("admin", &spec.admin)?);
+    let gossip = address("gossip", &spec.gossip)?;
+    let listen = |address: &str, source| CliError::Listen { address: address.to_owned(), source };
+    Ok(RegionConfig {
+        client: TcpListener::bind(&endpoint).await.map_err(|e| listen(&endpoint, e))?,
+        admin: TcpListener::bind(&admin).await.map_err(|e| listen(&admin, e))?,
+        gossip: std::net::UdpSocket::bind(&gossip).map_err(|e| listen(&gossip, e))?,
+        identity: args.certs.clone().map(IdentitySource::Folder),
+        region: args.region.clone(),
+        data: args.data.clone(),
+        topology,
     })
 }
 

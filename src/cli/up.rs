@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::supervisor::{Child, Launch, Members};
 use super::{CliError, PORT_DEFAULT, block_on, front};
 use crate::config::Topology;
-use crate::transport::identity;
+use crate::transport::DevCa;
 
 /// How long regions may take to answer before `up` gives in.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -146,7 +146,7 @@ fn prepare(topology: &Topology, home: &Path, in_memory: bool) -> Result<Vec<Laun
     let file = home.join("topology.toml");
     std::fs::write(&file, topology.to_toml()).map_err(|e| write_error(&file, e))?;
     let certs = home.join("certs");
-    identity::ensure(&certs, topology).map_err(crate::region::RegionError::from)?;
+    DevCa::ensure(&certs, &topology.cluster_id).map_err(crate::region::RegionError::from)?;
     let launch = |region: &crate::config::RegionSpec| Launch {
         region: region.name.clone(),
         topology: file.clone(),

@@ -5,7 +5,6 @@
 //! reserved words anywhere in the expression come before any undefined placeholder.
 
 use super::parser::raw::{RawCall, RawElement, RawOperand, RawPath};
-use super::projection::path_text;
 use super::reserved::is_reserved;
 use super::{ExpressionError, ExpressionKind, Path, Placeholders, Step};
 use crate::item::Value;
@@ -275,8 +274,7 @@ pub(super) fn check_distinct(
     match first {
         Resolved::Path(path) if rest.contains(first) => Err(kind.invalid(format!(
             "The first operand must be distinct from the remaining operands for this operator or function; \
-             operator: {operator}, first operand: {}",
-            path_text(path)
+             operator: {operator}, first operand: {path}"
         ))),
         _ => Ok(()),
     }

@@ -56,9 +56,7 @@ pub(super) fn check_paths(kind: ExpressionKind, paths: &[Path]) -> Result<(), Ex
 fn meeting(kind: ExpressionKind, how: &str, first: &Path, second: &Path) -> ExpressionError {
     kind.invalid(format!(
         "Two document paths {how} with each other; must remove or rewrite one of these paths; \
-         path one: {}, path two: {}",
-        path_text(first),
-        path_text(second)
+         path one: {first}, path two: {second}"
     ))
 }
 
@@ -76,19 +74,6 @@ fn relation(first: &Path, second: &Path) -> Relation {
         }
     }
     Relation::Overlap
-}
-
-/// A path as messages show it: `[a, b, [0]]`.
-pub(super) fn path_text(path: &Path) -> String {
-    let mut text = format!("[{}", path.root);
-    for step in &path.steps {
-        match step {
-            Step::Field(name) => text.push_str(&format!(", {name}")),
-            Step::Index(index) => text.push_str(&format!(", [{index}]")),
-        }
-    }
-    text.push(']');
-    text
 }
 
 #[cfg(test)]
@@ -118,7 +103,7 @@ mod tests {
         let texts: Vec<String> = parse(" a.#b[0] ,  #0.c, d ")
             .unwrap()
             .iter()
-            .map(path_text)
+            .map(Path::to_string)
             .collect();
         assert_eq!(texts, ["[a, b, [0]]", "[[0], c]", "[d]"]);
         assert!(parse(&"x".repeat(4096)).is_ok());

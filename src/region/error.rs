@@ -32,6 +32,10 @@ pub enum RegionError {
         "the data folder belongs to region {found}, not {expected}\n  hint: choose another folder; a region keeps its name and id for life"
     )]
     OtherRegion { found: String, expected: String },
+    #[error(
+        "there is no store in '{path}'\n  hint: name the data folder of one region, such as data/local/us-east-1"
+    )]
+    NoStore { path: String },
     #[error("the data folder's record of its owner is damaged: {0}")]
     Guard(String),
     #[error(transparent)]
@@ -42,13 +46,6 @@ pub enum RegionError {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Transport(#[from] TransportError),
-    #[error(
-        "'{address}' cannot be listened on: {source}\n  hint: is it this machine's, and is another process using the port?"
-    )]
-    Bind {
-        address: String,
-        source: std::io::Error,
-    },
     #[error("a listener or thread cannot be set up: {0}")]
     Io(#[from] std::io::Error),
 }

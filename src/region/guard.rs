@@ -4,7 +4,8 @@
 //! second time (I1), and one of another cluster would mix two histories.
 
 use super::RegionError;
-use crate::store::{Db, Store};
+use crate::clock::RegionId;
+use crate::store::{Db, ReadTxn, Store};
 
 const CLUSTER_KEY: &[u8] = b"g/cluster";
 const REGION_KEY: &[u8] = b"g/region";
@@ -47,6 +48,16 @@ pub(super) fn admit(
         }
         _ => Err(RegionError::Guard("one half is missing".to_string())),
     }
+}
+
+/// Whose store this is: its region's name and id.
+pub(super) fn owner(txn: &dyn ReadTxn) -> Result<(String, RegionId), RegionError> {
+    let found = txn.get(Db::Meta, REGION_KEY)?.unwrap_or_default();
+    let parsed = std::str::from_utf8(found).ok().and_then(|text| {
+        let (name, id) = text.strip_suffix(')')?.split_once(" (id ")?;
+        Some((name.to_string(), RegionId(id.parse().ok()?)))
+    });
+    parsed.ok_or_else(|| RegionError::Guard("the region".to_string()))
 }
 
 fn hex(id: [u8; 16]) -> String {

@@ -32,4 +32,4 @@ mod tests;
 mod writer;
 
 pub use error::RegionError;
-pub use start::{IdentitySource, Region, RegionConfig, STORE_FOLDER};
+pub use start::{IdentitySource, Region, RegionConfig, open_stopped};

@@ -1,7 +1,7 @@
 //! Puts a region together, and takes it apart.
 
 use std::net::UdpSocket;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,11 +30,10 @@ use crate::store::lmdb::{LmdbOptions, LmdbStore};
 use crate::store::mem::MemStore;
 use crate::transport::{Identity, Peer, Transport, TransportConfig};
 
-const ANY_LOOPBACK: &str = "127.0.0.1:0";
 /// The account in every ARN.
 const ACCOUNT: &str = "000000000000";
 /// The folder of the store, inside a region's data folder.
-pub const STORE_FOLDER: &str = "store";
+const STORE_FOLDER: &str = "store";
 /// The folder of certificates there, unless another is named.
 const CERTS_FOLDER: &str = "certs";
 
@@ -64,46 +63,6 @@ pub struct RegionConfig {
     pub gossip: UdpSocket,
 }
 
-impl RegionConfig {
-    /// Binds the addresses that the topology gives `region`; an absent one takes any free port of the
-    /// loopback interface. `certs` is a folder; `None` = the folder `certs` in `data`. Must be called
-    /// within a tokio runtime.
-    pub fn new(
-        topology: Topology,
-        region: &str,
-        data: Option<PathBuf>,
-        certs: Option<PathBuf>,
-    ) -> Result<Self, RegionError> {
-        let spec = region_spec(&topology, region)?;
-        let gossip = spec.gossip.ok_or_else(|| RegionError::NoGossipAddress {
-            region: region.to_string(),
-        })?;
-        Ok(RegionConfig {
-            client: listen(spec.endpoint.as_deref())?,
-            admin: listen(spec.admin.as_deref())?,
-            gossip: bound(&gossip, |a| UdpSocket::bind(a))?,
-            region: region.to_string(),
-            topology,
-            data,
-            identity: certs.map(IdentitySource::Folder),
-        })
-    }
-}
-
-fn listen(address: Option<&str>) -> Result<TcpListener, RegionError> {
-    let address = address.unwrap_or(ANY_LOOPBACK);
-    let listener = bound(address, |a| std::net::TcpListener::bind(a))?;
-    listener.set_nonblocking(true)?;
-    Ok(TcpListener::from_std(listener)?)
-}
-
-fn bound<T>(address: &str, bind: impl Fn(&str) -> std::io::Result<T>) -> Result<T, RegionError> {
-    bind(address).map_err(|source| RegionError::Bind {
-        address: address.to_string(),
-        source,
-    })
-}
-
 /// A running region.
 pub struct Region {
     status: Arc<Status>,
@@ -127,12 +86,13 @@ impl Region {
         let replica_config = replica_config(&config.topology, &info);
         let replica = Replica::open(Arc::clone(&store), replica_config, clock.now())?;
         let replicator = replicator(&config.topology, &info, &replica);
+        let peers = peers(&config.topology, &spec)?;
         let (transport, events) = Transport::start(TransportConfig {
             region: info.id,
             cluster_id: config.topology.cluster_id,
             identity,
             socket: config.gossip,
-            peers: peers(&config.topology, &spec)?,
+            peers,
         })?;
         let known = Peers::default();
         let status = Arc::new(Status {
@@ -346,4 +306,17 @@ fn peers(topology: &Topology, spec: &RegionSpec) -> Result<Vec<Peer>, RegionErro
 /// Half of a round trip: each side delays what it sends. Checked numbers only (0 to a minute).
 pub(super) fn one_way(rtt_ms: f64) -> Duration {
     Duration::try_from_secs_f64(rtt_ms / 2_000.0).unwrap_or_default()
+}
+
+/// Opens the store in a stopped region's data folder and says whose it is; for offline tools.
+pub fn open_stopped(data: &Path) -> Result<(LmdbStore, String, RegionId), RegionError> {
+    let folder = data.join(STORE_FOLDER);
+    if !folder.join("data.mdb").is_file() {
+        return Err(RegionError::NoStore {
+            path: data.display().to_string(),
+        });
+    }
+    let store = LmdbStore::open(&folder, LmdbOptions::default())?;
+    let (name, id) = guard::owner(&*store.begin_read()?)?;
+    Ok((store, name, id))
 }

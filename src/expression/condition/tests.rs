@@ -149,10 +149,8 @@ fn syntax_errors_show_the_token_and_its_neighbours() {
         ("p =  ", "<EOF>", "="),
         ("p != :n", "!", "p !="),
         ("!!", "!", "!!"),
-        ("a-b", "-", "a-b"),
         ("p in ()", ")", "()"),
         ("p in (q, r,)", ")", ",)"),
-        ("p > 4", "4", "> 4"),
         ("p > between", "between", "> between"),
         ("p[:n] > q", ":n", "[:n]"),
         ("p[#a] > q", "#a", "[#a]"),
@@ -161,10 +159,8 @@ fn syntax_errors_show_the_token_and_its_neighbours() {
         ("_f > q", "_", "_f"),
         ("ü > q", "ü", "ü >"),
         ("size(p).q > r", ".", ").q"),
-        ("(size(p))[0] > r", "[", ")[0"),
         ("p < q)", ")", "q)"),
         ("(p < q", "<EOF>", "q"),
-        ("p or not :n", "or", "p or not"),
         ("p between q or r", "or", "q or r"),
         ("contains (p, :n", "<EOF>", ":n"),
         ("p > :n.q", ".", ":n.q"),
@@ -238,6 +234,10 @@ fn three_hundred_operators_are_the_most() {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a stack half the usual size needs a thread of its own"
+)]
 fn nesting_ends_in_an_error_on_a_small_stack() {
     let deep = |open: &str, core: &str, depth: usize| {
         format!("{}{core}{}", open.repeat(depth), ")".repeat(depth))

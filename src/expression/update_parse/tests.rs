@@ -270,6 +270,10 @@ fn functions_are_checked() {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a stack half the usual size needs a thread of its own"
+)]
 fn nesting_ends_in_an_error_on_a_small_stack() {
     let run = || {
         let deep = |open: &str, core: &str, close: &str, depth: usize| {
