@@ -99,7 +99,7 @@ impl Region {
             info: info.clone(),
             cluster: config.topology.name.clone(),
             cluster_id: config.topology.cluster_id_hex(),
-            endpoint: config.client.local_addr()?.to_string(),
+            endpoint: format!("http://{}", config.client.local_addr()?),
             gossip: transport.local_addr()?.to_string(),
             admin: config.admin.local_addr()?.to_string(),
             clock,
@@ -174,7 +174,7 @@ impl Region {
         &self.transport
     }
 
-    /// Where clients reach this region, as bound.
+    /// Where clients reach this region, as bound: a URL.
     pub fn endpoint(&self) -> &str {
         &self.status.endpoint
     }
