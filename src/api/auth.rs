@@ -10,7 +10,13 @@ use crate::replica::ApiError;
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SERVICE: &str = "dynamodb";
 const HEADER_PARTS: [&str; 3] = ["Credential", "Signature", "SignedHeaders"];
-const QUERY_PARTS: [&str; 5] = ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date"];
+const QUERY_PARTS: [&str; 5] = [
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Signature",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Date",
+];
 
 /// The identity behind a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +25,14 @@ pub(crate) struct Caller {
 }
 
 /// Takes the caller from the `Authorization` header or the query string of a presigned request.
-pub(crate) fn authenticate(headers: &HeaderMap, query: Option<&str>, region: &str) -> Result<Caller, ApiError> {
-    let header = headers.get(hyper::header::AUTHORIZATION).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
+pub(crate) fn authenticate(
+    headers: &HeaderMap,
+    query: Option<&str>,
+    region: &str,
+) -> Result<Caller, ApiError> {
+    let header = headers
+        .get(hyper::header::AUTHORIZATION)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
     let in_query = |name: &str| query_parameter(query.unwrap_or_default(), name);
     let presigned = in_query("X-Amz-Algorithm").is_some();
     let (algorithm, credential) = match header {
@@ -31,10 +43,16 @@ pub(crate) fn authenticate(headers: &HeaderMap, query: Option<&str>, region: &st
         }
         Some(header) if header.starts_with("AWS4-") => from_header(headers, &header)?,
         None if presigned => from_query(in_query)?,
-        _ => return Err(ApiError::MissingAuthenticationToken("Request is missing Authentication Token".into())),
+        _ => {
+            return Err(ApiError::MissingAuthenticationToken(
+                "Request is missing Authentication Token".into(),
+            ));
+        }
     };
     if algorithm != ALGORITHM {
-        return Err(ApiError::IncompleteSignature(format!("Unsupported AWS 'algorithm': '{algorithm}' (only {ALGORITHM} for now). ")));
+        return Err(ApiError::IncompleteSignature(format!(
+            "Unsupported AWS 'algorithm': '{algorithm}' (only {ALGORITHM} for now). "
+        )));
     }
     scoped(&credential, region)
 }
@@ -43,8 +61,12 @@ pub(crate) fn authenticate(headers: &HeaderMap, query: Option<&str>, region: &st
 fn from_header(headers: &HeaderMap, header: &str) -> Result<(String, String), ApiError> {
     let (algorithm, rest) = header.split_once(' ').unwrap_or((header, ""));
     let part = |name: &str| {
-        let mut pairs = rest.split([',', ' ']).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| value)
+        let mut pairs = rest
+            .split([',', ' '])
+            .filter_map(|pair| pair.trim().split_once('='));
+        pairs
+            .find(|(key, value)| *key == name && !value.is_empty())
+            .map(|(_, value)| value)
     };
     let mut lacking = String::new();
     for name in HEADER_PARTS {
@@ -53,12 +75,18 @@ fn from_header(headers: &HeaderMap, header: &str) -> Result<(String, String), Ap
         }
     }
     if !headers.contains_key("x-amz-date") && !headers.contains_key(hyper::header::DATE) {
-        lacking += "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ";
+        lacking +=
+            "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ";
     }
     if !lacking.is_empty() {
-        return Err(ApiError::IncompleteSignature(format!("{lacking}Authorization={header}")));
+        return Err(ApiError::IncompleteSignature(format!(
+            "{lacking}Authorization={header}"
+        )));
     }
-    Ok((algorithm.to_owned(), part("Credential").unwrap_or_default().to_owned()))
+    Ok((
+        algorithm.to_owned(),
+        part("Credential").unwrap_or_default().to_owned(),
+    ))
 }
 
 /// (algorithm, credential) of a presigned request that has all its parts.
@@ -70,9 +98,14 @@ fn from_query(parameter: impl Fn(&str) -> Option<String>) -> Result<(String, Str
         }
     }
     if !lacking.is_empty() {
-        return Err(ApiError::IncompleteSignature(format!("{lacking}Re-examine the query-string parameters.")));
+        return Err(ApiError::IncompleteSignature(format!(
+            "{lacking}Re-examine the query-string parameters."
+        )));
     }
-    Ok((parameter("X-Amz-Algorithm").unwrap_or_default(), parameter("X-Amz-Credential").unwrap_or_default()))
+    Ok((
+        parameter("X-Amz-Algorithm").unwrap_or_default(),
+        parameter("X-Amz-Credential").unwrap_or_default(),
+    ))
 }
 
 /// Checks the scope of `keyid/date/region/service/aws4_request`.
@@ -93,13 +126,19 @@ fn scoped(credential: &str, region: &str) -> Result<Caller, ApiError> {
     if !wrong.is_empty() {
         return Err(ApiError::InvalidSignature(wrong));
     }
-    Ok(Caller { access_key: (*access_key).to_owned() })
+    Ok(Caller {
+        access_key: (*access_key).to_owned(),
+    })
 }
 
 /// A parameter of a query string, percent-decoded.
 fn query_parameter(query: &str, name: &str) -> Option<String> {
-    let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.find(|(key, _)| percent_decoded(key) == name).map(|(_, value)| percent_decoded(value))
+    let mut pairs = query
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs
+        .find(|(key, _)| percent_decoded(key) == name)
+        .map(|(_, value)| percent_decoded(value))
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -107,7 +146,9 @@ fn percent_decoded(text: &str) -> String {
     let mut out = Vec::with_capacity(rest.len());
     while let Some((&byte, tail)) = rest.split_first() {
         let escaped = match (byte, tail) {
-            (b'%', [high, low, after @ ..]) => hex(*high).zip(hex(*low)).map(|(h, l)| (h * 16 + l, after)),
+            (b'%', [high, low, after @ ..]) => {
+                hex(*high).zip(hex(*low)).map(|(h, l)| (h * 16 + l, after))
+            }
             _ => None,
         };
         let (decoded, after) = escaped.unwrap_or((byte, tail));
@@ -118,7 +159,9 @@ fn percent_decoded(text: &str) -> String {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -135,19 +178,40 @@ mod tests {
     #[test]
     fn region_and_key_come_from_the_header() {
         let ok = "AWS4-HMAC-SHA256 Credential=me/20261123/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=aa";
-        assert_eq!(auth(ok).unwrap(), Caller { access_key: "me".into() });
+        assert_eq!(
+            auth(ok).unwrap(),
+            Caller {
+                access_key: "me".into()
+            }
+        );
         let other = ok.replace("us-east-1", "eu-west-1");
-        assert!(matches!(auth(&other), Err(ApiError::InvalidSignature(t)) if t == "Credential should be scoped to a valid region, not 'eu-west-1'. "));
-        assert!(matches!(auth(&ok.replace("AWS4-HMAC-SHA256", "AWS4-X")), Err(ApiError::IncompleteSignature(_))));
-        assert!(matches!(auth(&ok.replace("/aws4_request", "")), Err(ApiError::IncompleteSignature(_))));
+        assert!(
+            matches!(auth(&other), Err(ApiError::InvalidSignature(t)) if t == "Credential should be scoped to a valid region, not 'eu-west-1'. ")
+        );
+        assert!(matches!(
+            auth(&ok.replace("AWS4-HMAC-SHA256", "AWS4-X")),
+            Err(ApiError::IncompleteSignature(_))
+        ));
+        assert!(matches!(
+            auth(&ok.replace("/aws4_request", "")),
+            Err(ApiError::IncompleteSignature(_))
+        ));
     }
 
     #[test]
     fn what_is_missing_is_said() {
         let nothing = authenticate(&HeaderMap::new(), None, "us-east-1");
-        assert!(matches!(nothing, Err(ApiError::MissingAuthenticationToken(_))));
-        assert!(matches!(auth("Bearer x"), Err(ApiError::MissingAuthenticationToken(_))));
-        let Err(ApiError::IncompleteSignature(text)) = auth("AWS4-HMAC-SHA256 Signature=b") else { panic!() };
+        assert!(matches!(
+            nothing,
+            Err(ApiError::MissingAuthenticationToken(_))
+        ));
+        assert!(matches!(
+            auth("Bearer x"),
+            Err(ApiError::MissingAuthenticationToken(_))
+        ));
+        let Err(ApiError::IncompleteSignature(text)) = auth("AWS4-HMAC-SHA256 Signature=b") else {
+            panic!()
+        };
         assert_eq!(
             text,
             "Authorization header requires 'Credential' parameter. Authorization header requires 'SignedHeaders' parameter. \
@@ -159,7 +223,12 @@ mod tests {
     fn presigned_requests_are_understood() {
         let query = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=k%2F20261123%2Fus-east-1%2Fdynamodb%2Faws4_request\
                      &X-Amz-Signature=a&X-Amz-SignedHeaders=host&X-Amz-Date=x";
-        assert_eq!(authenticate(&HeaderMap::new(), Some(query), "us-east-1").unwrap().access_key, "k");
+        assert_eq!(
+            authenticate(&HeaderMap::new(), Some(query), "us-east-1")
+                .unwrap()
+                .access_key,
+            "k"
+        );
         assert_eq!(percent_decoded("%4"), "%4");
     }
 }

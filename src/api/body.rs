@@ -41,7 +41,9 @@ where
     if announced > DRAIN_BYTES_MAX {
         return Err(BodyError::TooLong);
     }
-    tokio::time::timeout(BODY_READ_MAX, frames(body)).await.map_err(|_| BodyError::TooSlow)?
+    tokio::time::timeout(BODY_READ_MAX, frames(body))
+        .await
+        .map_err(|_| BodyError::TooSlow)?
 }
 
 async fn frames<B>(mut body: B) -> Result<Bytes, BodyError>
@@ -52,7 +54,9 @@ where
     let mut all: Option<BytesMut> = None;
     let mut length = 0_usize;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else {
+            continue;
+        };
         length = length.saturating_add(data.len());
         if length > DRAIN_BYTES_MAX {
             return Err(BodyError::TooLong);
@@ -113,11 +117,23 @@ mod tests {
     #[test]
     fn only_objects_are_requests() {
         for bad in ["", "null", "[]", "1", "\"x\""] {
-            assert!(matches!(members(parse(bad.as_bytes()).unwrap()), Err(ApiError::Serialization(None))), "{bad}");
+            assert!(
+                matches!(
+                    members(parse(bad.as_bytes()).unwrap()),
+                    Err(ApiError::Serialization(None))
+                ),
+                "{bad}"
+            );
         }
-        assert!(matches!(parse(b"hello"), Err(ApiError::Serialization(None))));
+        assert!(matches!(
+            parse(b"hello"),
+            Err(ApiError::Serialization(None))
+        ));
         let deep = "[".repeat(200_000);
-        assert!(matches!(parse(deep.as_bytes()), Err(ApiError::Validation(_))));
+        assert!(matches!(
+            parse(deep.as_bytes()),
+            Err(ApiError::Validation(_))
+        ));
         assert!(members(parse(b"{}").unwrap()).is_ok());
     }
 }

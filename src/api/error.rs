@@ -28,13 +28,25 @@ fn kind(error: &ApiError) -> (&'static str, &'static str, Text) {
         ApiError::ResourceNotFound(_) => (DYNAMODB, "ResourceNotFoundException", Text::Lower),
         ApiError::ResourceInUse(_) => (DYNAMODB, "ResourceInUseException", Text::Lower),
         ApiError::LimitExceeded(_) => (DYNAMODB, "LimitExceededException", Text::Lower),
-        ApiError::ConditionalCheckFailed { .. } => (DYNAMODB, "ConditionalCheckFailedException", Text::Lower),
-        ApiError::TransactionCanceled { .. } => (DYNAMODB, "TransactionCanceledException", Text::Upper),
-        ApiError::IdempotentParameterMismatch(_) => (DYNAMODB, "IdempotentParameterMismatchException", Text::Upper),
-        ApiError::TransactionInProgress(_) => (DYNAMODB, "TransactionInProgressException", Text::Upper),
+        ApiError::ConditionalCheckFailed { .. } => {
+            (DYNAMODB, "ConditionalCheckFailedException", Text::Lower)
+        }
+        ApiError::TransactionCanceled { .. } => {
+            (DYNAMODB, "TransactionCanceledException", Text::Upper)
+        }
+        ApiError::IdempotentParameterMismatch(_) => (
+            DYNAMODB,
+            "IdempotentParameterMismatchException",
+            Text::Upper,
+        ),
+        ApiError::TransactionInProgress(_) => {
+            (DYNAMODB, "TransactionInProgressException", Text::Upper)
+        }
         ApiError::GlobalTableNotFound(_) => (DYNAMODB, "GlobalTableNotFoundException", Text::Lower),
         ApiError::TableNotFound(_) => (DYNAMODB, "TableNotFoundException", Text::Lower),
-        ApiError::MissingAuthenticationToken(_) => (CORAL, "MissingAuthenticationTokenException", Text::Lower),
+        ApiError::MissingAuthenticationToken(_) => {
+            (CORAL, "MissingAuthenticationTokenException", Text::Lower)
+        }
         ApiError::IncompleteSignature(_) => (CORAL, "IncompleteSignatureException", Text::Lower),
         ApiError::InvalidSignature(_) => (CORAL, "InvalidSignatureException", Text::Lower),
         ApiError::UnrecognizedClient(_) => (CORAL, "UnrecognizedClientException", Text::Lower),
@@ -111,7 +123,10 @@ pub(crate) fn render(error: &ApiError) -> (StatusCode, Vec<u8>) {
 
 /// A JSON object of the given members, for answers without items.
 pub(crate) fn object(members: impl IntoIterator<Item = (&'static str, Value)>) -> Vec<u8> {
-    let map: Map<String, Value> = members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let map: Map<String, Value> = members
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
     Value::Object(map).to_string().into_bytes()
 }
 
@@ -128,7 +143,10 @@ mod tests {
     fn each_namespace_has_its_text_member() {
         let (status, body) = rendered(ApiError::validation("bad \"x\""));
         assert_eq!(status, 400);
-        assert_eq!(body["__type"], "com.amazon.coral.validate#ValidationException");
+        assert_eq!(
+            body["__type"],
+            "com.amazon.coral.validate#ValidationException"
+        );
         assert_eq!(body["message"], "bad \"x\"");
         let (_, body) = rendered(ApiError::Serialization(Some("t".into())));
         assert_eq!(body["Message"], "t");
@@ -136,18 +154,40 @@ mod tests {
         assert_eq!(body.as_object().unwrap().len(), 1);
         let (status, body) = rendered(ApiError::InternalServer("x".into()));
         assert_eq!(status, 500);
-        assert_eq!(body["__type"], "com.amazonaws.dynamodb.v20120810#InternalServerError");
+        assert_eq!(
+            body["__type"],
+            "com.amazonaws.dynamodb.v20120810#InternalServerError"
+        );
     }
 
     #[test]
     fn cancellation_reasons_are_listed_in_order() {
         let reasons = vec![
-            CancellationReason { code: "None", message: None, item: None },
-            CancellationReason { code: "ConditionalCheckFailed", message: Some("The conditional request failed".into()), item: None },
+            CancellationReason {
+                code: "None",
+                message: None,
+                item: None,
+            },
+            CancellationReason {
+                code: "ConditionalCheckFailed",
+                message: Some("The conditional request failed".into()),
+                item: None,
+            },
         ];
         let (_, body) = rendered(ApiError::TransactionCanceled { reasons });
-        assert!(body["Message"].as_str().unwrap().ends_with("[None, ConditionalCheckFailed]"));
-        assert_eq!(body["CancellationReasons"][0], serde_json::json!({"Code": "None"}));
-        assert_eq!(body["CancellationReasons"][1]["Message"], "The conditional request failed");
+        assert!(
+            body["Message"]
+                .as_str()
+                .unwrap()
+                .ends_with("[None, ConditionalCheckFailed]")
+        );
+        assert_eq!(
+            body["CancellationReasons"][0],
+            serde_json::json!({"Code": "None"})
+        );
+        assert_eq!(
+            body["CancellationReasons"][1]["Message"],
+            "The conditional request failed"
+        );
     }
 }

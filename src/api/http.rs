@@ -41,15 +41,21 @@ where
         }
     };
     if origin {
-        reply.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        reply.headers_mut().insert(
+            header::ACCESS_CONTROL_ALLOW_ORIGIN,
+            HeaderValue::from_static("*"),
+        );
     }
     reply
 }
 
 /// The size of the request line and the headers as HTTP/1.1 writes them.
 fn header_bytes(parts: &hyper::http::request::Parts) -> usize {
-    let line = parts.method.as_str().len() + parts.uri.path_and_query().map_or(0, |p| p.as_str().len());
-    parts.headers.iter().fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + 4)
+    let line =
+        parts.method.as_str().len() + parts.uri.path_and_query().map_or(0, |p| p.as_str().len());
+    parts.headers.iter().fold(line, |sum, (name, value)| {
+        sum + name.as_str().len() + value.len() + 4
+    })
 }
 
 /// Method, path and content type decide what kind of request this is.
@@ -66,7 +72,10 @@ async fn route(backend: &dyn Backend, parts: &hyper::http::request::Parts, bytes
             if !bytes.is_empty() && content_type != JSON && content_type != JSON_AMZ {
                 return plain(StatusCode::NOT_FOUND, Bytes::from_static(UNKNOWN));
             }
-            if headers.get(header::CONTENT_ENCODING).is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            if headers
+                .get(header::CONTENT_ENCODING)
+                .is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"identity"))
+            {
                 return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, Bytes::new());
             }
             let answer_type = if content_type == JSON { JSON } else { JSON_AMZ };
@@ -78,55 +87,97 @@ async fn route(backend: &dyn Backend, parts: &hyper::http::request::Parts, bytes
 
 /// The media type, without parameters.
 fn content_type(headers: &HeaderMap) -> &str {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim()
 }
 
 /// The name by which the client reached us.
 fn host(parts: &hyper::http::request::Parts) -> Option<&str> {
-    let header = parts.headers.get(header::HOST).and_then(|v| v.to_str().ok());
-    header.or_else(|| parts.uri.authority().map(hyper::http::uri::Authority::as_str))
+    let header = parts
+        .headers
+        .get(header::HOST)
+        .and_then(|v| v.to_str().ok());
+    header.or_else(|| {
+        parts
+            .uri
+            .authority()
+            .map(hyper::http::uri::Authority::as_str)
+    })
 }
 
 /// The answer to a CORS preflight.
 fn preflight(headers: &HeaderMap) -> Reply {
     let mut reply = plain(StatusCode::OK, Bytes::new());
     let echoed = [
-        (header::ACCESS_CONTROL_REQUEST_HEADERS, header::ACCESS_CONTROL_ALLOW_HEADERS),
-        (header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_ALLOW_METHODS),
+        (
+            header::ACCESS_CONTROL_REQUEST_HEADERS,
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+        ),
+        (
+            header::ACCESS_CONTROL_REQUEST_METHOD,
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+        ),
     ];
     for (asked, allowed) in echoed {
         if let Some(value) = headers.get(asked) {
             reply.headers_mut().insert(allowed, value.clone());
         }
     }
-    reply.headers_mut().insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(CORS_MAX_AGE));
+    reply.headers_mut().insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static(CORS_MAX_AGE),
+    );
     reply
 }
 
 /// Runs the operation that `X-Amz-Target` names.
-async fn operation(backend: &dyn Backend, parts: &hyper::http::request::Parts, bytes: &[u8], content_type: &'static str) -> Reply {
+async fn operation(
+    backend: &dyn Backend,
+    parts: &hyper::http::request::Parts,
+    bytes: &[u8],
+    content_type: &'static str,
+) -> Reply {
     let (status, body) = match execute(backend, parts, bytes).await {
         Ok(body) => (StatusCode::OK, body),
         Err(failure) => {
-            if matches!(failure, ApiError::InternalServer(_) | ApiError::ServiceUnavailable(_)) {
+            if matches!(
+                failure,
+                ApiError::InternalServer(_) | ApiError::ServiceUnavailable(_)
+            ) {
                 tracing::error!(error = %failure, "request failed");
             }
             error::render(&failure)
         }
     };
     let mut reply = plain(status, Bytes::from(body));
-    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply
 }
 
 /// Checks in DynamoDB's order: JSON, target, authentication, then the members.
-async fn execute(backend: &dyn Backend, parts: &hyper::http::request::Parts, bytes: &[u8]) -> Result<Vec<u8>, ApiError> {
+async fn execute(
+    backend: &dyn Backend,
+    parts: &hyper::http::request::Parts,
+    bytes: &[u8],
+) -> Result<Vec<u8>, ApiError> {
     let json = body::parse(bytes)?;
-    let target = parts.headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let target = parts
+        .headers
+        .get("x-amz-target")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     let operation = operations::Operation::from_target(target).ok_or(ApiError::UnknownOperation)?;
     let caller = auth::authenticate(&parts.headers, parts.uri.query(), &backend.region().name)?;
-    tracing::trace!(operation = target, access_key = caller.access_key, "request");
+    tracing::trace!(
+        operation = target,
+        access_key = caller.access_key,
+        "request"
+    );
     operations::run(operation, backend, body::members(json)?, host(parts)).await
 }
 
@@ -136,7 +187,10 @@ fn plain(status: StatusCode, body: Bytes) -> Reply {
     let mut reply = Response::new(Full::new(body));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
-    headers.insert(HeaderName::from_static("x-amz-crc32"), HeaderValue::from(crc));
+    headers.insert(
+        HeaderName::from_static("x-amz-crc32"),
+        HeaderValue::from(crc),
+    );
     if let Ok(id) = HeaderValue::from_str(&request_id()) {
         headers.insert(HeaderName::from_static("x-amzn-requestid"), id);
     }
@@ -145,5 +199,8 @@ fn plain(status: StatusCode, body: Bytes) -> Reply {
 
 fn request_id() -> String {
     let character = |_| fastrand::choice(REQUEST_ID_CHARS).copied().unwrap_or(b'0');
-    (0..REQUEST_ID_LENGTH).map(character).map(char::from).collect()
+    (0..REQUEST_ID_LENGTH)
+        .map(character)
+        .map(char::from)
+        .collect()
 }

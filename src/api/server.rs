@@ -80,8 +80,16 @@ async fn connection(stream: TcpStream, backend: Arc<dyn Backend>, shutdown: Canc
         async move { Ok::<_, Infallible>(http::answer(backend.as_ref(), request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_MAX).max_buf_size(HEAD_BUFFER_BYTES as usize);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(IDLE_MAX).max_header_list_size(HEAD_BUFFER_BYTES);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_MAX)
+        .max_buf_size(HEAD_BUFFER_BYTES as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(IDLE_MAX)
+        .max_header_list_size(HEAD_BUFFER_BYTES);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let result = tokio::select! {
@@ -108,5 +116,7 @@ async fn begun(stream: &TcpStream) -> bool {
             }
         }
     };
-    tokio::time::timeout(IDLE_MAX, enough).await.unwrap_or(false)
+    tokio::time::timeout(IDLE_MAX, enough)
+        .await
+        .unwrap_or(false)
 }

@@ -72,14 +72,21 @@ impl Operation {
 }
 
 /// Runs an operation. `host` is how the client reached us, which DescribeEndpoints repeats.
-pub(crate) async fn run(operation: Operation, backend: &dyn Backend, fields: Fields, host: Option<&str>) -> Answer {
+pub(crate) async fn run(
+    operation: Operation,
+    backend: &dyn Backend,
+    fields: Fields,
+    host: Option<&str>,
+) -> Answer {
     match operation {
         Operation::BatchGetItem => items::batch_get_item::run(backend, fields).await,
         Operation::BatchWriteItem => items::batch_write_item::run(backend, fields).await,
         Operation::CreateTable => tables::create_table::run(backend, fields).await,
         Operation::DeleteItem => items::delete_item::run(backend, fields).await,
         Operation::DeleteTable => tables::delete_table::run(backend, fields).await,
-        Operation::DescribeContinuousBackups => tables::describe_continuous_backups::run(backend, fields).await,
+        Operation::DescribeContinuousBackups => {
+            tables::describe_continuous_backups::run(backend, fields).await
+        }
         Operation::DescribeEndpoints => tables::describe_endpoints::run(backend, host).await,
         Operation::DescribeLimits => tables::describe_limits::run(backend, fields).await,
         Operation::DescribeTable => tables::describe_table::run(backend, fields).await,

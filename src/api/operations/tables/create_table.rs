@@ -1,7 +1,8 @@
 //! CreateTable (api.md section 4; order of checks: errors-and-validation.md section 3.2).
 
 use super::description::{Status, describe};
-use super::schema::{self, Definitions, IndexSpec, Keys};
+use super::indexes::{self, IndexSpec};
+use super::schema::{self, Definitions, Keys};
 use super::settings::{self, Settings};
 use super::tags::Tags;
 use super::{change, invalid};
@@ -47,7 +48,9 @@ fn take(fields: &mut Fields) -> Result<Request, ApiError> {
         global: IndexSpec::take_list(fields, "GlobalSecondaryIndexes", "GlobalSecondaryIndex")?,
         settings: Settings::take(fields)?,
         tags: Tags::take(fields)?,
-        vectors: fields.list("VectorIndexes")?.is_some_and(|list| !list.is_empty()),
+        vectors: fields
+            .list("VectorIndexes")?
+            .is_some_and(|list| !list.is_empty()),
         source: fields.string("GlobalTableSourceArn")?.is_some(),
     })
 }
@@ -67,7 +70,9 @@ fn table_name(given: Option<String>) -> Result<String, ApiError> {
 fn constrain(request: &Request) -> Result<(), ApiError> {
     let mut c = Constraints::default();
     if request.source {
-        return Err(ApiError::validation("Multi-account global tables are not supported"));
+        return Err(ApiError::validation(
+            "Multi-account global tables are not supported",
+        ));
     }
     request.definitions.constrain(&mut c, true);
     request.keys.constrain(&mut c, "keySchema", 2);
@@ -91,8 +96,13 @@ fn definition(name: String, request: &Request) -> Result<TableDef, ApiError> {
     let attributes = request.definitions.attributes()?;
     let indexed = request.local.is_some() || request.global.is_some();
     let keys = schema::table_keys(&request.keys, &attributes, indexed)?;
-    let mut indexes = schema::local_indexes(request.local.as_deref(), &attributes, &keys)?;
-    schema::global_indexes(request.global.as_deref(), &attributes, throughput.is_none(), &mut indexes)?;
+    let mut indexes = indexes::local_indexes(request.local.as_deref(), &attributes, &keys)?;
+    indexes::global_indexes(
+        request.global.as_deref(),
+        &attributes,
+        throughput.is_none(),
+        &mut indexes,
+    )?;
     schema::all_used(&attributes, &keys, &indexes)?;
     if request.vectors {
         return Err(invalid("vector indexes are not supported"));

@@ -20,10 +20,16 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let counted = counts(backend, &def)?;
     let others = def.group.without(backend.region().id);
     let request = if others.regions().next().is_some() {
-        WriteRequest::UpdateTable { table: name, change: TableChange::RemoveReplica(backend.region().id) }
+        WriteRequest::UpdateTable {
+            table: name,
+            change: TableChange::RemoveReplica(backend.region().id),
+        }
     } else {
         WriteRequest::DeleteTable { table: name }
     };
     change(backend, request).await?;
-    Ok(error::object([("TableDescription", describe_deleted(backend.region(), &def, &counted))]))
+    Ok(error::object([(
+        "TableDescription",
+        describe_deleted(backend.region(), &def, &counted),
+    )]))
 }

@@ -17,5 +17,8 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
         "ContinuousBackupsStatus": "ENABLED",
         "PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": "DISABLED"},
     });
-    Ok(error::object([("ContinuousBackupsDescription", description)]))
+    Ok(error::object([(
+        "ContinuousBackupsDescription",
+        description,
+    )]))
 }

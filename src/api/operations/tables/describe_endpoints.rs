@@ -13,5 +13,8 @@ pub(crate) async fn run(backend: &dyn Backend, host: Option<&str>) -> Answer {
         Some(host) => host.to_owned(),
         None => format!("dynamodb.{}.amazonaws.com", backend.region().name),
     };
-    Ok(error::object([("Endpoints", json!([{"Address": address, "CachePeriodInMinutes": CACHE_MINUTES}]))]))
+    Ok(error::object([(
+        "Endpoints",
+        json!([{"Address": address, "CachePeriodInMinutes": CACHE_MINUTES}]),
+    )]))
 }

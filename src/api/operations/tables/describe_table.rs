@@ -9,6 +9,11 @@ use crate::api::{Backend, Fields, error, fields};
 pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let name = fields::table_name(fields.string("TableName")?)?;
     let def = find(backend, &name)?;
-    let description = describe(backend.region(), &def, Status::Active, &counts(backend, &def)?);
+    let description = describe(
+        backend.region(),
+        &def,
+        Status::Active,
+        &counts(backend, &def)?,
+    );
     Ok(error::object([("Table", description)]))
 }

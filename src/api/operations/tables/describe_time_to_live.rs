@@ -10,5 +10,8 @@ use crate::api::{Backend, Fields, error, fields};
 pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let name = fields::table_name(fields.string("TableName")?)?;
     find(backend, &name)?;
-    Ok(error::object([("TimeToLiveDescription", json!({"TimeToLiveStatus": "DISABLED"}))]))
+    Ok(error::object([(
+        "TimeToLiveDescription",
+        json!({"TimeToLiveStatus": "DISABLED"}),
+    )]))
 }

@@ -33,9 +33,17 @@ impl Status {
 }
 
 /// The description of a table as this region sees it.
-pub(super) fn describe(region: &RegionInfo, def: &TableDef, status: Status, counts: &TableCounts) -> Value {
+pub(super) fn describe(
+    region: &RegionInfo,
+    def: &TableDef,
+    status: Status,
+    counts: &TableCounts,
+) -> Value {
     let mut out = Map::new();
-    let attributes = def.attributes.iter().map(|a| json!({"AttributeName": a.name, "AttributeType": a.kind.name()}));
+    let attributes = def
+        .attributes
+        .iter()
+        .map(|a| json!({"AttributeName": a.name, "AttributeType": a.kind.name()}));
     out.insert("AttributeDefinitions".into(), attributes.collect());
     out.insert("KeySchema".into(), key_schema(&def.keys));
     out.insert("CreationDateTime".into(), seconds(def.created_us));
@@ -55,7 +63,13 @@ pub(super) fn describe_deleted(region: &RegionInfo, def: &TableDef, counts: &Tab
 }
 
 /// The members that every description has.
-fn identity(region: &RegionInfo, def: &TableDef, status: &str, counts: &TableCounts, out: &mut Map<String, Value>) {
+fn identity(
+    region: &RegionInfo,
+    def: &TableDef,
+    status: &str,
+    counts: &TableCounts,
+    out: &mut Map<String, Value>,
+) {
     out.insert("TableName".into(), json!(def.name));
     out.insert("TableStatus".into(), json!(status));
     out.insert("TableArn".into(), json!(region.table_arn(&def.name)));
@@ -63,19 +77,30 @@ fn identity(region: &RegionInfo, def: &TableDef, status: &str, counts: &TableCou
     out.insert("TableSizeBytes".into(), json!(counts.bytes));
     out.insert("ItemCount".into(), json!(counts.items));
     out.insert("ProvisionedThroughput".into(), throughput(def.throughput));
-    out.insert("DeletionProtectionEnabled".into(), json!(def.deletion_protection));
+    out.insert(
+        "DeletionProtectionEnabled".into(),
+        json!(def.deletion_protection),
+    );
     if def.throughput.is_none() {
         let since = seconds(def.created_us);
-        out.insert("BillingModeSummary".into(), json!({"BillingMode": "PAY_PER_REQUEST", "LastUpdateToPayPerRequestDateTime": since}));
+        out.insert(
+            "BillingModeSummary".into(),
+            json!({"BillingMode": "PAY_PER_REQUEST", "LastUpdateToPayPerRequestDateTime": since}),
+        );
     } else if recorded(def, settings::WAS_ON_DEMAND).is_some() {
-        out.insert("BillingModeSummary".into(), json!({"BillingMode": "PROVISIONED"}));
+        out.insert(
+            "BillingModeSummary".into(),
+            json!({"BillingMode": "PROVISIONED"}),
+        );
     }
 }
 
 fn key_schema(keys: &KeySchema) -> Value {
     let part = |name: &str, role: &str| json!({"AttributeName": name, "KeyType": role});
     let partition = keys.partition.iter().map(|a| part(&a.name, "HASH"));
-    partition.chain(keys.sort.iter().map(|a| part(&a.name, "RANGE"))).collect()
+    partition
+        .chain(keys.sort.iter().map(|a| part(&a.name, "RANGE")))
+        .collect()
 }
 
 fn throughput(units: Option<(u64, u64)>) -> Value {
@@ -84,21 +109,40 @@ fn throughput(units: Option<(u64, u64)>) -> Value {
 }
 
 /// The indexes; absent when there are none. Their counts are the table's, an upper bound.
-fn indexes(region: &RegionInfo, def: &TableDef, status: Status, counts: &TableCounts, out: &mut Map<String, Value>) {
-    for (kind, member) in [(IndexKind::Local, "LocalSecondaryIndexes"), (IndexKind::Global, "GlobalSecondaryIndexes")] {
+fn indexes(
+    region: &RegionInfo,
+    def: &TableDef,
+    status: Status,
+    counts: &TableCounts,
+    out: &mut Map<String, Value>,
+) {
+    for (kind, member) in [
+        (IndexKind::Local, "LocalSecondaryIndexes"),
+        (IndexKind::Global, "GlobalSecondaryIndexes"),
+    ] {
         let of_kind = def.indexes.iter().filter(|i| i.kind == kind);
-        let list: Vec<Value> = of_kind.map(|i| index(region, def, i, status, counts)).collect();
+        let list: Vec<Value> = of_kind
+            .map(|i| index(region, def, i, status, counts))
+            .collect();
         if !list.is_empty() {
             out.insert(member.into(), Value::from(list));
         }
     }
 }
 
-fn index(region: &RegionInfo, def: &TableDef, index: &IndexDef, status: Status, counts: &TableCounts) -> Value {
+fn index(
+    region: &RegionInfo,
+    def: &TableDef,
+    index: &IndexDef,
+    status: Status,
+    counts: &TableCounts,
+) -> Value {
     let projection = match &index.projection {
         Projection::KeysOnly => json!({"ProjectionType": "KEYS_ONLY"}),
         Projection::All => json!({"ProjectionType": "ALL"}),
-        Projection::Include(names) => json!({"ProjectionType": "INCLUDE", "NonKeyAttributes": names}),
+        Projection::Include(names) => {
+            json!({"ProjectionType": "INCLUDE", "NonKeyAttributes": names})
+        }
     };
     let mut entry = json!({
         "IndexName": index.name,
@@ -109,7 +153,11 @@ fn index(region: &RegionInfo, def: &TableDef, index: &IndexDef, status: Status, 
         "ItemCount": counts.items,
     });
     if let (IndexKind::Global, Some(entry)) = (index.kind, entry.as_object_mut()) {
-        let shown = if status == Status::Creating { Status::Creating } else { Status::Active };
+        let shown = if status == Status::Creating {
+            Status::Creating
+        } else {
+            Status::Active
+        };
         entry.insert("IndexStatus".into(), json!(shown.name()));
         let units = index.throughput.filter(|_| def.throughput.is_some());
         entry.insert("ProvisionedThroughput".into(), throughput(units));
@@ -120,8 +168,14 @@ fn index(region: &RegionInfo, def: &TableDef, index: &IndexDef, status: Status, 
 fn stream(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
     let Some(view) = &def.stream_view else { return };
     let label = stream_label(def.created_us);
-    out.insert("StreamSpecification".into(), json!({"StreamEnabled": true, "StreamViewType": view}));
-    out.insert("LatestStreamArn".into(), json!(format!("{}/stream/{label}", region.table_arn(&def.name))));
+    out.insert(
+        "StreamSpecification".into(),
+        json!({"StreamEnabled": true, "StreamViewType": view}),
+    );
+    out.insert(
+        "LatestStreamArn".into(),
+        json!(format!("{}/stream/{label}", region.table_arn(&def.name))),
+    );
     out.insert("LatestStreamLabel".into(), json!(label));
 }
 
@@ -129,20 +183,29 @@ fn stream(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
 fn replicas(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
     let others = def.group.regions().filter(|id| *id != region.id);
     let entry = |name: &str| json!({"RegionName": name, "ReplicaStatus": "ACTIVE"});
-    let list: Vec<Value> = others.filter_map(|id| region.name_of(id)).map(entry).collect();
+    let list: Vec<Value> = others
+        .filter_map(|id| region.name_of(id))
+        .map(entry)
+        .collect();
     if list.is_empty() {
         return;
     }
     out.insert("GlobalTableVersion".into(), json!(GLOBAL_TABLE_VERSION));
-    out.insert("GlobalTableSettingsReplicationMode".into(), json!("ENABLED_WITH_OVERRIDES"));
+    out.insert(
+        "GlobalTableSettingsReplicationMode".into(),
+        json!("ENABLED_WITH_OVERRIDES"),
+    );
     out.insert("Replicas".into(), Value::from(list));
 }
 
 /// Settings that are recorded and echoed.
 fn echoes(def: &TableDef, out: &mut Map<String, Value>) {
-    if let Some(sse) = recorded(def, settings::SSE).filter(|s| s.get("Enabled") == Some(&json!(true))) {
+    if let Some(sse) =
+        recorded(def, settings::SSE).filter(|s| s.get("Enabled") == Some(&json!(true)))
+    {
         let mut description = json!({"Status": "ENABLED", "SSEType": "KMS"});
-        if let (Some(key), Some(members)) = (sse.get("KMSMasterKeyId"), description.as_object_mut()) {
+        if let (Some(key), Some(members)) = (sse.get("KMSMasterKeyId"), description.as_object_mut())
+        {
             members.insert("KMSMasterKeyArn".into(), key.clone());
         }
         out.insert("SSEDescription".into(), description);
@@ -150,7 +213,9 @@ fn echoes(def: &TableDef, out: &mut Map<String, Value>) {
     if let Some(class) = recorded(def, settings::TABLE_CLASS) {
         out.insert("TableClassSummary".into(), json!({"TableClass": class}));
     }
-    if let Some(limits) = recorded(def, settings::ON_DEMAND).filter(|v| v.as_object().is_some_and(|o| !o.is_empty())) {
+    if let Some(limits) =
+        recorded(def, settings::ON_DEMAND).filter(|v| v.as_object().is_some_and(|o| !o.is_empty()))
+    {
         out.insert("OnDemandThroughput".into(), limits);
     }
     if let Some(mut warm) = recorded(def, settings::WARM) {
@@ -172,10 +237,13 @@ fn table_id(region: &RegionInfo, def: &TableDef) -> String {
     let mut hasher = SipHasher13::new();
     hasher.write_u64(def.uid.0);
     hasher.write_u16(region.id.0);
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = hasher.finish128().as_u128().to_be_bytes();
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] =
+        hasher.finish128().as_u128().to_be_bytes();
     // The version and variant bits of a random UUID.
     let (g, i) = (g & 0x0f | 0x40, i & 0x3f | 0x80);
-    format!("{a:02x}{b:02x}{c:02x}{d:02x}-{e:02x}{f:02x}-{g:02x}{h:02x}-{i:02x}{j:02x}-{k:02x}{l:02x}{m:02x}{n:02x}{o:02x}{p:02x}")
+    format!(
+        "{a:02x}{b:02x}{c:02x}{d:02x}-{e:02x}{f:02x}-{g:02x}{h:02x}-{i:02x}{j:02x}-{k:02x}{l:02x}{m:02x}{n:02x}{o:02x}{p:02x}"
+    )
 }
 
 /// A stream's label: when it was made, as `2026-11-23T10:00:00.000`.
@@ -197,7 +265,11 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     (year, month, day)
 }
@@ -210,7 +282,10 @@ mod tests {
     fn labels_are_dates() {
         assert_eq!(stream_label(0), "1970-01-01T00:00:00.000");
         assert_eq!(stream_label(951_782_400_123_456), "2000-02-29T00:00:00.123");
-        assert_eq!(stream_label(1_795_392_000_000_000), "2026-11-23T00:00:00.000");
+        assert_eq!(
+            stream_label(1_795_392_000_000_000),
+            "2026-11-23T00:00:00.000"
+        );
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::schema::{GLOBAL_INDEXES_MAX, IndexSpec, name_constraints};
+use super::indexes::{GLOBAL_INDEXES_MAX, IndexSpec};
+use super::schema::name_constraints;
 use super::settings::{NEITHER_UNIT, Throughput};
 use super::{ApiError, invalid};
 use crate::api::{Constraints, Fields};
@@ -34,17 +35,30 @@ pub(super) struct IndexUpdates {
 
 impl IndexUpdates {
     pub(super) fn take(fields: &mut Fields) -> Result<Option<Self>, ApiError> {
-        let Some(list) = fields.structures("GlobalSecondaryIndexUpdates", "GlobalSecondaryIndexUpdate")? else { return Ok(None) };
+        let Some(list) =
+            fields.structures("GlobalSecondaryIndexUpdates", "GlobalSecondaryIndexUpdate")?
+        else {
+            return Ok(None);
+        };
         let mut elements = Vec::new();
         for mut element in list {
             let mut actions = Vec::new();
-            if let Some(mut update) = element.structure("Update", "UpdateGlobalSecondaryIndexAction")? {
-                actions.push(Action::Update(update.string("IndexName")?, Throughput::take(&mut update)?));
+            if let Some(mut update) =
+                element.structure("Update", "UpdateGlobalSecondaryIndexAction")?
+            {
+                actions.push(Action::Update(
+                    update.string("IndexName")?,
+                    Throughput::take(&mut update)?,
+                ));
             }
-            if let Some(mut create) = element.structure("Create", "CreateGlobalSecondaryIndexAction")? {
+            if let Some(mut create) =
+                element.structure("Create", "CreateGlobalSecondaryIndexAction")?
+            {
                 actions.push(Action::Create(IndexSpec::take(&mut create)?));
             }
-            if let Some(mut delete) = element.structure("Delete", "DeleteGlobalSecondaryIndexAction")? {
+            if let Some(mut delete) =
+                element.structure("Delete", "DeleteGlobalSecondaryIndexAction")?
+            {
                 actions.push(Action::Delete(delete.string("IndexName")?));
             }
             elements.push(actions);
@@ -70,12 +84,17 @@ impl IndexUpdates {
             let path = format!("globalSecondaryIndexUpdates.{}.member", at + 1);
             for action in actions {
                 match action {
-                    Action::Create(spec) => spec.constrain(c, &format!("{path}.create"), IndexKind::Global),
-                    Action::Delete(name) => name_constraints(c, &format!("{path}.delete.indexName"), name.as_deref()),
+                    Action::Create(spec) => {
+                        spec.constrain(c, &format!("{path}.create"), IndexKind::Global)
+                    }
+                    Action::Delete(name) => {
+                        name_constraints(c, &format!("{path}.delete.indexName"), name.as_deref())
+                    }
                     Action::Update(name, throughput) => {
                         name_constraints(c, &format!("{path}.update.indexName"), name.as_deref());
                         if let Some(throughput) = throughput {
-                            throughput.constrain(c, &format!("{path}.update.provisionedThroughput"));
+                            throughput
+                                .constrain(c, &format!("{path}.update.provisionedThroughput"));
                         }
                     }
                 }
@@ -94,7 +113,9 @@ impl IndexUpdates {
         for action in self.actions() {
             if !seen.insert(action.index()) {
                 let index = action.index();
-                return Err(invalid(format!("Only one global secondary index update per index is allowed simultaneously. Index: {index}")));
+                return Err(invalid(format!(
+                    "Only one global secondary index update per index is allowed simultaneously. Index: {index}"
+                )));
             }
         }
         if self.changes_set() && self.elements.len() > 1 {
@@ -106,7 +127,11 @@ impl IndexUpdates {
     }
 
     /// The creation or deletion of an index that this asks for, if it does.
-    pub(super) fn change(&self, given: &[KeyAttribute], def: &TableDef) -> Result<Option<TableChange>, ApiError> {
+    pub(super) fn change(
+        &self,
+        given: &[KeyAttribute],
+        def: &TableDef,
+    ) -> Result<Option<TableChange>, ApiError> {
         match self.actions().next() {
             Some(Action::Create(spec)) => create(spec, given, def).map(Some),
             Some(action @ Action::Delete(_)) => {
@@ -120,9 +145,13 @@ impl IndexUpdates {
     /// Sets the throughput of indexes in `def`, whose own billing is as it will be.
     pub(super) fn set_throughput(&self, def: &mut TableDef) -> Result<(), ApiError> {
         for action in self.actions() {
-            let Action::Update(Some(name), throughput) = action else { continue };
+            let Action::Update(Some(name), throughput) = action else {
+                continue;
+            };
             let at = global(def, name)?;
-            let Some(throughput) = throughput else { continue };
+            let Some(throughput) = throughput else {
+                continue;
+            };
             if def.throughput.is_none() {
                 return Err(invalid(NEITHER_UNIT));
             }
@@ -146,21 +175,57 @@ impl IndexUpdates {
 /// The place of a GSI in the definition.
 fn global(def: &TableDef, name: &str) -> Result<usize, ApiError> {
     let is = |i: &crate::replica::catalog::IndexDef| i.kind == IndexKind::Global && i.name == name;
-    def.indexes.iter().position(is).ok_or_else(ApiError::resource_not_found)
+    def.indexes
+        .iter()
+        .position(is)
+        .ok_or_else(ApiError::resource_not_found)
 }
 
-fn create(spec: &IndexSpec, given: &[KeyAttribute], def: &TableDef) -> Result<TableChange, ApiError> {
+fn create(
+    spec: &IndexSpec,
+    given: &[KeyAttribute],
+    def: &TableDef,
+) -> Result<TableChange, ApiError> {
     // Types that the table knows already win over those of the request.
-    let known = |a: &KeyAttribute| def.attributes.iter().find(|k| k.name == a.name).unwrap_or(a).clone();
+    let known = |a: &KeyAttribute| {
+        def.attributes
+            .iter()
+            .find(|k| k.name == a.name)
+            .unwrap_or(a)
+            .clone()
+    };
     let defined: Vec<KeyAttribute> = given.iter().map(known).collect();
     let index = spec.global(&defined, def.throughput.is_none())?;
     if def.index(&index.name).is_some() {
-        return Err(ApiError::validation("Attempting to create an index which already exists"));
+        return Err(ApiError::validation(
+            "Attempting to create an index which already exists",
+        ));
     }
-    if def.indexes.iter().filter(|i| i.kind == IndexKind::Global).count() >= GLOBAL_INDEXES_MAX {
-        return Err(invalid(format!("GlobalSecondaryIndex count exceeds the per-table limit of {GLOBAL_INDEXES_MAX}")));
+    if def
+        .indexes
+        .iter()
+        .filter(|i| i.kind == IndexKind::Global)
+        .count()
+        >= GLOBAL_INDEXES_MAX
+    {
+        return Err(invalid(format!(
+            "GlobalSecondaryIndex count exceeds the per-table limit of {GLOBAL_INDEXES_MAX}"
+        )));
     }
-    let used = |a: &KeyAttribute| index.keys.partition.iter().chain(&index.keys.sort).any(|k| k.name == a.name);
-    let new = defined.into_iter().filter(|a| used(a) && !def.attributes.contains(a)).collect();
-    Ok(TableChange::CreateIndex { index, attributes: new })
+    let used = |a: &KeyAttribute| {
+        index
+            .keys
+            .partition
+            .iter()
+            .chain(&index.keys.sort)
+            .any(|k| k.name == a.name)
+    };
+    let new = defined
+        .into_iter()
+        .filter(|a| used(a) && !def.attributes.contains(a))
+        .collect();
+    Ok(TableChange::CreateIndex {
+        index,
+        attributes: new,
+    })
 }

@@ -22,12 +22,21 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let limit = usize::try_from(limit.unwrap_or(LIMIT_MAX)).unwrap_or(1);
     let mut names: Vec<String> = Vec::new();
     backend.read(&mut |txn| {
-        let tables = read::tables(txn, backend.region().id)?.into_iter().map(|def| def.name);
-        names = tables.filter(|name| start.as_ref().is_none_or(|start| name > start)).collect();
+        let tables = read::tables(txn, backend.region().id)?
+            .into_iter()
+            .map(|def| def.name);
+        names = tables
+            .filter(|name| start.as_ref().is_none_or(|start| name > start))
+            .collect();
         Ok(())
     })?;
     let more = names.len() > limit;
     names.truncate(limit);
-    let last = names.last().filter(|_| more).map(|name| ("LastEvaluatedTableName", Value::from(name.as_str())));
-    Ok(error::object([("TableNames", json!(names))].into_iter().chain(last)))
+    let last = names
+        .last()
+        .filter(|_| more)
+        .map(|name| ("LastEvaluatedTableName", Value::from(name.as_str())));
+    Ok(error::object(
+        [("TableNames", json!(names))].into_iter().chain(last),
+    ))
 }

@@ -9,11 +9,14 @@ pub(crate) mod describe_table;
 pub(crate) mod describe_time_to_live;
 mod description;
 mod index_updates;
+mod indexes;
 pub(crate) mod list_tables;
 mod replica_updates;
 mod schema;
 mod settings;
 pub(crate) mod tags;
+#[cfg(test)]
+mod tests;
 pub(crate) mod update_table;
 
 use super::super::Backend;
@@ -51,7 +54,9 @@ fn counts(backend: &dyn Backend, def: &TableDef) -> Result<TableCounts, ApiError
 async fn change(backend: &dyn Backend, request: WriteRequest) -> Result<TableDef, ApiError> {
     match backend.write(request).await? {
         WriteResponse::Table(def) => Ok(*def),
-        other => Err(ApiError::InternalServer(format!("a table change was answered with {other:?}"))),
+        other => Err(ApiError::InternalServer(format!(
+            "a table change was answered with {other:?}"
+        ))),
     }
 }
 

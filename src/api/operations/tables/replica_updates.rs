@@ -18,12 +18,21 @@ const KINDS: [(Kind, &str, &str); 4] = [
     (Kind::Create, "Create", "CreateReplicationGroupMemberAction"),
     (Kind::Update, "Update", "UpdateReplicationGroupMemberAction"),
     (Kind::Delete, "Delete", "DeleteReplicationGroupMemberAction"),
-    (Kind::Disassociate, "Disassociate", "DisassociateReplicationGroupMemberAction"),
+    (
+        Kind::Disassociate,
+        "Disassociate",
+        "DisassociateReplicationGroupMemberAction",
+    ),
 ];
 
 /// Members of Create and Update besides the region.
-const OVERRIDES: [&str; 5] =
-    ["KMSMasterKeyId", "ProvisionedThroughputOverride", "OnDemandThroughputOverride", "GlobalSecondaryIndexes", "TableClassOverride"];
+const OVERRIDES: [&str; 5] = [
+    "KMSMasterKeyId",
+    "ProvisionedThroughputOverride",
+    "OnDemandThroughputOverride",
+    "GlobalSecondaryIndexes",
+    "TableClassOverride",
+];
 
 #[derive(Clone, Debug)]
 struct Action {
@@ -40,7 +49,9 @@ pub(super) struct ReplicaUpdates {
 
 impl ReplicaUpdates {
     pub(super) fn take(fields: &mut Fields) -> Result<Option<Self>, ApiError> {
-        let Some(list) = fields.structures("ReplicaUpdates", "ReplicationGroupUpdate")? else { return Ok(None) };
+        let Some(list) = fields.structures("ReplicaUpdates", "ReplicationGroupUpdate")? else {
+            return Ok(None);
+        };
         let mut elements = Vec::new();
         for mut element in list {
             let mut actions = Vec::new();
@@ -48,7 +59,11 @@ impl ReplicaUpdates {
                 if let Some(mut action) = element.structure(member, shape)? {
                     let region = action.string("RegionName")?;
                     let overrides = OVERRIDES.iter().any(|name| action.has(name));
-                    actions.push(Action { kind, region, overrides });
+                    actions.push(Action {
+                        kind,
+                        region,
+                        overrides,
+                    });
                 }
             }
             elements.push(actions);
@@ -58,12 +73,23 @@ impl ReplicaUpdates {
 
     pub(super) fn constrain(&self, c: &mut Constraints) {
         if self.elements.is_empty() {
-            c.violate("'[]'", "replicaUpdates", "Member must have length greater than or equal to 1");
+            c.violate(
+                "'[]'",
+                "replicaUpdates",
+                "Member must have length greater than or equal to 1",
+            );
         }
         for (at, actions) in self.elements.iter().enumerate() {
             for action in actions {
-                let kind = KINDS.iter().find(|(kind, ..)| *kind == action.kind).map_or("", |(_, name, _)| name);
-                let path = format!("replicaUpdates.{}.member.{}.regionName", at + 1, kind.to_ascii_lowercase());
+                let kind = KINDS
+                    .iter()
+                    .find(|(kind, ..)| *kind == action.kind)
+                    .map_or("", |(_, name, _)| name);
+                let path = format!(
+                    "replicaUpdates.{}.member.{}.regionName",
+                    at + 1,
+                    kind.to_ascii_lowercase()
+                );
                 c.required(&path, action.region.as_ref());
                 if let Some(region) = &action.region {
                     c.length(&path, region, 1, usize::MAX);
@@ -79,22 +105,31 @@ impl ReplicaUpdates {
             let action = match actions.as_slice() {
                 [] => return Err(no_actions()),
                 [action] => action,
-                _ => return Err(ApiError::validation("Update table operation with more than one type of replica actions not allowed.")),
+                _ => {
+                    return Err(ApiError::validation(
+                        "Update table operation with more than one type of replica actions not allowed.",
+                    ));
+                }
             };
             if action.kind == Kind::Update && !action.overrides {
                 return Err(no_actions());
             }
-            if !distinct.iter().any(|a| a.kind == action.kind && a.region == action.region) {
+            if !distinct
+                .iter()
+                .any(|a| a.kind == action.kind && a.region == action.region)
+            {
                 distinct.push(action);
             }
         }
         match distinct.as_slice() {
             [] => Err(no_actions()),
             [action] => Ok(action),
-            [first, rest @ ..] if rest.iter().any(|a| a.region == first.region) => {
-                Err(ApiError::validation("Cannot target multiple regions with the same action"))
-            }
-            _ => Err(ApiError::validation("Update table operation with more than one create or delete replica actions not allowed")),
+            [first, rest @ ..] if rest.iter().any(|a| a.region == first.region) => Err(
+                ApiError::validation("Cannot target multiple regions with the same action"),
+            ),
+            _ => Err(ApiError::validation(
+                "Update table operation with more than one create or delete replica actions not allowed",
+            )),
         }
     }
 
@@ -103,7 +138,9 @@ impl ReplicaUpdates {
         let action = self.admit()?;
         let target = action.region.as_deref().unwrap_or_default();
         if action.kind == Kind::Disassociate {
-            return Err(ApiError::validation("Disassociating a replica is not supported"));
+            return Err(ApiError::validation(
+                "Disassociating a replica is not supported",
+            ));
         }
         if target == region.name {
             return Err(ApiError::validation(
@@ -111,7 +148,11 @@ impl ReplicaUpdates {
             ));
         }
         if region.id_of(target).is_none() {
-            let mut names: Vec<&str> = region.topology.iter().map(|(_, name)| name.as_str()).collect();
+            let mut names: Vec<&str> = region
+                .topology
+                .iter()
+                .map(|(_, name)| name.as_str())
+                .collect();
             names.sort_unstable();
             return Err(ApiError::validation(format!(
                 "Region {target} is not supported. The latest version of global tables are only supported in the following regions: [{}]",
@@ -122,7 +163,11 @@ impl ReplicaUpdates {
     }
 
     /// The change to make to `def`; `None` when there is nothing to do (overrides are not kept).
-    pub(super) fn change(&self, region: &RegionInfo, def: &TableDef) -> Result<Option<TableChange>, ApiError> {
+    pub(super) fn change(
+        &self,
+        region: &RegionInfo,
+        def: &TableDef,
+    ) -> Result<Option<TableChange>, ApiError> {
         let action = self.admit()?;
         let target = action.region.as_deref().unwrap_or_default();
         let id = region.id_of(target).ok_or_else(no_actions)?;
@@ -148,5 +193,7 @@ impl ReplicaUpdates {
 }
 
 fn no_actions() -> ApiError {
-    ApiError::validation("There are no actions specified in the Replica Update Action of the request.")
+    ApiError::validation(
+        "There are no actions specified in the Replica Update Action of the request.",
+    )
 }

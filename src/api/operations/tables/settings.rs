@@ -30,12 +30,21 @@ pub(super) struct Throughput {
 
 impl Throughput {
     pub(super) fn take(fields: &mut Fields) -> Result<Option<Self>, ApiError> {
-        let Some(mut given) = fields.structure("ProvisionedThroughput", "ProvisionedThroughput")? else { return Ok(None) };
-        Ok(Some(Throughput { read: given.long("ReadCapacityUnits")?, write: given.long("WriteCapacityUnits")? }))
+        let Some(mut given) = fields.structure("ProvisionedThroughput", "ProvisionedThroughput")?
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Throughput {
+            read: given.long("ReadCapacityUnits")?,
+            write: given.long("WriteCapacityUnits")?,
+        }))
     }
 
     pub(super) fn constrain(&self, c: &mut Constraints, path: &str) {
-        for (name, units) in [("readCapacityUnits", self.read), ("writeCapacityUnits", self.write)] {
+        for (name, units) in [
+            ("readCapacityUnits", self.read),
+            ("writeCapacityUnits", self.write),
+        ] {
             let path = format!("{path}.{name}");
             c.required(&path, units.as_ref());
             c.range(&path, units, 1, i64::MAX);
@@ -80,7 +89,11 @@ impl Settings {
             table_class: fields.string("TableClass")?,
             protection: fields.boolean("DeletionProtectionEnabled")?,
             warm: longs(fields, WARM, ["ReadUnitsPerSecond", "WriteUnitsPerSecond"])?,
-            on_demand: longs(fields, ON_DEMAND, ["MaxReadRequestUnits", "MaxWriteRequestUnits"])?,
+            on_demand: longs(
+                fields,
+                ON_DEMAND,
+                ["MaxReadRequestUnits", "MaxWriteRequestUnits"],
+            )?,
             policy: fields.string(POLICY)?,
         })
     }
@@ -92,11 +105,23 @@ impl Settings {
         }
         if let Some((enabled, view)) = &self.stream {
             c.required("streamSpecification.streamEnabled", enabled.as_ref());
-            c.one_of("streamSpecification.streamViewType", view.as_deref(), enums::STREAM_VIEW_TYPE);
+            c.one_of(
+                "streamSpecification.streamViewType",
+                view.as_deref(),
+                enums::STREAM_VIEW_TYPE,
+            );
         }
-        let sse_type = self.sse.as_ref().and_then(|s| s.get("SSEType")).and_then(Value::as_str);
+        let sse_type = self
+            .sse
+            .as_ref()
+            .and_then(|s| s.get("SSEType"))
+            .and_then(Value::as_str);
         c.one_of("sSESpecification.sSEType", sse_type, enums::SSE_TYPE);
-        c.one_of("tableClass", self.table_class.as_deref(), enums::TABLE_CLASS);
+        c.one_of(
+            "tableClass",
+            self.table_class.as_deref(),
+            enums::TABLE_CLASS,
+        );
         if let Some(policy) = &self.policy {
             c.length("resourcePolicy", policy, 1, POLICY_BYTES_MAX);
         }
@@ -115,10 +140,12 @@ impl Settings {
     /// The stream view of a new table.
     pub(super) fn new_stream(&self) -> Result<Option<String>, ApiError> {
         match &self.stream {
-            Some((Some(true), None)) => Err(invalid("Table is being created with a stream enabled, UpdateViewType is required")),
-            Some((Some(false), Some(_))) => {
-                Err(invalid("Table is being created with a stream disabled, UpdateViewType should not be specified"))
-            }
+            Some((Some(true), None)) => Err(invalid(
+                "Table is being created with a stream enabled, UpdateViewType is required",
+            )),
+            Some((Some(false), Some(_))) => Err(invalid(
+                "Table is being created with a stream disabled, UpdateViewType should not be specified",
+            )),
             Some((Some(true), Some(view))) => Ok(Some(view.clone())),
             _ => Ok(None),
         }
@@ -146,7 +173,9 @@ impl Settings {
 
 /// The SSESpecification with its types checked, as JSON.
 fn sse(fields: &mut Fields) -> Result<Option<Value>, ApiError> {
-    let Some(mut given) = fields.structure(SSE, SSE)? else { return Ok(None) };
+    let Some(mut given) = fields.structure(SSE, SSE)? else {
+        return Ok(None);
+    };
     let mut kept = Map::new();
     if let Some(enabled) = given.boolean("Enabled")? {
         kept.insert("Enabled".into(), Value::from(enabled));
@@ -161,7 +190,9 @@ fn sse(fields: &mut Fields) -> Result<Option<Value>, ApiError> {
 
 /// A structure of two numbers with its types checked, as JSON.
 fn longs(fields: &mut Fields, member: &str, names: [&str; 2]) -> Result<Option<Value>, ApiError> {
-    let Some(mut given) = fields.structure(member, member)? else { return Ok(None) };
+    let Some(mut given) = fields.structure(member, member)? else {
+        return Ok(None);
+    };
     let mut kept = Map::new();
     for name in names {
         if let Some(number) = given.long(name)? {
@@ -173,7 +204,9 @@ fn longs(fields: &mut Fields, member: &str, names: [&str; 2]) -> Result<Option<V
 
 /// On-demand maxima: members not sent stay, -1 clears.
 fn merged(before: Option<Value>, change: &Value) -> Value {
-    let mut result = before.and_then(|v| v.as_object().cloned()).unwrap_or_default();
+    let mut result = before
+        .and_then(|v| v.as_object().cloned())
+        .unwrap_or_default();
     for (name, value) in change.as_object().into_iter().flatten() {
         if *value == json!(-1) {
             result.remove(name);

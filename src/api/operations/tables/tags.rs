@@ -26,9 +26,15 @@ pub(super) struct Tags {
 
 impl Tags {
     pub(super) fn take(fields: &mut Fields) -> Result<Option<Self>, ApiError> {
-        let Some(list) = fields.structures("Tags", "Tag")? else { return Ok(None) };
-        let given = list.into_iter().map(|mut tag| Ok((tag.string("Key")?, tag.string("Value")?)));
-        Ok(Some(Tags { given: given.collect::<Result<_, ApiError>>()? }))
+        let Some(list) = fields.structures("Tags", "Tag")? else {
+            return Ok(None);
+        };
+        let given = list
+            .into_iter()
+            .map(|mut tag| Ok((tag.string("Key")?, tag.string("Value")?)));
+        Ok(Some(Tags {
+            given: given.collect::<Result<_, ApiError>>()?,
+        }))
     }
 
     pub(super) fn constrain(&self, c: &mut Constraints) {
@@ -51,10 +57,14 @@ impl Tags {
         for (key, _) in &self.given {
             let key = key.as_deref().unwrap_or_default();
             if key.starts_with("aws:") {
-                return Err(ApiError::validation(format!("Tag Key cannot be prefixed with aws:, Key: {key}")));
+                return Err(ApiError::validation(format!(
+                    "Tag Key cannot be prefixed with aws:, Key: {key}"
+                )));
             }
             if seen.insert(key, ()).is_some() {
-                return Err(ApiError::validation(format!("Duplicate Tag Keys provided as input: Duplicate Tag Key found {key}")));
+                return Err(ApiError::validation(format!(
+                    "Duplicate Tag Keys provided as input: Duplicate Tag Key found {key}"
+                )));
             }
         }
         if seen.len() > TAGS_MAX {
@@ -64,7 +74,10 @@ impl Tags {
     }
 
     fn map(&self) -> BTreeMap<String, String> {
-        self.given.iter().map(|(k, v)| (k.clone().unwrap_or_default(), v.clone().unwrap_or_default())).collect()
+        self.given
+            .iter()
+            .map(|(k, v)| (k.clone().unwrap_or_default(), v.clone().unwrap_or_default()))
+            .collect()
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -77,7 +90,9 @@ fn too_many() -> ApiError {
 }
 
 fn list_of(tags: &BTreeMap<String, String>) -> Value {
-    tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect()
+    tags.iter()
+        .map(|(key, value)| json!({"Key": key, "Value": value}))
+        .collect()
 }
 
 /// The tags of a definition.
@@ -85,7 +100,12 @@ fn tags_of(def: &TableDef) -> BTreeMap<String, String> {
     let list = recorded(def, settings::TAGS);
     let text = |tag: &Value, name: &str| tag.get(name).and_then(Value::as_str).map(str::to_owned);
     let pair = |tag: &Value| Some((text(tag, "Key")?, text(tag, "Value")?));
-    list.as_ref().and_then(Value::as_array).into_iter().flatten().filter_map(pair).collect()
+    list.as_ref()
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(pair)
+        .collect()
 }
 
 /// Checks `ResourceArn` alone, as far as it needs no table.
@@ -101,7 +121,11 @@ fn table(backend: &dyn Backend, arn: &str) -> Result<TableDef, ApiError> {
     if !arn.starts_with("arn:") {
         return Err(invalid(format!("ARNs must start with 'arn:': {arn}")));
     }
-    let missing = || ApiError::ResourceNotFound(format!("Requested resource not found: ResourcArn: {arn} not found"));
+    let missing = || {
+        ApiError::ResourceNotFound(format!(
+            "Requested resource not found: ResourcArn: {arn} not found"
+        ))
+    };
     let name = fields::name_in_arn(arn).ok_or_else(missing)?;
     if backend.region().table_arn(name) != arn {
         return Err(missing());
@@ -109,10 +133,21 @@ fn table(backend: &dyn Backend, arn: &str) -> Result<TableDef, ApiError> {
     lookup(backend, name)?.ok_or_else(missing)
 }
 
-async fn store(backend: &dyn Backend, mut def: TableDef, tags: &BTreeMap<String, String>) -> Answer {
+async fn store(
+    backend: &dyn Backend,
+    mut def: TableDef,
+    tags: &BTreeMap<String, String>,
+) -> Answer {
     settings::set(&mut def, settings::TAGS, list_of(tags));
     let table = def.name.clone();
-    change(backend, WriteRequest::UpdateTable { table, change: TableChange::Settings(Box::new(def)) }).await?;
+    change(
+        backend,
+        WriteRequest::UpdateTable {
+            table,
+            change: TableChange::Settings(Box::new(def)),
+        },
+    )
+    .await?;
     Ok(Vec::new())
 }
 
@@ -138,7 +173,9 @@ pub(crate) async fn tag(backend: &dyn Backend, mut fields: Fields) -> Answer {
     given.constrain(&mut c);
     c.finish()?;
     if given.given.is_empty() {
-        return Err(ApiError::validation("Atleast one Tag needs to be provided as Input."));
+        return Err(ApiError::validation(
+            "Atleast one Tag needs to be provided as Input.",
+        ));
     }
     given.admit()?;
     let def = table(backend, &arn.unwrap_or_default())?;
@@ -160,7 +197,9 @@ pub(crate) async fn untag(backend: &dyn Backend, mut fields: Fields) -> Answer {
     c.finish()?;
     let keys = keys.unwrap_or_default();
     if keys.is_empty() {
-        return Err(ApiError::validation("Atleast one Tag Key needs to be provided as Input."));
+        return Err(ApiError::validation(
+            "Atleast one Tag Key needs to be provided as Input.",
+        ));
     }
     let def = table(backend, &arn.unwrap_or_default())?;
     let mut tags = tags_of(&def);

@@ -49,11 +49,24 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
         None => changed(&request, &def)?,
     };
     let updated = match wanted {
-        Some(wanted) => change(backend, WriteRequest::UpdateTable { table: name, change: wanted }).await?,
+        Some(wanted) => {
+            change(
+                backend,
+                WriteRequest::UpdateTable {
+                    table: name,
+                    change: wanted,
+                },
+            )
+            .await?
+        }
         None => def,
     };
     let only_protection = request.settings.protection.is_some();
-    let status = if only_protection { Status::Active } else { Status::Updating };
+    let status = if only_protection {
+        Status::Active
+    } else {
+        Status::Updating
+    };
     let description = describe(region, &updated, status, &counts(backend, &updated)?);
     Ok(error::object([("TableDescription", description)]))
 }
@@ -66,8 +79,12 @@ fn take(fields: &mut Fields) -> Result<Request, ApiError> {
         indexes: IndexUpdates::take(fields)?.filter(|i| !i.is_empty()),
         replicas: ReplicaUpdates::take(fields)?,
         consistency: fields.string("MultiRegionConsistency")?,
-        witnesses: fields.list("GlobalTableWitnessUpdates")?.is_some_and(|list| !list.is_empty()),
-        vectors: fields.list("VectorIndexUpdates")?.is_some_and(|list| !list.is_empty()),
+        witnesses: fields
+            .list("GlobalTableWitnessUpdates")?
+            .is_some_and(|list| !list.is_empty()),
+        vectors: fields
+            .list("VectorIndexUpdates")?
+            .is_some_and(|list| !list.is_empty()),
     })
 }
 
@@ -81,7 +98,11 @@ fn constrain(request: &Request) -> Result<(), ApiError> {
     if let Some(replicas) = &request.replicas {
         replicas.constrain(&mut c);
     }
-    c.one_of("multiRegionConsistency", request.consistency.as_deref(), &["EVENTUAL", "STRONG"]);
+    c.one_of(
+        "multiRegionConsistency",
+        request.consistency.as_deref(),
+        &["EVENTUAL", "STRONG"],
+    );
     c.finish()
 }
 
@@ -89,7 +110,9 @@ fn constrain(request: &Request) -> Result<(), ApiError> {
 fn alone(request: &Request) -> Result<(), ApiError> {
     let s = &request.settings;
     if request.witnesses || request.consistency.as_deref() == Some("STRONG") {
-        return Err(ApiError::validation("Multi-Region strong consistency is not supported"));
+        return Err(ApiError::validation(
+            "Multi-Region strong consistency is not supported",
+        ));
     }
     if request.vectors {
         return Err(invalid("vector indexes are not supported"));
@@ -106,7 +129,13 @@ fn alone(request: &Request) -> Result<(), ApiError> {
     ];
     let kinds = present.iter().filter(|there| **there).count();
     if request.replicas.is_some() {
-        return if kinds == 0 { Ok(()) } else { Err(invalid("Replica modification must be the only operation in the request")) };
+        return if kinds == 0 {
+            Ok(())
+        } else {
+            Err(invalid(
+                "Replica modification must be the only operation in the request",
+            ))
+        };
     }
     if kinds == 0 {
         return Err(ApiError::validation(NOTHING_TO_DO));
@@ -118,14 +147,25 @@ fn alone(request: &Request) -> Result<(), ApiError> {
         (s.warm.is_some(), "WarmThroughput"),
     ] {
         if there && kinds > 1 {
-            return Err(invalid(format!("{name} must be the only operation in the request")));
+            return Err(invalid(format!(
+                "{name} must be the only operation in the request"
+            )));
         }
     }
-    let set_of_indexes = request.indexes.as_ref().is_some_and(IndexUpdates::changes_set);
+    let set_of_indexes = request
+        .indexes
+        .as_ref()
+        .is_some_and(IndexUpdates::changes_set);
     match (capacity, set_of_indexes, s.stream.is_some()) {
-        (true, true, _) => Err(invalid("You cannot create or delete index while updating table IOPS")),
-        (true, _, true) => Err(invalid("You cannot modify stream status while updating table IOPS")),
-        (_, true, true) => Err(invalid("You cannot create or delete index while changing stream status")),
+        (true, true, _) => Err(invalid(
+            "You cannot create or delete index while updating table IOPS",
+        )),
+        (true, _, true) => Err(invalid(
+            "You cannot modify stream status while updating table IOPS",
+        )),
+        (_, true, true) => Err(invalid(
+            "You cannot create or delete index while changing stream status",
+        )),
         _ => Ok(()),
     }
 }
@@ -167,20 +207,30 @@ fn capacity(request: &Request, def: &mut TableDef) -> Result<(), ApiError> {
         (true, None) => {}
         (false, None) if switched => return Err(invalid(BOTH_UNITS)),
         (false, None) => {}
-        (false, Some(units)) if def.throughput == Some(units) && request.indexes.is_none() => return Err(unchanged(units)),
+        (false, Some(units)) if def.throughput == Some(units) && request.indexes.is_none() => {
+            return Err(unchanged(units));
+        }
         (false, Some(units)) => def.throughput = Some(units),
     }
     if !on_demand && request.settings.on_demand.is_some() {
-        return Err(invalid("MaxReadRequestUnits for OnDemandThroughput cannot be specified when the table BillingMode is PROVISIONED"));
+        return Err(invalid(
+            "MaxReadRequestUnits for OnDemandThroughput cannot be specified when the table BillingMode is PROVISIONED",
+        ));
     }
     if let Some(indexes) = &request.indexes {
         indexes.set_throughput(def)?;
     }
     if switched && !on_demand {
         settings::set(def, settings::WAS_ON_DEMAND, json!(true));
-        let bare = def.indexes.iter().find(|i| i.kind == IndexKind::Global && i.throughput.is_none());
+        let bare = def
+            .indexes
+            .iter()
+            .find(|i| i.kind == IndexKind::Global && i.throughput.is_none());
         if let Some(index) = bare {
-            return Err(invalid(format!("ProvisionedThroughput is not specified for index: {}", index.name)));
+            return Err(invalid(format!(
+                "ProvisionedThroughput is not specified for index: {}",
+                index.name
+            )));
         }
     }
     Ok(())
@@ -199,18 +249,28 @@ fn stream(settings: &Settings, def: &mut TableDef) -> Result<(), ApiError> {
     let table = &def.name;
     match &settings.stream {
         None => {}
-        Some((Some(true), None)) => return Err(invalid("If stream is being enabled then UpdateViewType is required")),
+        Some((Some(true), None)) => {
+            return Err(invalid(
+                "If stream is being enabled then UpdateViewType is required",
+            ));
+        }
         Some((Some(true), Some(view))) => {
             if def.stream_view.is_some() {
-                return Err(ApiError::validation(format!("Table already has an enabled stream: TableName: {table}")));
+                return Err(ApiError::validation(format!(
+                    "Table already has an enabled stream: TableName: {table}"
+                )));
             }
             def.stream_view = Some(view.clone());
         }
         Some(_) if def.stream_view.is_none() => {
-            return Err(ApiError::validation(format!("Table has no stream to disable: TableName: {table}")));
+            return Err(ApiError::validation(format!(
+                "Table has no stream to disable: TableName: {table}"
+            )));
         }
         Some(_) if def.group.regions().count() > 1 => {
-            return Err(invalid("Disabling Stream is not allowed for a Global Table replica."));
+            return Err(invalid(
+                "Disabling Stream is not allowed for a Global Table replica.",
+            ));
         }
         Some(_) => def.stream_view = None,
     }
