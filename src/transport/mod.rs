@@ -33,6 +33,7 @@ pub mod identity;
 mod session;
 mod tls;
 
+pub use crate::replication::Lane;
 pub use dial::{Events, LinkStatus, Transport, TransportConfig, TransportError, TransportEvent};
 pub use faults::{Cut, LinkFault};
 pub use frame::FRAME_BYTES_MAX;
