@@ -6,7 +6,7 @@ use std::ops::{Bound, ControlFlow};
 use super::catalog::{IndexDef, Projection, TableDef};
 use super::keys;
 use super::mutation::ItemKey;
-use super::read::{self, damaged};
+use super::read::{self, Rows, damaged};
 use super::record::Record;
 use crate::item::{Item, codec, size};
 use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
@@ -125,8 +125,6 @@ pub(super) fn backfill(
         }
     }
 }
-
-type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn read_chunk(txn: &dyn ReadTxn, def: &TableDef, after: Option<&[u8]>) -> Result<Rows, StoreError> {
     let prefix = keys::table_prefix(def.uid);

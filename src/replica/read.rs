@@ -142,11 +142,14 @@ pub fn versions(
     failure.map_or(Ok(versions), Err)
 }
 
-/// Every index entry of a table here: index id, row and codec bytes, for the oracle that rebuilds them.
+/// Keys and values as they are stored.
+pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Every index entry of a table here: row and codec bytes, for the oracle that rebuilds them.
 pub fn index_rows(
     txn: &dyn ReadTxn,
     def: &TableDef,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+) -> Result<Rows, StoreError> {
     let mut entries = Vec::new();
     for row in rows(txn, Db::Index, &keys::table_prefix(def.uid), usize::MAX)? {
         let value = txn.get(Db::Index, &row)?.unwrap_or_default().to_vec();

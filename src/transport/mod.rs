@@ -21,11 +21,6 @@
 //!
 //! Start with [`Transport::start`]; drive [`Events::recv`] and call [`Transport::send`] from one task.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "drives real links: has real time, tasks and sockets"
-)]
-
 mod dial;
 mod faults;
 mod frame;
