@@ -142,7 +142,7 @@ fn take_table(list: Json) -> Result<TableParams, ApiError> {
             _ => GENERICS_MISMATCH,
         }));
     };
-    let shown = params::shown_list(&elements);
+    let shown = params::shown_list(&elements, WRITES_MAX);
     let writes = elements
         .into_iter()
         .map(take_write)

@@ -49,7 +49,9 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
 fn admit(mut fields: Fields) -> Result<(Vec<Get>, Report), ApiError> {
     let report = fields.string("ReturnConsumedCapacity")?;
     let elements = fields.list("TransactItems")?;
-    let shown = elements.as_deref().map(params::shown_list);
+    let shown = elements
+        .as_deref()
+        .map(|list| params::shown_list(list, ACTIONS_MAX));
     let mut gets = Vec::new();
     for element in elements.unwrap_or_default() {
         gets.push(take(element)?);

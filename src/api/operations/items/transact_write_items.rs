@@ -119,9 +119,11 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
     let metrics = fields.string("ReturnItemCollectionMetrics")?;
     let token = fields.string("ClientRequestToken")?;
     let elements = fields.list("TransactItems")?;
-    let shown = elements.as_deref().map(params::shown_list);
+    let shown = elements
+        .as_deref()
+        .map(|list| params::shown_list(list, ACTIONS_MAX));
     let elements = elements.unwrap_or_default();
-    let digest = digest(&elements);
+    let token = token.map(|token| (token, digest(&elements)));
     let mut actions = Vec::with_capacity(elements.len());
     for element in elements {
         actions.push(take(element)?);
@@ -138,7 +140,7 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
     if let Some(shown) = &shown {
         constraints.count("transactItems", actions.len(), shown, 1, ACTIONS_MAX);
     }
-    if let Some(token) = &token {
+    if let Some((token, _)) = &token {
         constraints.length("clientRequestToken", token, 1, TOKEN_MAX);
     }
     for (position, action) in actions.iter().enumerate() {
@@ -154,7 +156,7 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
     refuse_large(&writes)?;
     Ok(Request {
         writes,
-        token: token.map(|token| (token, digest)),
+        token,
         report: params::report(report.as_deref()),
         metrics: metrics.as_deref() == Some("SIZE"),
     })
@@ -328,12 +330,12 @@ fn admit_targets(
         let Some(table) = tables.get(&write.table) else {
             continue;
         };
-        if let Ok(key) = table.keys.bytes(target(&write.action)) {
-            if !seen.insert((&table.name, key)) {
-                return Err(ApiError::validation(
-                    "Transaction request cannot include multiple operations on one item",
-                ));
-            }
+        if let Ok(key) = table.keys.bytes(target(&write.action))
+            && !seen.insert((&table.name, key))
+        {
+            return Err(ApiError::validation(
+                "Transaction request cannot include multiple operations on one item",
+            ));
         }
     }
     if writes
@@ -346,10 +348,10 @@ fn admit_targets(
         let Some(table) = tables.get(&write.table) else {
             continue;
         };
-        if let Err(error) = admitted(table, &write.action) {
-            if empty_key(&error) {
-                return Err(params::key_error(error));
-            }
+        if let Err(error) = admitted(table, &write.action)
+            && empty_key(&error)
+        {
+            return Err(params::key_error(error));
         }
     }
     Ok(())
@@ -436,7 +438,7 @@ mod unit_tests {
         let one: Json = serde_json::from_str(r#"{"a": 1, "b": [2, {"c": "x"}]}"#).expect("JSON");
         let two: Json =
             serde_json::from_str(r#"{"b": [2, {"c": "x"}], "a": 1, "d": null}"#).expect("JSON");
-        assert_eq!(digest(&[one.clone()]), digest(&[two]));
+        assert_eq!(digest(std::slice::from_ref(&one)), digest(&[two]));
         assert_ne!(digest(&[one.clone(), json!(1)]), digest(&[json!(1), one]));
     }
 }

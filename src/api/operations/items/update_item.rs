@@ -102,13 +102,13 @@ fn expressions(
 ) -> Result<(Update, Option<Condition>), ApiError> {
     let legacy = legacy::attribute_updates_to_update(updates.as_ref());
     let legacy = legacy.map_err(params::legacy_error)?;
-    let expected = condition.from_legacy()?;
+    let expected = condition.legacy()?;
     let mut placeholders: Placeholders = substitutes.placeholders(WORDING)?;
     let update = match expression {
         Some(text) => parse_update(&text, &mut placeholders).map_err(|e| WORDING.request(e))?,
         None => legacy,
     };
-    let parsed = condition.from_expression(&mut placeholders, WORDING)?;
+    let parsed = condition.parse(&mut placeholders, WORDING)?;
     placeholders.finish()?;
     Ok((update, parsed.or(expected)))
 }

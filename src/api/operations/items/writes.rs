@@ -108,9 +108,9 @@ pub(crate) fn only_condition(
     substitutes: Substitutes,
     wording: Wording,
 ) -> Result<Option<Condition>, ApiError> {
-    let legacy = condition.from_legacy()?;
+    let legacy = condition.legacy()?;
     let mut placeholders: Placeholders = substitutes.placeholders(wording)?;
-    let parsed = condition.from_expression(&mut placeholders, wording)?;
+    let parsed = condition.parse(&mut placeholders, wording)?;
     placeholders.finish()?;
     Ok(parsed.or(legacy))
 }

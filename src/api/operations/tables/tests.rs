@@ -350,7 +350,8 @@ async fn tags_are_kept() {
 async fn delete_table_in_a_member_removes_that_member_alone() {
     let backend = TestBackend::new();
     call(&backend, "CreateTable", table("abc")).await;
-    let create = json!({"TableName": "abc", "ReplicaUpdates": [{"Create": {"RegionName": "eu-west-1"}}]});
+    let create =
+        json!({"TableName": "abc", "ReplicaUpdates": [{"Create": {"RegionName": "eu-west-1"}}]});
     assert_eq!(call(&backend, "UpdateTable", create).await.0, 200);
     let (status, answer) = call(&backend, "DeleteTable", json!({"TableName": "abc"})).await;
     assert_eq!(status, 200, "{answer}");
@@ -361,7 +362,10 @@ async fn delete_table_in_a_member_removes_that_member_alone() {
             Ok(())
         })
         .unwrap();
-    assert_eq!(elsewhere.map(|def| def.group), Some(GroupId::of([RegionId(1)])));
+    assert_eq!(
+        elsewhere.map(|def| def.group),
+        Some(GroupId::of([RegionId(1)]))
+    );
     let (_, answer) = call(&backend, "ListTables", json!({})).await;
     assert_eq!(answer, json!({"TableNames": []}));
 }
