@@ -84,6 +84,20 @@ pub fn get_encoded(
     }
 }
 
+/// The version at `key` and its image (`None` = a tombstone), for oracles.
+#[allow(clippy::type_complexity)] // a row without its key, as `versions` has them
+pub fn version(
+    txn: &dyn ReadTxn,
+    def: &TableDef,
+    key: &ItemKey,
+) -> Result<Option<(Version, Option<Vec<u8>>)>, StoreError> {
+    let Some(stored) = txn.get(Db::Items, &keys::item_row(def.uid, key))? else {
+        return Ok(None);
+    };
+    let record = Record::decode(stored)?;
+    Ok(Some((record.version, record.image.map(<[u8]>::to_vec))))
+}
+
 pub fn counts(txn: &dyn ReadTxn, def: &TableDef) -> Result<TableCounts, StoreError> {
     counts_of(txn, def.uid)
 }
