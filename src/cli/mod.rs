@@ -10,7 +10,7 @@ mod conflicts;
 mod faults;
 mod front;
 mod serve;
-// mod sim;
+mod sim;
 mod status;
 mod supervisor;
 mod up;
@@ -49,8 +49,8 @@ enum Command {
     Conflicts(conflicts::ConflictsArgs),
     /// Verify the data folder of a stopped region
     Check(check::CheckArgs),
-    // Run or replay simulations
-    // Sim(sim::SimArgs),
+    /// Run or replay simulations
+    Sim(sim::SimArgs),
 }
 
 /// How a command finds its cluster.
@@ -106,7 +106,8 @@ pub enum CliError {
     NoAddress { region: String, what: &'static str },
     #[error("region '{region}' could not start: {reason}")]
     Start { region: String, reason: String },
-    // Scenario(#[from] crate::simulation::scenario::ScenarioError),
+    #[error(transparent)]
+    Scenario(#[from] crate::simulation::scenario::ScenarioError),
     #[error("{count} of {seeds} seeds failed")]
     Violations { count: usize, seeds: u64 },
     #[error("the store is not sound: {0} findings, listed above")]
@@ -127,7 +128,7 @@ pub fn run() -> ExitCode {
         Command::Slow(args) => faults::slow(args),
         Command::Conflicts(args) => conflicts::run(args),
         Command::Check(args) => check::run(args),
-        // Command::Sim(args) => sim::run(args),
+        Command::Sim(args) => sim::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
