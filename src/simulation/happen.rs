@@ -1,0 +1,394 @@
+//! What happens to regions: requests, frames, syncs, connections, and the faults of the plan.
+
+use super::plan::{Fault, Kill, Operation, index};
+use super::region::{Asker, Done, Finished, Work};
+use super::report::OracleId;
+use super::workload;
+use super::world::{IDLE_US, TICK_US, Trouble, What, World, region_id};
+use crate::clock::{Now, RegionId};
+use crate::replica::request::WriteRequest;
+use crate::replica::{ApiError, log};
+use crate::replication::wire::{self, Message};
+use crate::replication::{Action, Event, Lane};
+
+fn index_of(region: RegionId) -> usize {
+    usize::from(region.0)
+}
+
+impl World<'_> {
+    fn now(&self, region: usize) -> Now {
+        self.regions[region].clock.now(self.now_us)
+    }
+
+    /// Starts a region's process, which looks for its peers.
+    pub(super) fn start(&mut self, region: usize) -> Result<(), Trouble> {
+        let now = self.now(region);
+        self.regions[region].boot(now)?;
+        let life = self.regions[region].life;
+        self.trace(Some(region), || {
+            format!("starts, life {life}, wall {}", now.wall_us)
+        });
+        let offset_us = self
+            .chance
+            .of("tick", &[index(region), life])
+            .below(TICK_US);
+        self.schedule(offset_us, What::Tick { region, life });
+        for (a, b) in self.net.pairs() {
+            if a == region || b == region {
+                self.dial(a, b);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn create_table(&mut self, request: WriteRequest) -> Result<(), Trouble> {
+        let asker = Asker::World;
+        self.regions[0].enqueue(Work::Write { asker, request });
+        self.begin_group(0, false)
+    }
+
+    pub(super) fn ask(&mut self, operation: Operation) -> Result<(), Trouble> {
+        let region = operation.region;
+        self.operations += 1;
+        self.trace(Some(region), || {
+            format!(
+                "client {} asks {}: {:?}",
+                operation.client, operation.id, operation.kind
+            )
+        });
+        if !self.regions[region].is_alive() {
+            self.refused += 1;
+            return Ok(());
+        }
+        let Some(request) = workload::request(&operation) else {
+            let txn = self.regions[region].snapshot()?;
+            let there =
+                self.oracles
+                    .on_read(&*txn, region_id(region), &operation, &self.plan.config)?;
+            self.refused += u64::from(!there);
+            return Ok(());
+        };
+        let asker = Asker::Client(operation);
+        self.regions[region].enqueue(Work::Write { asker, request });
+        self.begin_group(region, false)
+    }
+
+    pub(super) fn tick(&mut self, region: usize, life: u64) -> Result<(), Trouble> {
+        if self.regions[region].life != life || !self.regions[region].is_alive() {
+            return Ok(());
+        }
+        self.schedule(TICK_US, What::Tick { region, life });
+        self.step(region, Event::Tick)?;
+        let idle = self.now_us - self.grouped_us[region] >= IDLE_US;
+        self.begin_group(region, idle)
+    }
+
+    /// The replicator takes in an event, and what it wants is done.
+    fn step(&mut self, region: usize, event: Event) -> Result<(), Trouble> {
+        let now = self.now(region);
+        for action in self.regions[region].step(now, event)? {
+            match action {
+                Action::Send(peer, lane, frame) => self.send(region, index_of(peer), lane, frame),
+                Action::Apply { from, commits } => {
+                    self.regions[region].enqueue(Work::Remote { from, commits });
+                    self.begin_group(region, false)?;
+                }
+                Action::Disconnect(peer, reason) => {
+                    let name = self.regions[region].name.clone();
+                    let peer = self.regions[index_of(peer)].name.clone();
+                    self.oracles.report(
+                        OracleId::Liveness,
+                        format!("{name} turns {peer} away: {reason}"),
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, from: usize, to: usize, lane: Lane, frame: Vec<u8>) {
+        self.frames += 1;
+        if lane == Lane::Log {
+            self.oracles.on_send(region_id(from), &frame);
+        }
+        let (epoch, arrivals) = self.net.send(self.now_us, from, to, lane);
+        for at_us in arrivals {
+            let frame = frame.clone();
+            let after_us = at_us.saturating_sub(self.now_us);
+            self.schedule(
+                after_us,
+                What::Arrive {
+                    from,
+                    to,
+                    lane,
+                    epoch,
+                    frame,
+                },
+            );
+        }
+    }
+
+    pub(super) fn arrive(
+        &mut self,
+        from: usize,
+        to: usize,
+        lane: Lane,
+        epoch: u64,
+        frame: Vec<u8>,
+    ) -> Result<(), Trouble> {
+        if !self.net.delivers(from, to, epoch) || !self.regions[to].is_alive() {
+            return Ok(());
+        }
+        self.trace(Some(to), || {
+            format!("hears of {}: {}", region_id(from), describe(&frame))
+        });
+        self.step(to, Event::Frame(region_id(from), lane, frame))
+    }
+
+    /// The writer begins a group, if it is free and there is something to do.
+    fn begin_group(&mut self, region: usize, idle: bool) -> Result<(), Trouble> {
+        let now = self.now(region);
+        let most = self.plan.config.group_jobs_max;
+        let Some((count, early)) = self.regions[region].begin_group(now, most, idle)? else {
+            return Ok(());
+        };
+        self.grouped_us[region] = self.now_us;
+        let sync_us = self.sync_us(region, count);
+        let life = self.regions[region].life;
+        self.schedule(sync_us, What::Sync { region, life });
+        if let Some(kill) = self.doomed[region].take_if(|_| count > 0) {
+            let after_us = self
+                .chance
+                .of("doom", &[index(region), life])
+                .below(sync_us);
+            self.schedule(after_us, What::Crash { life, kill });
+        }
+        match early {
+            Some(event) => self.step(region, event),
+            None => Ok(()),
+        }
+    }
+
+    /// How long the group's transaction and its sync take. Modelled: about what a cloud disk does.
+    fn sync_us(&mut self, region: usize, jobs: usize) -> u64 {
+        let here = &mut self.regions[region];
+        here.syncs += 1;
+        let mut rng = self.chance.of("sync", &[index(region), here.syncs]);
+        let mut sync_us = 800 + rng.below(1_500) + 20 * index(jobs) + here.stall_us;
+        if rng.per_mille(self.plan.config.slow_syncs) {
+            sync_us += rng.between(5_000, 200_000);
+        }
+        sync_us
+    }
+
+    pub(super) fn sync(&mut self, region: usize, life: u64) -> Result<(), Trouble> {
+        if self.regions[region].life != life {
+            return Ok(());
+        }
+        let now = self.now(region);
+        let Some(finished) = self.regions[region].finish_group(now)? else {
+            return Ok(());
+        };
+        self.judge(region, &finished, true)?;
+        let durable = Event::Durable(finished.after, finished.watermark);
+        self.step(region, durable)?;
+        for done in finished.done {
+            match done {
+                Done::Remote { from, ok, .. } => self.step(region, Event::Applied { from, ok })?,
+                Done::Write { answer, .. } => {
+                    let expected =
+                        matches!(answer, Ok(_) | Err(ApiError::ConditionalCheckFailed { .. }));
+                    self.refused += u64::from(!expected);
+                }
+            }
+        }
+        self.begin_group(region, false)
+    }
+
+    /// The oracles look at a durable group.
+    fn judge(&mut self, region: usize, finished: &Finished, told: bool) -> Result<(), Trouble> {
+        if !finished.done.is_empty() {
+            let jobs = finished.done.len();
+            let last = finished.watermark;
+            self.trace(Some(region), || {
+                format!("commits {jobs} jobs, below {last}")
+            });
+        }
+        let txn = self.regions[region].snapshot()?;
+        self.oracles
+            .on_group(&*txn, region_id(region), finished, told)?;
+        Ok(())
+    }
+
+    /// Someone tries to connect the two, unless they are or someone does.
+    fn dial(&mut self, a: usize, b: usize) {
+        if self.net.begin_dial(a, b) {
+            let epoch = self.net.epoch(a, b);
+            let mut rng = self
+                .chance
+                .of("dial", &[index(a), index(b), epoch, self.now_us]);
+            self.schedule(rng.between(20_000, 600_000), What::Dial { a, b });
+        }
+    }
+
+    pub(super) fn dialled(&mut self, a: usize, b: usize) -> Result<(), Trouble> {
+        let alive = self.regions[a].is_alive() && self.regions[b].is_alive();
+        let connected = alive && !self.net.is_cut(a, b);
+        self.net.end_dial(a, b, connected);
+        if !connected {
+            self.dial(a, b);
+            return Ok(());
+        }
+        self.trace(Some(a), || format!("connects to {}", region_id(b)));
+        self.step(a, Event::Up(region_id(b)))?;
+        self.step(b, Event::Up(region_id(a)))
+    }
+
+    pub(super) fn expire(&mut self, a: usize, b: usize, epoch: u64) -> Result<(), Trouble> {
+        if self.net.epoch(a, b) == epoch && self.net.is_cut(a, b) {
+            self.sever(a, b)?;
+        }
+        Ok(())
+    }
+
+    /// A connection dies, and both ends are told.
+    fn sever(&mut self, a: usize, b: usize) -> Result<(), Trouble> {
+        if !self.net.down(a, b) {
+            return Ok(());
+        }
+        self.trace(Some(a), || format!("loses {}", region_id(b)));
+        self.dial(a, b);
+        self.step(a, Event::Down(region_id(b)))?;
+        self.step(b, Event::Down(region_id(a)))
+    }
+
+    pub(super) fn lost(&mut self, region: usize, peer: usize, epoch: u64) -> Result<(), Trouble> {
+        if self.net.is_up(region, peer) || self.net.epoch(region, peer) != epoch {
+            return Ok(());
+        }
+        self.step(region, Event::Down(region_id(peer)))
+    }
+
+    pub(super) fn break_something(&mut self, fault: Fault) -> Result<(), Trouble> {
+        if self.calm_us.is_some() {
+            return Ok(());
+        }
+        self.trace(None, || format!("{fault:?}"));
+        match fault {
+            Fault::Cut { ways, fatal } => {
+                for (from, to) in ways {
+                    self.net.cut(from, to);
+                    if fatal {
+                        self.expire_later(from, to);
+                    }
+                }
+            }
+            Fault::Heal { ways } => ways.iter().for_each(|(from, to)| self.net.heal(*from, *to)),
+            Fault::Reset { a, b } => self.sever(a, b)?,
+            Fault::Kill(kill) if kill.within_commit => self.doomed[kill.region] = Some(kill),
+            Fault::Kill(kill) => {
+                let life = self.regions[kill.region].life;
+                self.crash(life, kill)?;
+            }
+            Fault::Skew { region, by_us } => self.regions[region].clock.step(by_us),
+            Fault::Stall { region, by_us } => self.regions[region].stall_us = by_us,
+        }
+        Ok(())
+    }
+
+    fn expire_later(&mut self, from: usize, to: usize) {
+        let epoch = self.net.epoch(from, to);
+        let mut rng = self
+            .chance
+            .of("patience", &[index(from), index(to), self.now_us]);
+        let (a, b) = (from.min(to), from.max(to));
+        self.schedule(
+            rng.between(500_000, 3_000_000),
+            What::Expire { a, b, epoch },
+        );
+    }
+
+    pub(super) fn crash(&mut self, life: u64, kill: Kill) -> Result<(), Trouble> {
+        let region = kill.region;
+        let meant = self.regions[region].is_alive() && self.regions[region].life == life;
+        if !meant || self.calm_us.is_some() {
+            return Ok(());
+        }
+        self.crashes += 1;
+        self.trace(Some(region), || "dies".into());
+        let now = self.now(region);
+        if let Some(finished) = self.regions[region].crash(now, kill.commit_survives)? {
+            self.judge(region, &finished, false)?;
+        }
+        for peer in (0..self.regions.len()).filter(|peer| *peer != region) {
+            if self.net.down(region, peer) {
+                let epoch = self.net.epoch(region, peer);
+                let mut rng = self
+                    .chance
+                    .of("notice", &[index(region), index(peer), life]);
+                let what = What::Lost {
+                    region: peer,
+                    peer: region,
+                    epoch,
+                };
+                self.schedule(rng.between(50_000, 2_000_000), what);
+                self.dial(region, peer);
+            }
+        }
+        if let Some(after_us) = kill.restart_after_us {
+            let step_us = kill.step_us;
+            self.schedule(
+                after_us,
+                What::Restart {
+                    region,
+                    life,
+                    step_us,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn restart(
+        &mut self,
+        region: usize,
+        life: u64,
+        step_us: i64,
+    ) -> Result<(), Trouble> {
+        if self.regions[region].is_alive() || self.regions[region].life != life {
+            return Ok(());
+        }
+        self.regions[region].clock.step(step_us);
+        self.start(region)
+    }
+}
+
+/// A frame in a few words.
+fn describe(frame: &[u8]) -> String {
+    match wire::decode(frame) {
+        Ok(Message::Hello(hello)) => format!("hello, heard {}", hello.heard_you),
+        Ok(Message::Heartbeat(beat)) => format!("heartbeat, watermark {}", beat.watermark),
+        Ok(Message::Ack { frontier }) => {
+            let logs = frontier
+                .iter()
+                .map(|(log, seq)| format!(" {}:{seq}", log.origin.region));
+            format!("ack{}", logs.collect::<String>())
+        }
+        Ok(Message::Want { log, from, .. }) => format!("want {} from {from}", log.origin.region),
+        Ok(Message::Batch {
+            log,
+            first_seq,
+            commits,
+            done,
+        }) => {
+            let origin = log.origin.region;
+            let bytes: usize = commits.iter().map(Vec::len).sum();
+            let damaged = commits.iter().any(|c| log::header(c).is_err());
+            format!(
+                "batch {origin}:{first_seq}+{} of {bytes} bytes, done {done}, damaged {damaged}",
+                commits.len()
+            )
+        }
+        Err(error) => error.to_string(),
+    }
+}

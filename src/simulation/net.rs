@@ -1,0 +1,182 @@
+//! Connections between regions, and the links they run over.
+//!
+//! A link is one direction: a delay with its spread, and how many cuts lie on it. A connection is both
+//! directions of a pair: while it stands, each lane delivers in order; when it dies, what is on its way is
+//! lost. A cut that is shorter than a connection's patience loses frames without anyone being told.
+
+use std::collections::BTreeMap;
+
+use super::geography::Delay;
+use super::plan::{Config, index};
+use super::rng::Chance;
+use crate::replication::Lane;
+
+/// One direction between two regions.
+#[derive(Clone, Debug)]
+struct Link {
+    delay: Delay,
+    cuts: u32,
+    /// Frames sent so far: a frame's identity.
+    sent: u64,
+    /// When the last frame of each lane arrives.
+    last_us: BTreeMap<Lane, u64>,
+}
+
+/// Both directions between two regions.
+#[derive(Clone, Debug, Default)]
+struct Connection {
+    up: bool,
+    /// Counts the connections there have been.
+    epoch: u64,
+    /// An attempt to connect is on its way.
+    dialling: bool,
+}
+
+#[derive(Debug)]
+pub struct Net {
+    chance: Chance,
+    links: BTreeMap<(usize, usize), Link>,
+    connections: BTreeMap<(usize, usize), Connection>,
+    duplicates: u64,
+    spikes: u64,
+}
+
+fn pair(a: usize, b: usize) -> (usize, usize) {
+    (a.min(b), a.max(b))
+}
+
+impl Net {
+    pub fn new(config: &Config, chance: Chance) -> Self {
+        let mut net = Net {
+            chance,
+            links: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            duplicates: config.duplicates,
+            spikes: config.spikes,
+        };
+        for (from, delays) in config.delays.iter().enumerate() {
+            for (to, delay) in delays.iter().enumerate().filter(|(to, _)| *to != from) {
+                let link = Link {
+                    delay: *delay,
+                    cuts: 0,
+                    sent: 0,
+                    last_us: BTreeMap::new(),
+                };
+                net.links.insert((from, to), link);
+                net.connections
+                    .insert(pair(from, to), Connection::default());
+            }
+        }
+        net
+    }
+
+    /// Every pair of regions.
+    pub fn pairs(&self) -> Vec<(usize, usize)> {
+        self.connections.keys().copied().collect()
+    }
+
+    /// When a frame sent now arrives: never, once or twice; and in which epoch of the connection.
+    pub fn send(&mut self, now_us: u64, from: usize, to: usize, lane: Lane) -> (u64, Vec<u64>) {
+        let Some(connection) = self.connections.get(&pair(from, to)) else {
+            return (0, Vec::new());
+        };
+        let (up, epoch) = (connection.up, connection.epoch);
+        let (duplicates, spikes) = (self.duplicates, self.spikes);
+        let Some(link) = self.links.get_mut(&(from, to)) else {
+            return (0, Vec::new());
+        };
+        link.sent += 1;
+        if !up || link.cuts > 0 {
+            return (epoch, Vec::new());
+        }
+        let mut rng = self
+            .chance
+            .of("jitter", &[index(from), index(to), link.sent]);
+        let copies = if rng.per_mille(duplicates) { 2 } else { 1 };
+        let mut arrivals = Vec::with_capacity(copies);
+        for _ in 0..copies {
+            // The square of an even draw: most are near the median, few are late.
+            let draw = rng.below(1_000);
+            let jitter_us = 2 * link.delay.spread_us * draw * draw / 1_000_000;
+            let spike_us = if rng.per_mille(spikes) {
+                rng.below(2_000_000)
+            } else {
+                0
+            };
+            let last_us = link.last_us.entry(lane).or_default();
+            *last_us = (now_us + link.delay.base_us + jitter_us + spike_us).max(*last_us);
+            arrivals.push(*last_us);
+        }
+        (epoch, arrivals)
+    }
+
+    /// Whether a frame of that epoch may still arrive.
+    pub fn delivers(&self, from: usize, to: usize, epoch: u64) -> bool {
+        let stands = self
+            .connections
+            .get(&pair(from, to))
+            .is_some_and(|c| c.up && c.epoch == epoch);
+        stands && self.links.get(&(from, to)).is_some_and(|l| l.cuts == 0)
+    }
+
+    pub fn is_up(&self, a: usize, b: usize) -> bool {
+        self.connections.get(&pair(a, b)).is_some_and(|c| c.up)
+    }
+
+    pub fn epoch(&self, a: usize, b: usize) -> u64 {
+        self.connections.get(&pair(a, b)).map_or(0, |c| c.epoch)
+    }
+
+    pub fn is_cut(&self, a: usize, b: usize) -> bool {
+        let cut = |way| self.links.get(&way).is_some_and(|l| l.cuts > 0);
+        cut((a, b)) || cut((b, a))
+    }
+
+    pub fn cut(&mut self, from: usize, to: usize) {
+        if let Some(link) = self.links.get_mut(&(from, to)) {
+            link.cuts += 1;
+        }
+    }
+
+    pub fn heal(&mut self, from: usize, to: usize) {
+        if let Some(link) = self.links.get_mut(&(from, to)) {
+            link.cuts = link.cuts.saturating_sub(1);
+        }
+    }
+
+    /// Every link is whole, and no frame is doubled or late any more.
+    pub fn calm(&mut self) {
+        (self.duplicates, self.spikes) = (0, 0);
+        for link in self.links.values_mut() {
+            link.cuts = 0;
+        }
+    }
+
+    /// The connection dies. True if it stood.
+    pub fn down(&mut self, a: usize, b: usize) -> bool {
+        let connection = self.connections.get_mut(&pair(a, b));
+        connection.is_some_and(|c| std::mem::replace(&mut c.up, false))
+    }
+
+    /// Whether someone should dial: nobody does yet, and no connection stands.
+    pub fn begin_dial(&mut self, a: usize, b: usize) -> bool {
+        let connection = self.connections.get_mut(&pair(a, b));
+        connection.is_some_and(|c| !c.up && !std::mem::replace(&mut c.dialling, true))
+    }
+
+    /// The attempt ended.
+    pub fn end_dial(&mut self, a: usize, b: usize, connected: bool) {
+        if let Some(connection) = self.connections.get_mut(&pair(a, b)) {
+            connection.dialling = false;
+            connection.up = connected;
+            connection.epoch += u64::from(connected);
+        }
+        if connected {
+            for way in [(a, b), (b, a)] {
+                if let Some(link) = self.links.get_mut(&way) {
+                    link.last_us.clear();
+                }
+            }
+        }
+    }
+}

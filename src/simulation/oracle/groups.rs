@@ -1,0 +1,389 @@
+//! What must hold of every group that becomes durable: O2 to O5 at their origin, O3, O8, O10, O11.
+
+use std::collections::BTreeSet;
+
+use super::super::plan::{Operation, OperationKind};
+use super::super::region::{Asker, Done, Finished};
+use super::super::report::OracleId;
+use super::super::workload;
+use super::{Made, MadeChange, Oracles, Shadow, hash_of};
+use crate::clock::RegionId;
+use crate::replica::mutation::{Change, Commit, Dot, Rank, RankKind, Version};
+use crate::replica::request::WriteResponse;
+use crate::replica::{ApiError, conflict, log, read};
+use crate::store::{ReadTxn, StoreError};
+
+/// A group's own commits, in order, with the hashes of their bytes.
+type Fresh = std::vec::IntoIter<(Commit, u64)>;
+
+impl Oracles {
+    /// A group became durable in `region`. `told`: those who asked hear of it.
+    pub fn on_group(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        group: &Finished,
+        told: bool,
+    ) -> Result<(), StoreError> {
+        let mut fresh = self.fresh_commits(txn, region, group)?;
+        let mut touched = BTreeSet::new();
+        let mut met = 0;
+        for done in &group.done {
+            match done {
+                Done::Remote { commits, ok, .. } => {
+                    if *ok {
+                        met += self.on_remote(region, commits, &mut touched);
+                    }
+                }
+                Done::Write { asker, answer } => {
+                    self.on_answer(region, asker, answer, told, &mut fresh, &mut touched)
+                }
+            }
+        }
+        for (commit, hash) in fresh {
+            let dot = commit.dot;
+            self.on_own(region, &commit, hash, &mut touched);
+            self.report(
+                OracleId::Atomicity,
+                format!("nobody asked for {}", self.show_dot(dot)),
+            );
+        }
+        self.check_visible(txn, region, &touched)?;
+        self.check_conflicts(txn, region, met)
+    }
+
+    /// The commits this group made: what its own logs gained.
+    fn fresh_commits(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        group: &Finished,
+    ) -> Result<Fresh, StoreError> {
+        let mut fresh = Vec::new();
+        let own = group
+            .after
+            .iter()
+            .filter(|(log, _)| log.origin == group.origin);
+        for (log, seq) in own {
+            let before = group.before.get(log).copied().unwrap_or(0);
+            if *seq == before {
+                continue;
+            }
+            for (seq, sealed) in log::read(txn, *log, before + 1, usize::MAX)? {
+                match log::open(&sealed) {
+                    Ok(commit) => fresh.push((commit, hash_of(&sealed))),
+                    Err(error) => {
+                        let name = self.name(region).to_owned();
+                        self.report(
+                            OracleId::Dots,
+                            format!("{name} made commit {seq}, and {error}"),
+                        );
+                    }
+                }
+            }
+        }
+        fresh.sort_by_key(|(commit, _)| commit.issued);
+        Ok(fresh.into_iter())
+    }
+
+    /// A commit of this region became durable.
+    fn on_own(
+        &mut self,
+        region: RegionId,
+        commit: &Commit,
+        hash: u64,
+        touched: &mut BTreeSet<usize>,
+    ) {
+        let dot = commit.dot;
+        let home = usize::from(region.0);
+        let count = self.logs.get(&dot.log).map_or(0, |log| log.len() as u64);
+        self.check(OracleId::Dots, dot.seq == count + 1, |world| {
+            let what = if dot.seq <= count {
+                "again"
+            } else {
+                "out of turn"
+            };
+            format!("{} is made {what}: there were {count}", world.show_dot(dot))
+        });
+        let last = self.regions[home].last_issued;
+        self.check(OracleId::Clocks, Some(commit.issued) > last, |world| {
+            format!(
+                "{} is stamped {}, after {}",
+                world.show_dot(dot),
+                commit.issued,
+                last.map_or("nothing".into(), |l| l.to_string())
+            )
+        });
+        self.regions[home].last_issued = last.max(Some(commit.issued));
+        if dot.seq != count + 1 {
+            return;
+        }
+        let changes = self.changes_of(commit);
+        let made = Made {
+            hash,
+            at_us: self.now_us,
+            seen: self.regions[home].applied.clone(),
+            changes: changes.clone(),
+        };
+        self.logs.entry(dot.log).or_default().push(made);
+        for change in changes {
+            self.meet(home, change, touched);
+        }
+        self.regions[home].applied.insert(dot.log, dot.seq);
+    }
+
+    /// The items a commit changed; their fold takes them in.
+    fn changes_of(&mut self, commit: &Commit) -> Vec<MadeChange> {
+        let mut changes = Vec::new();
+        for mutation in &commit.mutations {
+            let Change::Item { key, image, .. } = &mutation.change else {
+                continue;
+            };
+            let rank = Rank {
+                stamp: commit.issued,
+                kind: RankKind::Write,
+            };
+            let version = mutation.version.unwrap_or(Version {
+                rank,
+                dot: commit.dot,
+                issued: commit.issued,
+            });
+            let key = self.key_number(key);
+            let beaten = self.fold[key]
+                .as_ref()
+                .is_some_and(|(old, _)| old.rank >= version.rank);
+            if !beaten {
+                self.fold[key] = Some((version, image.clone()));
+            }
+            changes.push(MadeChange {
+                key,
+                version,
+                deletes: image.is_none(),
+            });
+        }
+        changes
+    }
+
+    /// Commits of another region became durable here. Counts the conflicts they should have recorded.
+    fn on_remote(
+        &mut self,
+        region: RegionId,
+        commits: &[Vec<u8>],
+        touched: &mut BTreeSet<usize>,
+    ) -> usize {
+        let here = usize::from(region.0);
+        let mut met = 0;
+        for sealed in commits {
+            let Ok((dot, _)) = log::header(sealed) else {
+                continue;
+            };
+            let applied = self.regions[here]
+                .applied
+                .get(&dot.log)
+                .copied()
+                .unwrap_or(0);
+            if dot.seq <= applied {
+                continue;
+            }
+            let known = self
+                .made(dot)
+                .map(|made| (made.hash, made.at_us, made.changes.clone()));
+            let intact = known
+                .as_ref()
+                .is_some_and(|(hash, ..)| *hash == hash_of(sealed));
+            self.check(OracleId::Dots, intact && dot.seq == applied + 1, |world| {
+                let name = world.name(region);
+                format!(
+                    "{name} applies {} after {applied}, or not as it was made",
+                    world.show_dot(dot)
+                )
+            });
+            let Some((_, at_us, changes)) = known else {
+                continue;
+            };
+            self.lags_us.push(self.now_us.saturating_sub(at_us));
+            for change in changes {
+                met += usize::from(self.meet(here, change, touched));
+            }
+            self.regions[here].applied.insert(dot.log, dot.seq);
+        }
+        met
+    }
+
+    /// A version comes to a region. True if it met one that was made without knowledge of it, and the
+    /// other way round, and one of the two is worth keeping.
+    fn meet(&mut self, here: usize, change: MadeChange, touched: &mut BTreeSet<usize>) -> bool {
+        touched.insert(change.key);
+        let incoming = Shadow {
+            version: change.version,
+            deleted: change.deletes,
+        };
+        let shadows = &mut self.regions[here].shadows;
+        if shadows.len() <= change.key {
+            shadows.resize(change.key + 1, None);
+        }
+        let current = shadows[change.key];
+        let wins = current.is_none_or(|c| change.version.rank > c.version.rank);
+        if wins {
+            shadows[change.key] = Some(incoming);
+        }
+        let Some(current) = current else { return false };
+        let (a, b) = (current.version.dot, change.version.dot);
+        let both_deleted = current.deleted && change.deletes;
+        let conflict = a != b && !both_deleted && !self.saw(a, b) && !self.saw(b, a);
+        self.regions[here].conflicts += u64::from(conflict);
+        conflict
+    }
+
+    /// Whether the origin of commit `a` had applied commit `b` when it made `a`.
+    fn saw(&self, a: Dot, b: Dot) -> bool {
+        if a.log == b.log {
+            return b.seq < a.seq;
+        }
+        let seen = self.made(a).and_then(|made| made.seen.get(&b.log));
+        seen.is_some_and(|seq| b.seq <= *seq)
+    }
+
+    /// A write was done or refused: its commit is there exactly when it should be (O2), and whole (O5).
+    fn on_answer(
+        &mut self,
+        region: RegionId,
+        asker: &Asker,
+        answer: &Result<WriteResponse, ApiError>,
+        told: bool,
+        fresh: &mut Fresh,
+        touched: &mut BTreeSet<usize>,
+    ) {
+        let Ok(response) = answer else { return };
+        let changes = match (asker, response) {
+            (Asker::Client(operation), WriteResponse::Item(outcome)) => {
+                let deletes = matches!(operation.kind, OperationKind::Delete { .. });
+                !deletes || outcome.old.is_some()
+            }
+            _ => true,
+        };
+        if !changes {
+            return;
+        }
+        let next = fresh.next();
+        if let Some((commit, hash)) = &next {
+            self.on_own(region, commit, *hash, touched);
+        }
+        let Asker::Client(operation) = asker else {
+            return;
+        };
+        let commit = next.map(|(commit, _)| commit);
+        let carried = commit.as_ref().map_or(0, |c| carried(c, operation));
+        let wanted = workload::written_keys(&operation.kind).len();
+        let oracle = match operation.kind {
+            OperationKind::Transaction { .. } => OracleId::Atomicity,
+            _ => OracleId::Durability,
+        };
+        self.check(oracle, carried == wanted, |world| {
+            let name = world.name(region);
+            format!(
+                "{name} did operation {} on {wanted} items, and {carried} are in its commit",
+                operation.id
+            )
+        });
+        if let (true, Some(commit)) = (told, commit) {
+            self.acknowledged += 1;
+            self.remember_write(&commit, operation);
+        }
+    }
+
+    fn remember_write(&mut self, commit: &Commit, operation: &Operation) {
+        let rank = Rank {
+            stamp: commit.issued,
+            kind: RankKind::Write,
+        };
+        for key in workload::written_keys(&operation.kind) {
+            let floor = self.sessions.entry((operation.client, key)).or_insert(rank);
+            *floor = rank.max(*floor);
+        }
+    }
+
+    /// O3: what is visible after the group is no older than before, and no older than what came.
+    fn check_visible(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        touched: &BTreeSet<usize>,
+    ) -> Result<(), StoreError> {
+        let Some(def) = read::table(txn, region, workload::TABLE)? else {
+            return Ok(());
+        };
+        for key in touched {
+            let shadow = self.regions[usize::from(region.0)]
+                .shadows
+                .get(*key)
+                .copied()
+                .flatten();
+            let Some(expected) = shadow else { continue };
+            let visible = read::version(txn, &def, &self.keys[*key])?.map(|(version, _)| version);
+            let holds = visible.is_some_and(|v| v.rank >= expected.version.rank);
+            self.check(OracleId::NoGoingBack, holds, |world| {
+                format!(
+                    "{} shows {} at {}, although {} is there",
+                    world.name(region),
+                    workload::name_of(&world.keys[*key]),
+                    visible.map_or("nothing".into(), |v| world.show_version(v)),
+                    world.show_version(expected.version)
+                )
+            });
+        }
+        Ok(())
+    }
+
+    /// O8: as many conflicts are recorded as versions met that had not seen each other.
+    fn check_conflicts(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        met: usize,
+    ) -> Result<(), StoreError> {
+        let recorded = conflict::count(txn)?;
+        let expected = self.regions[usize::from(region.0)].conflicts;
+        if met == 0 && recorded == expected {
+            return Ok(());
+        }
+        let newest = conflict::list(txn, None, met)?;
+        let concurrent = |world: &Self| {
+            let mut pairs = newest.iter().map(|c| (c.winner, c.loser));
+            pairs.all(|(w, l)| {
+                w.rank > l.rank && !world.saw(w.dot, l.dot) && !world.saw(l.dot, w.dot)
+            })
+        };
+        let holds = recorded == expected && concurrent(self);
+        self.check(OracleId::Conflicts, holds, |world| {
+            let name = world.name(region);
+            let newest = newest.first().map_or(String::new(), |c| {
+                let (winner, loser) = (world.show_version(c.winner), world.show_version(c.loser));
+                format!("; the newest record: {winner} beat {loser}")
+            });
+            format!("{name} recorded {recorded} conflicts where {expected} happened{newest}")
+        });
+        Ok(())
+    }
+}
+
+/// How many items of the operation are in the commit, as the operation writes them.
+fn carried(commit: &Commit, operation: &Operation) -> usize {
+    let keys = workload::written_keys(&operation.kind);
+    let deletes = matches!(operation.kind, OperationKind::Delete { .. });
+    let written = |change: &Change| match change {
+        Change::Item { key, image, .. } => {
+            let ours = match image {
+                Some(image) => workload::writer_of(image) == Some(operation.id),
+                None => deletes,
+            };
+            ours && keys.contains(key)
+        }
+        Change::Table { .. } => false,
+    };
+    commit
+        .mutations
+        .iter()
+        .filter(|m| written(&m.change))
+        .count()
+}

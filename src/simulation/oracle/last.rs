@@ -1,0 +1,82 @@
+//! What must hold when all is calm: O1, O2, and a last look at everything else.
+
+use std::collections::BTreeMap;
+
+use super::super::plan::Config;
+use super::super::report::OracleId;
+use super::super::workload;
+use super::{Folded, Oracles, hash_of};
+use crate::clock::RegionId;
+use crate::replica::mutation::ItemKey;
+use crate::replica::{ApiError, log, read};
+use crate::store::ReadTxn;
+
+impl Oracles {
+    /// The last look at one region.
+    pub fn check_last(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        config: &Config,
+    ) -> Result<(), ApiError> {
+        self.check_logs(txn, region)?;
+        self.check_fold(txn, region)?;
+        self.check_region(txn, region, config)
+    }
+
+    /// O2: every commit that was durable at its origin, acknowledged or not, is in this region's log, byte
+    /// for byte.
+    fn check_logs(&mut self, txn: &dyn ReadTxn, region: RegionId) -> Result<(), ApiError> {
+        let logs: Vec<_> = self.logs.keys().copied().collect();
+        for log in logs {
+            let held = log::read(txn, log, 1, usize::MAX)?;
+            let made = self.logs.get(&log).map(Vec::as_slice).unwrap_or_default();
+            let hashes = held.iter().map(|(_, sealed)| hash_of(sealed));
+            let same = held.len() == made.len() && hashes.eq(made.iter().map(|m| m.hash));
+            let count = made.len();
+            self.check(OracleId::Durability, same, |world| {
+                format!(
+                    "{} has {} of the {count} commits that {} made, or has others",
+                    world.name(region),
+                    held.len(),
+                    world.name(log.origin.region)
+                )
+            });
+        }
+        Ok(())
+    }
+
+    /// O1: the region's versions are the fold of all commits.
+    fn check_fold(&mut self, txn: &dyn ReadTxn, region: RegionId) -> Result<(), ApiError> {
+        let stored: BTreeMap<ItemKey, Folded> = match read::table(txn, region, workload::TABLE)? {
+            Some(def) => read::versions(txn, &def)?
+                .into_iter()
+                .map(|(key, version, image)| (key, (version, image)))
+                .collect(),
+            None => BTreeMap::new(),
+        };
+        let known = self.keys.iter().zip(&self.fold);
+        let folded = known.filter_map(|(key, fold)| Some((key, fold.as_ref()?)));
+        let wrong = folded
+            .clone()
+            .find(|(key, fold)| stored.get(key) != Some(fold));
+        let wrong = wrong.map(|(key, (version, _))| {
+            let has = stored
+                .get(key)
+                .map_or("nothing".into(), |(v, _)| self.show_version(*v));
+            let wanted = self.show_version(*version);
+            format!(
+                "{} is {has}, and should be {wanted}",
+                workload::name_of(key)
+            )
+        });
+        let (has, wanted) = (stored.len(), folded.count());
+        let holds = wrong.is_none() && has == wanted;
+        self.check(OracleId::Convergence, holds, |world| {
+            let name = world.name(region);
+            let wrong = wrong.unwrap_or_default();
+            format!("{name} has {has} versions where the commits make {wanted}; {wrong}")
+        });
+        Ok(())
+    }
+}

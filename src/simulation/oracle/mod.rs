@@ -1,0 +1,205 @@
+//! The oracles: what the world knows and no region does, held against what regions do.
+//!
+//! Online oracles look at every durable group ([`groups`]) and at every read ([`reads`]); the last ones
+//! ([`last`]) when all is calm. They keep their own account of which commits were made and which were
+//! applied where, by counting, never by asking the code they judge.
+
+mod groups;
+mod last;
+mod reads;
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+use super::report::{OracleId, Violation};
+use crate::clock::{RegionId, Stamp};
+use crate::replica::log;
+use crate::replica::mutation::{Dot, ItemKey, LogId, Rank, Version};
+use crate::replication::wire::{self, Message};
+
+/// A commit that became durable at its origin.
+#[derive(Debug)]
+struct Made {
+    hash: u64,
+    at_us: u64,
+    /// How many commits of each log its origin had applied when it was made: true causality.
+    seen: BTreeMap<LogId, u64>,
+    changes: Vec<MadeChange>,
+}
+
+/// One item that a commit changed.
+#[derive(Clone, Copy, Debug)]
+struct MadeChange {
+    key: usize,
+    version: Version,
+    deletes: bool,
+}
+
+/// What an item should be in one region.
+#[derive(Clone, Copy, Debug)]
+struct Shadow {
+    version: Version,
+    deleted: bool,
+}
+
+/// The fold of an item over all durable commits: the greatest rank and its image.
+type Folded = (Version, Option<Vec<u8>>);
+
+/// One region, as the world knows it.
+#[derive(Debug, Default)]
+struct Known {
+    /// How many commits of each log have been applied here.
+    applied: BTreeMap<LogId, u64>,
+    /// By key number.
+    shadows: Vec<Option<Shadow>>,
+    /// Conflicts that should have been recorded here.
+    conflicts: u64,
+    last_issued: Option<Stamp>,
+}
+
+/// All that the world knows.
+#[derive(Debug)]
+pub struct Oracles {
+    seed: u64,
+    regions: Vec<Known>,
+    names: Vec<String>,
+    logs: BTreeMap<LogId, Vec<Made>>,
+    /// Keys are numbered as they appear.
+    key_numbers: BTreeMap<ItemKey, usize>,
+    keys: Vec<ItemKey>,
+    fold: Vec<Option<Folded>>,
+    /// Per client and key, the greatest rank it has written or read.
+    sessions: BTreeMap<(u64, ItemKey), Rank>,
+    pub acknowledged: u64,
+    pub lags_us: Vec<u64>,
+    pub checks: BTreeMap<OracleId, u64>,
+    pub violations: Vec<Violation>,
+    now_us: u64,
+}
+
+fn hash_of(bytes: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+fn at(seq: u64) -> usize {
+    usize::try_from(seq.saturating_sub(1)).unwrap_or(usize::MAX)
+}
+
+impl Oracles {
+    pub fn new(seed: u64, names: Vec<String>) -> Self {
+        Oracles {
+            seed,
+            regions: names.iter().map(|_| Known::default()).collect(),
+            names,
+            logs: BTreeMap::new(),
+            key_numbers: BTreeMap::new(),
+            keys: Vec::new(),
+            fold: Vec::new(),
+            sessions: BTreeMap::new(),
+            acknowledged: 0,
+            lags_us: Vec::new(),
+            checks: BTreeMap::new(),
+            violations: Vec::new(),
+            now_us: 0,
+        }
+    }
+
+    /// The true time, which only oracles know.
+    pub fn set_time(&mut self, now_us: u64) {
+        self.now_us = now_us;
+    }
+
+    pub fn report(&mut self, oracle: OracleId, explanation: String) {
+        self.violations.push(Violation {
+            oracle,
+            at_us: self.now_us,
+            seed: self.seed,
+            explanation,
+        });
+    }
+
+    /// Notes that an oracle looked, and reports what it saw.
+    fn check(&mut self, oracle: OracleId, holds: bool, explain: impl FnOnce(&Self) -> String) {
+        *self.checks.entry(oracle).or_default() += 1;
+        if !holds {
+            let explanation = explain(self);
+            self.report(oracle, explanation);
+        }
+    }
+
+    /// Commits that became durable at their origins.
+    pub fn commits(&self) -> u64 {
+        self.logs.values().map(|log| log.len() as u64).sum()
+    }
+
+    /// Conflicts that happened, all regions together.
+    pub fn conflicts(&self) -> u64 {
+        self.regions.iter().map(|known| known.conflicts).sum()
+    }
+
+    /// Whether every region has applied every commit there is.
+    pub fn all_applied(&self) -> bool {
+        let everything = |known: &Known| {
+            let mut logs = self.logs.iter();
+            logs.all(|(log, made)| known.applied.get(log) == Some(&(made.len() as u64)))
+        };
+        self.regions.iter().all(everything)
+    }
+
+    /// O10, as a frame leaves: every commit in it is durable at its origin, and the one of its dot.
+    pub fn on_send(&mut self, from: RegionId, frame: &[u8]) {
+        let Ok(Message::Batch { commits, .. }) = wire::decode(frame) else {
+            return;
+        };
+        for sealed in &commits {
+            let Ok((dot, _)) = log::header(sealed) else {
+                self.report(
+                    OracleId::Dots,
+                    format!("{} sends what is not a commit", self.name(from)),
+                );
+                continue;
+            };
+            let known = self.made(dot).map(|made| made.hash);
+            let hash = hash_of(sealed);
+            self.check(OracleId::Dots, known == Some(hash), |world| {
+                let what = match known {
+                    None => "which is not durable at its origin",
+                    Some(_) => "whose dot names another commit too",
+                };
+                format!("{} sends {}, {what}", world.name(from), world.show_dot(dot))
+            });
+        }
+    }
+
+    fn made(&self, dot: Dot) -> Option<&Made> {
+        self.logs.get(&dot.log)?.get(at(dot.seq))
+    }
+
+    fn key_number(&mut self, key: &ItemKey) -> usize {
+        if let Some(number) = self.key_numbers.get(key) {
+            return *number;
+        }
+        let number = self.keys.len();
+        self.key_numbers.insert(key.clone(), number);
+        self.keys.push(key.clone());
+        self.fold.push(None);
+        number
+    }
+
+    fn name(&self, region: RegionId) -> &str {
+        let name = self.names.get(usize::from(region.0));
+        name.map_or("an unknown region", String::as_str)
+    }
+
+    fn show_dot(&self, dot: Dot) -> String {
+        format!("commit {} of {}", dot.seq, self.name(dot.log.origin.region))
+    }
+
+    fn show_version(&self, version: Version) -> String {
+        format!("{} ({})", version.rank.stamp, self.show_dot(version.dot))
+    }
+}

@@ -1,0 +1,179 @@
+//! What must hold of reads, at any instant: O4, O5, O6.
+
+use std::collections::BTreeSet;
+
+use super::super::plan::{Config, Operation, OperationKind};
+use super::super::report::OracleId;
+use super::super::workload;
+use super::Oracles;
+use crate::clock::RegionId;
+use crate::item::{Item, codec};
+use crate::replica::catalog::TableDef;
+use crate::replica::mutation::Rank;
+use crate::replica::request::PageRequest;
+use crate::replica::{ApiError, read};
+use crate::store::{ReadTxn, StoreError};
+
+impl Oracles {
+    /// A client reads. False when its region has no table yet.
+    pub fn on_read(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        operation: &Operation,
+        config: &Config,
+    ) -> Result<bool, ApiError> {
+        let Some(def) = read::table(txn, region, workload::TABLE)? else {
+            return Ok(false);
+        };
+        match &operation.kind {
+            OperationKind::Read { key } => {
+                self.read_item(
+                    txn,
+                    region,
+                    &def,
+                    operation.client,
+                    &workload::register(*key),
+                )?;
+            }
+            OperationKind::ReadCohort { cohort } => {
+                self.check_cohort(txn, region, &def, *cohort, config)?;
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// O4: a read returns what is stored, and nothing older than the client's last write and read.
+    fn read_item(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        def: &TableDef,
+        client: u64,
+        key: &Item,
+    ) -> Result<(), ApiError> {
+        let item = read::get(txn, def, key)?;
+        let key = workload::item_key(key);
+        let stored = read::version(txn, def, &key)?;
+        let (rank, image) = match stored {
+            Some((version, image)) => (Some(version.rank), image),
+            None => (None, None),
+        };
+        let same = image.as_deref().map(codec::decode).transpose().ok() == Some(item);
+        self.check(OracleId::Session, same, |world| {
+            let (name, key) = (world.name(region), workload::name_of(&key));
+            format!("{name} answers a read of {key} with something else than it stores")
+        });
+        let floor = self.sessions.get(&(client, key.clone())).copied();
+        self.check(OracleId::Session, rank >= floor, |world| {
+            let show = |rank: Option<Rank>| rank.map_or("nothing".into(), |r| r.stamp.to_string());
+            let (name, key) = (world.name(region), workload::name_of(&key));
+            format!(
+                "{name} shows client {client} {} at {key}, after it wrote or read {}",
+                show(rank),
+                show(floor)
+            )
+        });
+        if let Some(rank) = rank {
+            self.sessions.insert((client, key), rank);
+        }
+        Ok(())
+    }
+
+    /// O5: all items of a cohort carry one id, or none is there.
+    pub fn check_cohort(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        def: &TableDef,
+        cohort: u32,
+        config: &Config,
+    ) -> Result<(), ApiError> {
+        let mut writers = BTreeSet::new();
+        for member in 0..config.cohort_keys {
+            let item = read::get(txn, def, &workload::member(cohort, member))?;
+            writers.insert(item.as_ref().and_then(workload::writer_in));
+        }
+        self.check(OracleId::Atomicity, writers.len() == 1, |world| {
+            let show = |w: &Option<u64>| w.map_or("nobody".into(), |w| format!("operation {w}"));
+            let writers: Vec<String> = writers.iter().map(show).collect();
+            let name = world.name(region);
+            format!(
+                "in {name} cohort {cohort} was written by {}",
+                writers.join(" and ")
+            )
+        });
+        Ok(())
+    }
+
+    /// O5 and O6 on all that a region has.
+    pub fn check_region(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        config: &Config,
+    ) -> Result<(), ApiError> {
+        let Some(def) = read::table(txn, region, workload::TABLE)? else {
+            return Ok(());
+        };
+        for cohort in 0..config.cohorts {
+            self.check_cohort(txn, region, &def, cohort, config)?;
+        }
+        let mut items = Vec::new();
+        for (_, _, image) in read::versions(txn, &def)? {
+            if let Some(image) = image {
+                let item = codec::decode(&image).map_err(|e| StoreError::Damaged(e.to_string()))?;
+                items.push((image, item));
+            }
+        }
+        let counts = read::counts(txn, &def)?;
+        let live = items.len() as u64;
+        self.check(OracleId::DerivedState, counts.items == live, |world| {
+            format!(
+                "{} counts {} items where {live} are",
+                world.name(region),
+                counts.items
+            )
+        });
+        items.retain(|(_, item)| item.contains_key(workload::SHELF));
+        let mut expected: Vec<Vec<u8>> = items.into_iter().map(|(image, _)| image).collect();
+        let mut entries = scan_index(txn, &def)?;
+        expected.sort_unstable();
+        entries.sort_unstable();
+        let rows = read::index_rows(txn, &def)?.len();
+        let holds = expected == entries && rows == entries.len();
+        self.check(OracleId::DerivedState, holds, |world| {
+            format!(
+                "the index in {} has {rows} rows and shows {} entries, where a rebuild has {}",
+                world.name(region),
+                entries.len(),
+                expected.len()
+            )
+        });
+        Ok(())
+    }
+}
+
+/// The whole index, through the pages that clients get.
+fn scan_index(txn: &dyn ReadTxn, def: &TableDef) -> Result<Vec<Vec<u8>>, ApiError> {
+    let mut request = PageRequest {
+        table: workload::TABLE.into(),
+        index: Some(workload::INDEX.into()),
+        condition: None,
+        filter: None,
+        forward: true,
+        limit: None,
+        start: None,
+        segment: None,
+    };
+    let mut entries = Vec::new();
+    loop {
+        let page = read::page(txn, def, &request)?;
+        entries.extend(page.items.iter().map(codec::encode));
+        match page.last_key {
+            None => return Ok(entries),
+            Some(key) => request.start = Some(key),
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The plan: everything a run will do, drawn from the seed before it begins.
+//!
+//! First a configuration (regions, clocks, which classes of fault occur at all: each is left out of half of
+//! the runs), then the timed steps: what clients ask and what breaks. The storm is followed by a calm in
+//! which every fault is healed and nobody asks, and everything must converge.
+
+use super::geography::{Delay, Geography};
+use super::rng::{Chance, Rng};
+use super::scenario::Scenario;
+use super::storms;
+
+/// Where nothing breaks yet: the table is being created.
+pub const QUIET_US: u64 = 2_000_000;
+
+/// What the seed decided about a world.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub regions: Vec<String>,
+    /// From each region to each, in the order of `regions`.
+    pub delays: Vec<Vec<Delay>>,
+    pub clocks: Vec<ClockSpec>,
+    pub storm_us: u64,
+    pub converge_us: u64,
+    pub operations_per_second: u64,
+    pub keys: u32,
+    pub cohorts: u32,
+    pub cohort_keys: u32,
+    pub clients_per_region: u64,
+    /// Jobs that one transaction of the store takes at most.
+    pub group_jobs_max: usize,
+    /// Of 1,000 frames, how many arrive twice.
+    pub duplicates: u64,
+    /// Of 1,000 frames, how many are up to two seconds late.
+    pub spikes: u64,
+    /// Syncs that take a while, of 1,000.
+    pub slow_syncs: u64,
+}
+
+/// One region's clock at the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClockSpec {
+    pub offset_us: i64,
+    pub drift_ppm: i64,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub at_us: u64,
+    pub act: Act,
+}
+
+#[derive(Clone, Debug)]
+pub enum Act {
+    Ask(Operation),
+    Break(Fault),
+}
+
+/// One thing a client asks its region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Unique in the run; carried by what it writes.
+    pub id: u64,
+    pub client: u64,
+    pub region: usize,
+    pub kind: OperationKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperationKind {
+    /// `index`: the value of the indexed attribute, if the item has it.
+    Put {
+        key: u32,
+        index: Option<u64>,
+    },
+    PutIfAbsent {
+        key: u32,
+    },
+    Update {
+        key: u32,
+        index: Option<u64>,
+    },
+    Delete {
+        key: u32,
+    },
+    Read {
+        key: u32,
+    },
+    /// Writes all items of a cohort, in this order.
+    Transaction {
+        cohort: u32,
+        order: Vec<u32>,
+    },
+    ReadCohort {
+        cohort: u32,
+    },
+}
+
+/// Something breaks, or heals. Regions by their index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing passes in these directions. `fatal`: their connections die of it after a while.
+    Cut {
+        ways: Vec<(usize, usize)>,
+        fatal: bool,
+    },
+    Heal {
+        ways: Vec<(usize, usize)>,
+    },
+    Reset {
+        a: usize,
+        b: usize,
+    },
+    Kill(Kill),
+    Skew {
+        region: usize,
+        by_us: i64,
+    },
+    Stall {
+        region: usize,
+        by_us: u64,
+    },
+}
+
+/// The death of a process and its return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kill {
+    pub region: usize,
+    /// Waits until a transaction of the store is under way.
+    pub within_commit: bool,
+    /// The transaction under way reaches the disk, though nobody hears of it.
+    pub commit_survives: bool,
+    /// `None` = at the end of the storm.
+    pub restart_after_us: Option<u64>,
+    /// How the clock is set while the process is away.
+    pub step_us: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub config: Config,
+    /// In the order of their times.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    pub fn draw(scenario: &Scenario, seed: u64) -> Plan {
+        let chance = Chance::new(seed);
+        let config = config(scenario, chance);
+        let mut steps = operations(&config, chance);
+        let count = steps.len();
+        steps.extend(storms::listed(scenario, &config));
+        if scenario.seed_faults.unwrap_or(scenario.faults.is_empty()) {
+            steps.extend(storms::drawn(&config, chance));
+        }
+        assert!(count <= steps.len(), "faults are added to operations");
+        steps.sort_by_key(|step| step.at_us);
+        Plan { config, steps }
+    }
+}
+
+fn config(scenario: &Scenario, chance: Chance) -> Config {
+    let mut rng = chance.of("config", &[]);
+    let aws = Geography::aws();
+    let regions = scenario.regions.clone().unwrap_or_else(|| {
+        let mut names = aws.names();
+        rng.shuffle(&mut names);
+        let count = rng.pick(&[2, 3, 3, 4, 5]);
+        names.into_iter().take(count).map(str::to_owned).collect()
+    });
+    let mut rng = chance.of("tunables", &[]);
+    let storm_us = rng.between(20, 50) * 1_000_000;
+    let storm_us = scenario.duration.map_or(storm_us, |d| d.forward_us());
+    let workload = &scenario.workload;
+    let rate = rng.pick(&[4, 10, 20, 40]);
+    let rate = workload.operations_per_second.unwrap_or(rate);
+    let delays = delays(&aws, &regions);
+    let operations = rate * storm_us / 1_000_000;
+    Config {
+        clocks: (0..regions.len()).map(|r| clock(chance, r)).collect(),
+        storm_us,
+        converge_us: scenario
+            .converge_within
+            .map_or_else(|| converge_us(&delays, operations), |d| d.forward_us()),
+        operations_per_second: rate,
+        keys: workload.keys.unwrap_or(rng.pick(&[1, 4, 16, 64])),
+        cohorts: workload.cohorts.unwrap_or(rng.pick(&[1, 2, 4])),
+        cohort_keys: workload.cohort_keys.unwrap_or(rng.pick(&[2, 3, 5])),
+        clients_per_region: rng.between(1, 3),
+        group_jobs_max: rng.pick(&[1, 4, 64]),
+        duplicates: if rng.coin() { rng.between(10, 200) } else { 0 },
+        spikes: if rng.coin() { rng.between(2, 30) } else { 0 },
+        slow_syncs: if rng.coin() { rng.between(5, 50) } else { 0 },
+        delays,
+        regions,
+    }
+}
+
+fn delays(aws: &Geography, regions: &[String]) -> Vec<Vec<Delay>> {
+    let fallback = Delay {
+        base_us: 50_000,
+        spread_us: 2_000,
+    };
+    let from = |a: &String| {
+        let to = |b: &String| aws.delay(a, b).unwrap_or(fallback);
+        regions.iter().map(to).collect()
+    };
+    regions.iter().map(from).collect()
+}
+
+/// How long convergence may take once all is healed: reconnecting and the patience of replication, forty
+/// of the longest round trips, and a millisecond for each commit that may have to move.
+fn converge_us(delays: &[Vec<Delay>], operations: u64) -> u64 {
+    let longest = delays.iter().flatten().map(|d| d.base_us + d.spread_us);
+    15_000_000 + 80 * longest.max().unwrap_or(0) + operations * 1_000
+}
+
+/// Half of the worlds have clocks that differ, half of those by seconds.
+fn clock(chance: Chance, region: usize) -> ClockSpec {
+    let mut world = chance.of("clocks", &[]);
+    let (skewed, drifting) = (world.coin(), world.coin());
+    let size_us = world.pick(&[1_000, 100_000, 5_000_000]);
+    let mut rng = chance.of("clock", &[index(region)]);
+    ClockSpec {
+        offset_us: if skewed { rng.around(size_us) } else { 0 },
+        drift_ppm: if drifting { rng.around(200) } else { 0 },
+    }
+}
+
+/// Of 1,000: what clients ask. Drawn by the seed so that some runs only overwrite, others only delete.
+struct Mix {
+    weights: [u64; 7],
+}
+
+impl Mix {
+    fn draw(rng: &mut Rng) -> Mix {
+        let mut weights = [0; 7];
+        for weight in &mut weights {
+            *weight = rng.pick(&[0, 1, 2, 4]);
+        }
+        // Something is always put, read and written together.
+        for always in [0, 4, 5] {
+            weights[always] += 1;
+        }
+        Mix { weights }
+    }
+
+    fn pick(&self, rng: &mut Rng) -> usize {
+        let mut left = rng.below(self.weights.iter().sum());
+        for (at, weight) in self.weights.iter().enumerate() {
+            match left.checked_sub(*weight) {
+                Some(rest) => left = rest,
+                None => return at,
+            }
+        }
+        0
+    }
+}
+
+fn operations(config: &Config, chance: Chance) -> Vec<Step> {
+    let mix = Mix::draw(&mut chance.of("mix", &[]));
+    let span_us = config.storm_us.saturating_sub(QUIET_US / 2);
+    let count = config.operations_per_second * span_us / 1_000_000;
+    let step = |id: u64| {
+        let mut rng = chance.of("operation", &[id]);
+        let region = rng.index(config.regions.len());
+        let client =
+            index(region) * config.clients_per_region + rng.below(config.clients_per_region);
+        let operation = Operation {
+            id: id + 1,
+            client,
+            region,
+            kind: kind(config, &mix, &mut rng),
+        };
+        Step {
+            at_us: QUIET_US / 2 + rng.below(span_us),
+            act: Act::Ask(operation),
+        }
+    };
+    (0..count).map(step).collect()
+}
+
+fn kind(config: &Config, mix: &Mix, rng: &mut Rng) -> OperationKind {
+    // The smaller of two draws: low keys are hot.
+    let below = |rng: &mut Rng, limit: u32| {
+        let limit = u64::from(limit.max(1));
+        u32::try_from(rng.below(limit).min(rng.below(limit))).unwrap_or(0)
+    };
+    let key = below(rng, config.keys);
+    let indexed = rng.per_mille(750);
+    let index = indexed.then(|| rng.below(4));
+    let cohort = below(rng, config.cohorts);
+    match mix.pick(rng) {
+        1 => OperationKind::PutIfAbsent { key },
+        2 => OperationKind::Update { key, index },
+        3 => OperationKind::Delete { key },
+        4 => OperationKind::Read { key },
+        5 if config.cohorts > 0 => {
+            let mut order: Vec<u32> = (0..config.cohort_keys).collect();
+            rng.shuffle(&mut order);
+            OperationKind::Transaction { cohort, order }
+        }
+        6 if config.cohorts > 0 => OperationKind::ReadCohort { cohort },
+        _ => OperationKind::Put { key, index },
+    }
+}
+
+/// A small index as a number that draws are keyed by.
+pub fn index(at: usize) -> u64 {
+    u64::try_from(at).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_follow_from_their_seed_and_differ_between_seeds() {
+        let scenario = Scenario::default();
+        let shown = |seed| format!("{:?}", Plan::draw(&scenario, seed));
+        assert_eq!(shown(3), shown(3));
+        assert_ne!(shown(3), shown(4));
+    }
+
+    #[test]
+    fn a_scenario_fixes_what_it_names() {
+        let text = "name = \"x\"\nregions = [\"eu-west-1\", \"us-east-1\"]\nduration = \"9s\"\n\
+            [workload]\nkeys = 3\noperations_per_second = 7\n[[fault]]\nat = \"5s\"\nkill = \"us-east-1\"";
+        let scenario = Scenario::parse(text, "x.toml").unwrap();
+        for seed in 0..8 {
+            let plan = Plan::draw(&scenario, seed);
+            assert_eq!(plan.config.regions, ["eu-west-1", "us-east-1"]);
+            assert_eq!(plan.config.storm_us, 9_000_000);
+            assert_eq!(plan.config.keys, 3);
+            let faults = plan.steps.iter().filter(|s| matches!(s.act, Act::Break(_)));
+            assert_eq!(faults.count(), 1);
+            assert!(plan.steps.is_sorted_by_key(|s| s.at_us));
+        }
+    }
+}

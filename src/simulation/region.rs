@@ -1,0 +1,281 @@
+//! One region: the production replica and replicator on a store in memory, driven as the writer thread
+//! of a daemon drives them.
+//!
+//! The disk is modelled by time: a group of jobs begins, and its transaction is made, durable and visible
+//! at once when the sync has taken its time. Only then is anyone answered and the replicator told. A crash
+//! in between loses the group, or, as a coin decides, only the answers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::plan::Operation;
+use super::skew::SkewedClock;
+use crate::clock::{Now, RegionId, Stamp};
+use crate::replica::mutation::{Frontier, Origin};
+use crate::replica::request::{WriteRequest, WriteResponse};
+use crate::replica::{ApiError, Job, JobResult, OpenError, Replica, ReplicaConfig};
+use crate::replication::{Action, Event, Replicator, ReplicatorConfig};
+use crate::store::{MemStore, ReadTxn, Store, StoreError};
+
+/// The cluster that all worlds are of.
+const CLUSTER_ID: [u8; 16] = *b"simulated world.";
+
+/// Who asked for a write.
+#[derive(Clone, Debug)]
+pub enum Asker {
+    /// Nobody: the table is created when the world begins.
+    World,
+    Client(Operation),
+}
+
+/// One job of the writer.
+#[derive(Clone, Debug)]
+pub enum Work {
+    Write {
+        asker: Asker,
+        request: WriteRequest,
+    },
+    Remote {
+        from: RegionId,
+        commits: Vec<Vec<u8>>,
+    },
+}
+
+/// One job that has been done.
+#[derive(Debug)]
+pub enum Done {
+    Write {
+        asker: Asker,
+        answer: Result<WriteResponse, ApiError>,
+    },
+    Remote {
+        from: RegionId,
+        commits: Vec<Vec<u8>>,
+        ok: bool,
+    },
+}
+
+/// One group whose transaction is durable.
+#[derive(Debug)]
+pub struct Finished {
+    pub done: Vec<Done>,
+    pub origin: Origin,
+    pub before: Frontier,
+    pub after: Frontier,
+    pub watermark: Stamp,
+}
+
+/// A group under way: what it does, or, where it ships before its sync, what it did.
+#[derive(Debug)]
+enum Group {
+    Waiting(Vec<Work>),
+    ShippedEarly(Box<Finished>),
+}
+
+struct Process {
+    replica: Replica,
+    replicator: Replicator,
+    queue: VecDeque<Work>,
+    group: Option<Group>,
+}
+
+/// A region and, while it is alive, its process.
+pub struct Region {
+    pub name: String,
+    pub clock: SkewedClock,
+    /// How much longer each sync takes at present.
+    pub stall_us: u64,
+    /// Counts its processes; what was meant for an earlier one is dropped.
+    pub life: u64,
+    /// Counts its syncs.
+    pub syncs: u64,
+    config: ReplicaConfig,
+    store: MemStore,
+    /// `ship_before_sync` only: what the disk holds while a group is under way.
+    synced: Option<MemStore>,
+    ship_before_sync: bool,
+    process: Option<Process>,
+}
+
+impl Region {
+    pub fn new(config: ReplicaConfig, clock: SkewedClock, ship_before_sync: bool) -> Self {
+        Region {
+            name: config.region_name.clone(),
+            clock,
+            stall_us: 0,
+            life: 0,
+            syncs: 0,
+            config,
+            store: MemStore::new(),
+            synced: None,
+            ship_before_sync,
+            process: None,
+        }
+    }
+
+    /// What readers see now.
+    pub fn snapshot(&self) -> Result<Box<dyn ReadTxn + '_>, StoreError> {
+        self.store.begin_read()
+    }
+
+    pub fn id(&self) -> RegionId {
+        self.config.region
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.process.is_some()
+    }
+
+    pub fn is_idle(&self) -> bool {
+        let idle = |p: &Process| p.group.is_none() && p.queue.is_empty();
+        self.process.as_ref().is_some_and(idle)
+    }
+
+    /// What its replica has applied, while it is alive.
+    pub fn frontier(&self) -> Option<&Frontier> {
+        self.process.as_ref().map(|p| p.replica.frontier())
+    }
+
+    /// Starts the process on what the disk holds.
+    pub fn boot(&mut self, now: Now) -> Result<(), OpenError> {
+        assert!(self.process.is_none(), "a region has one process");
+        let store: Arc<dyn Store> = Arc::new(self.store.clone());
+        let replica = Replica::open(store, self.config.clone(), now)?;
+        let config = ReplicatorConfig {
+            region: self.config.region,
+            region_name: self.name.clone(),
+            cluster_id: CLUSTER_ID,
+            members: self.config.members,
+            origin: replica.origin(),
+        };
+        let replicator = Replicator::new(config, replica.frontier().clone());
+        self.life += 1;
+        self.process = Some(Process {
+            replica,
+            replicator,
+            queue: VecDeque::new(),
+            group: None,
+        });
+        Ok(())
+    }
+
+    /// Lets the replicator take in an event.
+    pub fn step(&mut self, now: Now, event: Event) -> Result<Vec<Action>, StoreError> {
+        let mut actions = Vec::new();
+        if let Some(process) = &mut self.process {
+            let txn = self.store.begin_read()?;
+            process.replicator.step(now, &*txn, event, &mut actions)?;
+        }
+        Ok(actions)
+    }
+
+    /// Queues a job. False when there is nobody to do it.
+    pub fn enqueue(&mut self, work: Work) -> bool {
+        let process = self.process.as_mut();
+        process.map(|p| p.queue.push_back(work)).is_some()
+    }
+
+    /// Begins a group of up to `most` jobs, unless one is under way; without jobs only if `idle`. Says how
+    /// many there are, and, where this region ships before its sync, what the replicator is told too early.
+    pub fn begin_group(
+        &mut self,
+        now: Now,
+        most: usize,
+        idle: bool,
+    ) -> Result<Option<(usize, Option<Event>)>, StoreError> {
+        let Some(process) = &mut self.process else {
+            return Ok(None);
+        };
+        if process.group.is_some() || (process.queue.is_empty() && !idle) {
+            return Ok(None);
+        }
+        let count = process.queue.len().min(most);
+        let work: Vec<Work> = process.queue.drain(..count).collect();
+        if !self.ship_before_sync {
+            process.group = Some(Group::Waiting(work));
+            return Ok(Some((count, None)));
+        }
+        let image = self.store.fork();
+        let disk = std::mem::replace(&mut self.store, image);
+        self.synced = Some(disk);
+        let finished = run(&mut process.replica, &self.store, now, work)?;
+        let early = Event::Durable(finished.after.clone(), finished.watermark);
+        process.group = Some(Group::ShippedEarly(Box::new(finished)));
+        Ok(Some((count, Some(early))))
+    }
+
+    /// The sync of the group under way is done.
+    pub fn finish_group(&mut self, now: Now) -> Result<Option<Finished>, StoreError> {
+        self.synced = None;
+        let Some(process) = &mut self.process else {
+            return Ok(None);
+        };
+        match process.group.take() {
+            None => Ok(None),
+            Some(Group::ShippedEarly(finished)) => Ok(Some(*finished)),
+            Some(Group::Waiting(work)) => {
+                run(&mut process.replica, &self.store, now, work).map(Some)
+            }
+        }
+    }
+
+    /// The process dies. With `commit_survives`, a group under way reaches the disk all the same.
+    pub fn crash(
+        &mut self,
+        now: Now,
+        commit_survives: bool,
+    ) -> Result<Option<Finished>, StoreError> {
+        let finished = if commit_survives {
+            self.finish_group(now)?
+        } else {
+            None
+        };
+        if let Some(disk) = self.synced.take() {
+            self.store = disk;
+        }
+        self.process = None;
+        Ok(finished)
+    }
+}
+
+/// Makes a group's transaction.
+fn run(
+    replica: &mut Replica,
+    store: &MemStore,
+    now: Now,
+    work: Vec<Work>,
+) -> Result<Finished, StoreError> {
+    let before = replica.frontier().clone();
+    let mut jobs = Vec::with_capacity(work.len());
+    for one in &work {
+        jobs.push(match one {
+            Work::Write { request, .. } => Job::Write(request.clone()),
+            Work::Remote { commits, .. } => Job::Remote(commits.clone()),
+        });
+    }
+    let mut txn = store.begin_write()?;
+    let results = replica.run_group(&mut *txn, now, jobs)?;
+    txn.commit()?;
+    replica.committed();
+    let done = work
+        .into_iter()
+        .zip(results)
+        .filter_map(|(work, result)| match (work, result) {
+            (Work::Write { asker, .. }, JobResult::Write(answer)) => {
+                Some(Done::Write { asker, answer })
+            }
+            (Work::Remote { from, commits }, JobResult::Remote(result)) => {
+                let ok = result.is_ok();
+                Some(Done::Remote { from, commits, ok })
+            }
+            _ => None,
+        });
+    let done: Vec<Done> = done.collect();
+    Ok(Finished {
+        done,
+        origin: replica.origin(),
+        before,
+        after: replica.frontier().clone(),
+        watermark: replica.watermark(now),
+    })
+}

@@ -1,0 +1,291 @@
+//! Scenario files: `simulations/*.toml` fix what they name and leave the rest to the seed.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::geography::Geography;
+
+/// The most regions of one world.
+const REGIONS_MAX: usize = 7;
+
+/// A simulated world as far as a file fixes it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    pub name: String,
+    /// AWS names; their distances are the measured ones.
+    pub regions: Option<Vec<String>>,
+    /// Of the storm: how long clients and faults go on, such as `"30s"`.
+    pub duration: Option<Span>,
+    /// Within which all regions must be equal once every fault is healed.
+    pub converge_within: Option<Span>,
+    #[serde(default)]
+    pub workload: Workload,
+    /// Whether the seed adds faults to those listed. Absent: only when none are listed.
+    pub seed_faults: Option<bool>,
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<Fault>,
+}
+
+/// What clients do.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workload {
+    /// Of all regions together.
+    pub operations_per_second: Option<u64>,
+    /// Items that are written singly.
+    pub keys: Option<u32>,
+    /// Groups of items that are only written together, in one transaction.
+    pub cohorts: Option<u32>,
+    pub cohort_keys: Option<u32>,
+}
+
+/// One fault: exactly one of `cut`, `isolate`, `reset`, `kill`, `skew`, `stall`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    pub at: Span,
+    /// Nothing passes between the two regions.
+    pub cut: Option<[String; 2]>,
+    /// With `cut`: only from the first to the second.
+    #[serde(default)]
+    pub one_way: bool,
+    /// Nothing passes between the region and any other.
+    pub isolate: Option<String>,
+    /// With `cut` and `isolate`; absent: when the storm ends.
+    pub heal_after: Option<Span>,
+    /// The connection between the two regions dies, and what is on its way with it.
+    pub reset: Option<[String; 2]>,
+    /// The region's process dies, between two commits or within one.
+    pub kill: Option<String>,
+    /// With `kill`; absent: when the storm ends.
+    pub restart_after: Option<Span>,
+    /// The region's wall clock is set.
+    pub skew: Option<String>,
+    /// With `skew`, and with `kill` for the clock after the restart; may be negative.
+    pub by: Option<Span>,
+    /// The region's disk takes `by` longer for each sync, until `heal_after`.
+    pub stall: Option<String>,
+}
+
+/// A time span such as `"500ms"`, `"10s"`, `"2m"` or `"-5s"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Span {
+    pub us: i64,
+}
+
+impl Span {
+    /// Its length in microseconds; 0 when negative.
+    pub fn forward_us(self) -> u64 {
+        u64::try_from(self.us).unwrap_or(0)
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit_us = match text.get(digits.len()..) {
+            Some("us") => 1,
+            Some("ms") => 1_000,
+            Some("s") => 1_000_000,
+            Some("m") => 60_000_000,
+            _ => return Err(format!("'{text}' is not a time span such as \"10s\"")),
+        };
+        let count: i64 = (digits.parse()).map_err(|_| {
+            format!("'{text}' is not a time span: '{digits}' is not a whole number")
+        })?;
+        let us = count
+            .checked_mul(unit_us)
+            .filter(|us| us.abs() <= 86_400_000_000);
+        us.map(|us| Span { us })
+            .ok_or_else(|| format!("'{text}' is longer than a day"))
+    }
+}
+
+/// Why a scenario cannot be run. Names the file and, where there is one, the key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScenarioError {
+    #[error("the scenario '{file}' cannot be read: {reason}")]
+    Read { file: String, reason: String },
+    #[error("the scenario '{file}' is not valid: {reason}")]
+    Parse { file: String, reason: String },
+    #[error("the scenario '{file}' is not valid: {key}: {reason}")]
+    Invalid {
+        file: String,
+        key: String,
+        reason: String,
+    },
+}
+
+impl Scenario {
+    /// Reads and checks the scenario file at `path`.
+    pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| ScenarioError::Read {
+            file: file.clone(),
+            reason: error.to_string(),
+        })?;
+        Scenario::parse(&text, &file)
+    }
+
+    /// Checks a scenario given as text; `file` is what errors call it.
+    pub fn parse(text: &str, file: &str) -> Result<Scenario, ScenarioError> {
+        let scenario: Scenario = toml::from_str(text).map_err(|error| ScenarioError::Parse {
+            file: file.to_owned(),
+            reason: error.to_string(),
+        })?;
+        match scenario.check() {
+            Ok(()) => Ok(scenario),
+            Err((key, reason)) => Err(ScenarioError::Invalid {
+                file: file.to_owned(),
+                key,
+                reason,
+            }),
+        }
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
+        let refuse = |key: &str, reason: String| Err((key.to_owned(), reason));
+        if let Some(regions) = &self.regions {
+            if !(2..=REGIONS_MAX).contains(&regions.len()) {
+                return refuse(
+                    "regions",
+                    format!("2 to {REGIONS_MAX} regions are possible"),
+                );
+            }
+            let known = Geography::aws().names();
+            for (at, name) in regions.iter().enumerate() {
+                if !known.contains(&name.as_str()) {
+                    return refuse("regions", format!("'{name}' is not an AWS region"));
+                }
+                if regions.iter().take(at).any(|other| other == name) {
+                    return refuse("regions", format!("'{name}' is there twice"));
+                }
+            }
+        }
+        if self.duration.is_some_and(|d| d.us < 1_000_000) {
+            return refuse("duration", "at least 1s is needed".into());
+        }
+        let workload = &self.workload;
+        if workload.keys == Some(0) {
+            return refuse("workload.keys", "at least 1 is needed".into());
+        }
+        if workload
+            .cohort_keys
+            .is_some_and(|k| !(2..=100).contains(&k))
+        {
+            return refuse("workload.cohort_keys", "2 to 100 are possible".into());
+        }
+        for (at, fault) in self.faults.iter().enumerate() {
+            if self.duration.is_some_and(|d| fault.at.us >= d.us) {
+                return refuse(
+                    &format!("fault {}: at", at + 1),
+                    "is after the duration".into(),
+                );
+            }
+            self.check_fault(fault)
+                .map_err(|(key, reason)| (format!("fault {}: {key}", at + 1), reason))?;
+        }
+        Ok(())
+    }
+
+    fn check_fault(&self, fault: &Fault) -> Result<(), (String, String)> {
+        let refuse = |key: &str, reason: String| Err((key.to_owned(), reason));
+        let Some(regions) = &self.regions else {
+            return refuse(
+                "regions",
+                "faults name regions, so the scenario must too".into(),
+            );
+        };
+        let kinds = [
+            fault.cut.is_some(),
+            fault.isolate.is_some(),
+            fault.reset.is_some(),
+            fault.kill.is_some(),
+            fault.skew.is_some(),
+            fault.stall.is_some(),
+        ];
+        if kinds.iter().filter(|k| **k).count() != 1 {
+            return refuse(
+                "at",
+                "each fault is exactly one of cut, isolate, reset, kill, skew, stall".into(),
+            );
+        }
+        let pairs = [("cut", &fault.cut), ("reset", &fault.reset)];
+        let pairs = pairs
+            .iter()
+            .flat_map(|(key, pair)| pair.iter().map(move |p| (*key, p)));
+        for (key, [a, b]) in pairs.clone() {
+            if a == b {
+                return refuse(key, format!("'{a}' and itself"));
+            }
+        }
+        let single = [
+            ("isolate", &fault.isolate),
+            ("kill", &fault.kill),
+            ("skew", &fault.skew),
+            ("stall", &fault.stall),
+        ];
+        let single = single
+            .iter()
+            .flat_map(|(key, name)| name.iter().map(move |n| (*key, n)));
+        let named = pairs.flat_map(|(key, pair)| pair.iter().map(move |name| (key, name)));
+        for (key, name) in named.chain(single) {
+            if !regions.contains(name) {
+                return refuse(key, format!("'{name}' is not among the regions"));
+            }
+        }
+        let spans = [
+            ("at", Some(fault.at)),
+            ("heal_after", fault.heal_after),
+            ("restart_after", fault.restart_after),
+        ];
+        if let Some((key, _)) = spans.iter().find(|(_, s)| s.is_some_and(|s| s.us < 0)) {
+            return refuse(key, "must not be negative".into());
+        }
+        if (fault.skew.is_some() || fault.stall.is_some()) && fault.by.is_none() {
+            return refuse("by", "is missing".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read_in_all_units() {
+        let us = |text: &str| Span::try_from(text.to_owned()).map(|s| s.us);
+        assert_eq!(us("250us"), Ok(250));
+        assert_eq!(us("500ms"), Ok(500_000));
+        assert_eq!(us("-5s"), Ok(-5_000_000));
+        assert_eq!(us("2m"), Ok(120_000_000));
+        for wrong in ["", "s", "5", "5h", "1.5s", "9999m", "99999999999999999999s"] {
+            assert!(us(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_key() {
+        let error = |text: &str| Scenario::parse(text, "x.toml").unwrap_err().to_string();
+        let unknown = error("name = \"x\"\nregionen = []");
+        assert!(
+            unknown.contains("x.toml") && unknown.contains("regionen"),
+            "{unknown}"
+        );
+        assert!(error("name = \"x\"\nregions = [\"eu-west-1\", \"mars\"]").contains("'mars'"));
+        let base =
+            "name = \"x\"\nregions = [\"eu-west-1\", \"us-east-1\"]\n[[fault]]\nat = \"1s\"\n";
+        let two = error(&format!("{base}kill = \"eu-west-1\"\nskew = \"eu-west-1\""));
+        assert!(two.contains("fault 1: at"), "{two}");
+        let stranger = error(&format!("{base}cut = [\"eu-west-1\", \"us-west-2\"]"));
+        assert!(stranger.contains("fault 1: cut"), "{stranger}");
+        assert!(Scenario::parse(&format!("{base}kill = \"eu-west-1\""), "x").is_ok());
+    }
+}

@@ -1,0 +1,192 @@
+//! What clients ask, as the requests that `api` would hand to the replica.
+
+use super::plan::{Operation, OperationKind};
+use crate::expression::{Condition, Path, SetOperand, SetValue, Update};
+use crate::item::{Item, KeyAttribute, KeySchema, KeyType, Number, Value, codec};
+use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef, TableUid};
+use crate::replica::mutation::{GroupId, ItemKey};
+use crate::replica::request::{ItemWrite, WriteAction, WriteRequest};
+
+/// The one table.
+pub const TABLE: &str = "world";
+/// Its index.
+pub const INDEX: &str = "by-shelf";
+const KEY: &str = "k";
+/// What the index is keyed by.
+pub const SHELF: &str = "shelf";
+/// The id of the operation that wrote the item.
+const WRITER: &str = "writer";
+/// How often the item was updated.
+const UPDATES: &str = "updates";
+
+/// Creates the table with its index.
+pub fn create_table() -> WriteRequest {
+    let index = IndexDef {
+        id: 0,
+        name: INDEX.into(),
+        kind: IndexKind::Global,
+        keys: KeySchema::simple((SHELF, KeyType::S), None),
+        projection: Projection::All,
+        throughput: None,
+    };
+    let attribute = |name: &str| KeyAttribute {
+        name: name.into(),
+        kind: KeyType::S,
+    };
+    let def = TableDef {
+        name: TABLE.into(),
+        uid: TableUid(0),
+        group: GroupId(0),
+        attributes: vec![attribute(KEY), attribute(SHELF)],
+        keys: KeySchema::simple((KEY, KeyType::S), None),
+        indexes: vec![index],
+        created_us: 0,
+        throughput: None,
+        stream_view: None,
+        deletion_protection: false,
+        recorded: Vec::new(),
+        next_index: 0,
+    };
+    WriteRequest::CreateTable { def: Box::new(def) }
+}
+
+/// The key of a register.
+pub fn register(key: u32) -> Item {
+    key_item(format!("r{key}"))
+}
+
+/// The key of a member of a cohort.
+pub fn member(cohort: u32, member: u32) -> Item {
+    key_item(format!("c{cohort}-{member}"))
+}
+
+fn key_item(name: String) -> Item {
+    Item::from([(KEY.to_owned(), Value::S(name))])
+}
+
+/// A key as it is stored.
+pub fn item_key(key: &Item) -> ItemKey {
+    let bytes = KeySchema::simple((KEY, KeyType::S), None).bytes(key);
+    bytes.expect("keys are made above").into()
+}
+
+/// The name in a stored key, for people.
+pub fn name_of(key: &ItemKey) -> String {
+    let text = key.partition.get(1..).unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
+/// The id of the operation that wrote an image.
+pub fn writer_of(image: &[u8]) -> Option<u64> {
+    let item = codec::decode(image).ok()?;
+    writer_in(&item)
+}
+
+/// The id of the operation that wrote an item.
+pub fn writer_in(item: &Item) -> Option<u64> {
+    match item.get(WRITER)? {
+        Value::N(number) => u64::try_from(number.to_i64()?).ok(),
+        _ => None,
+    }
+}
+
+/// The keys an operation writes, or would.
+pub fn written_keys(kind: &OperationKind) -> Vec<ItemKey> {
+    match kind {
+        OperationKind::Put { key, .. }
+        | OperationKind::PutIfAbsent { key }
+        | OperationKind::Update { key, .. }
+        | OperationKind::Delete { key } => vec![item_key(&register(*key))],
+        OperationKind::Transaction { cohort, order } => order
+            .iter()
+            .map(|m| item_key(&member(*cohort, *m)))
+            .collect(),
+        OperationKind::Read { .. } | OperationKind::ReadCohort { .. } => Vec::new(),
+    }
+}
+
+/// The request of a write; `None` for a read.
+pub fn request(operation: &Operation) -> Option<WriteRequest> {
+    let id = operation.id;
+    let item = match &operation.kind {
+        OperationKind::Put { key, index } => {
+            let item = image(register(*key), id, *index);
+            item_write(WriteAction::Put { item }, None)
+        }
+        OperationKind::PutIfAbsent { key } => {
+            let item = image(register(*key), id, Some(id % 4));
+            item_write(
+                WriteAction::Put { item },
+                Some(Condition::NotExists(path(KEY))),
+            )
+        }
+        OperationKind::Update { key, index } => {
+            let (key, update) = (register(*key), update(id, *index));
+            item_write(WriteAction::Update { key, update }, None)
+        }
+        OperationKind::Delete { key } => {
+            let key = register(*key);
+            item_write(WriteAction::Delete { key }, None)
+        }
+        OperationKind::Transaction { cohort, order } => {
+            let put = |m: &u32| {
+                let item = image(member(*cohort, *m), id, None);
+                item_write(WriteAction::Put { item }, None)
+            };
+            let writes = order.iter().map(put).collect();
+            return Some(WriteRequest::Transaction {
+                writes,
+                token: None,
+            });
+        }
+        OperationKind::Read { .. } | OperationKind::ReadCohort { .. } => return None,
+    };
+    Some(WriteRequest::Item(item))
+}
+
+fn item_write(action: WriteAction, condition: Option<Condition>) -> ItemWrite {
+    ItemWrite {
+        table: TABLE.into(),
+        action,
+        condition,
+        return_old_on_failure: false,
+    }
+}
+
+fn image(mut item: Item, id: u64, index: Option<u64>) -> Item {
+    item.insert(WRITER.into(), number(id));
+    if let Some(index) = index {
+        item.insert(SHELF.into(), shelf(index));
+    }
+    item
+}
+
+/// Sets the writer, counts, and moves the item to another shelf or off the shelves.
+fn update(id: u64, index: Option<u64>) -> Update {
+    let set = |name: &str, value| (path(name), SetValue::Operand(SetOperand::Value(value)));
+    let mut update = Update {
+        set: vec![set(WRITER, number(id))],
+        add: vec![(path(UPDATES), number(1))],
+        ..Update::default()
+    };
+    match index {
+        Some(index) => update.set.push(set(SHELF, shelf(index))),
+        None => update.remove.push(path(SHELF)),
+    }
+    update
+}
+
+fn path(name: &str) -> Path {
+    Path {
+        root: name.into(),
+        steps: Vec::new(),
+    }
+}
+
+fn number(value: u64) -> Value {
+    Value::N(Number::from(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+fn shelf(index: u64) -> Value {
+    Value::S(format!("shelf-{index}"))
+}

@@ -1,0 +1,400 @@
+//! The world: virtual time, and everything that happens in it, one event after the other.
+//!
+//! Events are ordered by (time, sequence). Each is folded into a hash before it is handled, so that two
+//! runs of one seed can be compared; each is handled under `catch_unwind`, so that a failed assertion in
+//! a region is a finding and not the end of the night.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use siphasher::sip::SipHasher13;
+
+use super::net::Net;
+use super::oracle::Oracles;
+use super::plan::{Act, Kill, Plan, index};
+use super::region::Region;
+use super::report::{OracleId, RunReport, percentile};
+use super::rng::Chance;
+use super::skew::SkewedClock;
+use super::{Planted, workload};
+use crate::clock::RegionId;
+use crate::replica::mutation::GroupId;
+use crate::replica::{ApiError, OpenError, ReplicaConfig};
+use crate::replication::Lane;
+use crate::store::StoreError;
+
+/// Between two ticks of a replicator.
+pub(super) const TICK_US: u64 = 50_000;
+/// How long a writer is idle before it runs an empty group, as the daemon's does.
+pub(super) const IDLE_US: u64 = 1_000_000;
+/// Between two looks at everything a region has.
+pub(super) const LOOK_US: u64 = 2_000_000;
+/// Between two looks at whether all is equal yet.
+const POLL_US: u64 = 100_000;
+
+/// What a region could not do. None of it can happen to a store in memory.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+/// One event. Regions by their index; `life` and `epoch` tell whom it was meant for.
+#[derive(Debug)]
+pub(super) enum What {
+    Step(usize),
+    Tick {
+        region: usize,
+        life: u64,
+    },
+    Arrive {
+        from: usize,
+        to: usize,
+        lane: Lane,
+        epoch: u64,
+        frame: Vec<u8>,
+    },
+    Sync {
+        region: usize,
+        life: u64,
+    },
+    /// An attempt to connect succeeds or fails.
+    Dial {
+        a: usize,
+        b: usize,
+    },
+    /// A connection over a cut runs out of patience.
+    Expire {
+        a: usize,
+        b: usize,
+        epoch: u64,
+    },
+    /// A region notices that another's process is gone.
+    Lost {
+        region: usize,
+        peer: usize,
+        epoch: u64,
+    },
+    Crash {
+        life: u64,
+        kill: Kill,
+    },
+    Restart {
+        region: usize,
+        life: u64,
+        step_us: i64,
+    },
+    Look,
+    Calm,
+    Poll,
+}
+
+pub struct World<'o> {
+    pub(super) plan: Plan,
+    pub(super) seed: u64,
+    pub(super) chance: Chance,
+    pub(super) now_us: u64,
+    events: BTreeMap<(u64, u64), What>,
+    scheduled: u64,
+    pub(super) regions: Vec<Region>,
+    /// Per region, the kill that waits for its next group.
+    pub(super) doomed: Vec<Option<Kill>>,
+    /// Per region, when it last began a group.
+    pub(super) grouped_us: Vec<u64>,
+    pub(super) net: Net,
+    pub(super) oracles: Oracles,
+    digest: SipHasher13,
+    trace: Option<&'o mut dyn FnMut(String)>,
+    pub(super) calm_us: Option<u64>,
+    pub(super) converged_us: Option<u64>,
+    pub(super) operations: u64,
+    pub(super) refused: u64,
+    pub(super) frames: u64,
+    pub(super) crashes: u64,
+    handled: u64,
+}
+
+impl<'o> World<'o> {
+    pub fn new(
+        plan: Plan,
+        seed: u64,
+        planted: Option<Planted>,
+        trace: Option<&'o mut dyn FnMut(String)>,
+    ) -> Self {
+        let chance = Chance::new(seed);
+        let config = &plan.config;
+        let ids = (0..config.regions.len()).map(region_id);
+        let members = GroupId::of(ids);
+        let region = |(at, name): (usize, &String)| {
+            let replica = ReplicaConfig {
+                region: region_id(at),
+                region_name: name.clone(),
+                members,
+                replicate_all: true,
+                planted: planted.and_then(Planted::in_replica),
+            };
+            let spec = config.clocks.get(at).copied().unwrap_or_default();
+            let clock = SkewedClock {
+                offset_us: spec.offset_us,
+                drift_ppm: spec.drift_ppm,
+                mono_start_us: 1_000_000 * (index(at) + 1),
+            };
+            Region::new(replica, clock, planted == Some(Planted::ShipBeforeSync))
+        };
+        let regions: Vec<Region> = config.regions.iter().enumerate().map(region).collect();
+        World {
+            chance,
+            seed,
+            now_us: 0,
+            events: BTreeMap::new(),
+            scheduled: 0,
+            doomed: vec![None; regions.len()],
+            grouped_us: vec![0; regions.len()],
+            net: Net::new(config, chance),
+            oracles: Oracles::new(seed, config.regions.clone()),
+            digest: SipHasher13::new(),
+            trace,
+            calm_us: None,
+            converged_us: None,
+            operations: 0,
+            refused: 0,
+            frames: 0,
+            crashes: 0,
+            handled: 0,
+            regions,
+            plan,
+        }
+    }
+
+    /// Runs until all is equal, a bound is passed, or an oracle has seen something.
+    pub fn run(mut self, scenario: &str) -> RunReport {
+        self.guarded(Self::begin);
+        while self.oracles.violations.is_empty() && self.converged_us.is_none() {
+            let Some(((at_us, _), what)) = self.events.pop_first() else {
+                break;
+            };
+            assert!(at_us >= self.now_us, "time does not go back");
+            self.now_us = at_us;
+            self.handled += 1;
+            self.oracles.set_time(at_us);
+            self.fold(&what);
+            self.guarded(|world| world.handle(what));
+        }
+        self.report(scenario)
+    }
+
+    /// O16: does something; a panic or an error of the store is a violation.
+    fn guarded(&mut self, action: impl FnOnce(&mut Self) -> Result<(), Trouble>) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| action(self)));
+        let explanation = match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(trouble)) => trouble.to_string(),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
+                format!("panicked: {}", text.unwrap_or_default())
+            }
+        };
+        self.trace(None, || explanation.clone());
+        self.oracles.report(OracleId::Panic, explanation);
+    }
+
+    fn begin(&mut self) -> Result<(), Trouble> {
+        for (at, step) in self.plan.steps.iter().enumerate() {
+            self.events
+                .insert((step.at_us, self.scheduled), What::Step(at));
+            self.scheduled += 1;
+        }
+        for region in 0..self.regions.len() {
+            self.start(region)?;
+        }
+        self.schedule(LOOK_US, What::Look);
+        self.schedule(self.plan.config.storm_us, What::Calm);
+        self.create_table(workload::create_table())
+    }
+
+    fn handle(&mut self, what: What) -> Result<(), Trouble> {
+        match what {
+            What::Step(at) => match self.plan.steps[at].act.clone() {
+                Act::Ask(operation) => self.ask(operation),
+                Act::Break(fault) => self.break_something(fault),
+            },
+            What::Tick { region, life } => self.tick(region, life),
+            What::Arrive {
+                from,
+                to,
+                lane,
+                epoch,
+                frame,
+            } => self.arrive(from, to, lane, epoch, frame),
+            What::Sync { region, life } => self.sync(region, life),
+            What::Dial { a, b } => self.dialled(a, b),
+            What::Expire { a, b, epoch } => self.expire(a, b, epoch),
+            What::Lost {
+                region,
+                peer,
+                epoch,
+            } => self.lost(region, peer, epoch),
+            What::Crash { life, kill } => self.crash(life, kill),
+            What::Restart {
+                region,
+                life,
+                step_us,
+            } => self.restart(region, life, step_us),
+            What::Look => self.look(),
+            What::Calm => self.calm(),
+            What::Poll => self.poll(),
+        }
+    }
+
+    pub(super) fn schedule(&mut self, after_us: u64, what: What) {
+        self.events
+            .insert((self.now_us + after_us, self.scheduled), what);
+        self.scheduled += 1;
+    }
+
+    /// Looks at everything, now and then.
+    fn look(&mut self) -> Result<(), Trouble> {
+        for region in self.regions.iter().filter(|r| r.is_alive()) {
+            let txn = region.snapshot()?;
+            self.oracles
+                .check_region(&*txn, region.id(), &self.plan.config)?;
+        }
+        self.schedule(LOOK_US, What::Look);
+        Ok(())
+    }
+
+    /// Every fault is healed; from here on things must come right.
+    fn calm(&mut self) -> Result<(), Trouble> {
+        self.trace(None, || "calm".into());
+        self.calm_us = Some(self.now_us);
+        self.net.calm();
+        self.doomed.fill(None);
+        for region in 0..self.regions.len() {
+            self.regions[region].stall_us = 0;
+            if !self.regions[region].is_alive() {
+                self.start(region)?;
+            }
+        }
+        self.schedule(POLL_US, What::Poll);
+        Ok(())
+    }
+
+    /// O14: looks whether all is equal, until it must be.
+    fn poll(&mut self) -> Result<(), Trouble> {
+        let calm_us = self.calm_us.unwrap_or(self.now_us);
+        let idle = self.regions.iter().all(Region::is_idle);
+        if idle && self.oracles.all_applied() {
+            for region in &self.regions {
+                let txn = region.snapshot()?;
+                self.oracles
+                    .check_last(&*txn, region.id(), &self.plan.config)?;
+            }
+            self.converged_us = Some(self.now_us - calm_us);
+            return Ok(());
+        }
+        if self.now_us - calm_us > self.plan.config.converge_us {
+            let explanation = self.show_frontiers();
+            self.oracles.report(OracleId::Liveness, explanation);
+        }
+        self.schedule(POLL_US, What::Poll);
+        Ok(())
+    }
+
+    fn show_frontiers(&self) -> String {
+        let mut text = format!(
+            "not equal {} s after the last fault:",
+            self.plan.config.converge_us / 1_000_000
+        );
+        for region in &self.regions {
+            let frontier = region.frontier().into_iter().flatten();
+            let logs: Vec<String> = frontier
+                .map(|(log, seq)| format!("{}:{seq}", log.origin.region))
+                .collect();
+            text.push_str(&format!(" {} has {},", region.name, logs.join(" ")));
+        }
+        text
+    }
+
+    /// Folds an event into the hash.
+    fn fold(&mut self, what: &What) {
+        let (tag, ids): (u8, [u64; 3]) = match what {
+            What::Step(at) => (0, [index(*at), 0, 0]),
+            What::Tick { region, life } => (1, [index(*region), *life, 0]),
+            What::Arrive {
+                from,
+                to,
+                epoch,
+                frame,
+                ..
+            } => {
+                self.digest.write(frame);
+                (2, [index(*from), index(*to), *epoch])
+            }
+            What::Sync { region, life } => (3, [index(*region), *life, 0]),
+            What::Dial { a, b } => (4, [index(*a), index(*b), 0]),
+            What::Expire { a, b, epoch } => (5, [index(*a), index(*b), *epoch]),
+            What::Lost {
+                region,
+                peer,
+                epoch,
+            } => (6, [index(*region), index(*peer), *epoch]),
+            What::Crash { life, kill } => (7, [*life, index(kill.region), 0]),
+            What::Restart { region, life, .. } => (8, [index(*region), *life, 0]),
+            What::Look => (9, [0; 3]),
+            What::Calm => (10, [0; 3]),
+            What::Poll => (11, [0; 3]),
+        };
+        self.digest.write_u8(tag);
+        for number in [self.now_us].into_iter().chain(ids) {
+            self.digest.write(&number.to_be_bytes());
+        }
+    }
+
+    /// One line for people, if anyone reads.
+    pub(super) fn trace(&mut self, region: Option<usize>, text: impl FnOnce() -> String) {
+        let Some(print) = &mut self.trace else { return };
+        let (seconds, micros) = (self.now_us / 1_000_000, self.now_us % 1_000_000);
+        let region = region.and_then(|r| self.regions.get(r));
+        let name = region.map_or("-", |r| r.name.as_str());
+        print(format!("{seconds:>6}.{micros:06} {name:<15} {}", text()));
+    }
+
+    fn report(self, scenario: &str) -> RunReport {
+        let commits = self.oracles.commits();
+        let conflicts = self.oracles.conflicts();
+        let mut lags_us = self.oracles.lags_us;
+        lags_us.sort_unstable();
+        RunReport {
+            scenario: scenario.to_owned(),
+            seed: self.seed,
+            hash: self.digest.finish(),
+            regions: self.plan.config.regions,
+            virtual_us: self.now_us,
+            operations: self.operations,
+            acknowledged: self.oracles.acknowledged,
+            refused: self.refused,
+            events: self.handled,
+            frames: self.frames,
+            crashes: self.crashes,
+            commits,
+            conflicts,
+            lag_p50_us: percentile(&lags_us, 500),
+            lag_p99_us: percentile(&lags_us, 990),
+            lag_max_us: percentile(&lags_us, 1_000),
+            converged_us: self.converged_us,
+            checks: self.oracles.checks,
+            violations: self.oracles.violations,
+        }
+    }
+}
+
+/// The id of the region at an index.
+pub(super) fn region_id(at: usize) -> RegionId {
+    RegionId(u16::try_from(at).expect("a world has a handful of regions"))
+}
