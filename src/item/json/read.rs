@@ -255,7 +255,7 @@ fn fields(members: Map<String, Json>, level: usize) -> Result<BTreeMap<String, V
     let mut fields = BTreeMap::new();
     for (name, json) in members {
         if name.is_empty() {
-            return invalid("Attribute name must not be empty");
+            return invalid("Empty attribute name");
         }
         if name.len() > NAME_SIZE_MAX {
             return invalid("Attribute name is too large, must be less than 65536 bytes");
