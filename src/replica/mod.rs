@@ -82,7 +82,10 @@ pub struct ReplicaConfig {
 
 /// One thing for the writer to do.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "jobs are moved once and never kept in bulk")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "jobs are moved once and never kept in bulk"
+)]
 pub enum Job {
     Write(WriteRequest),
     /// Sealed commits of one log, in order, from a peer.

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::super::plan::{Operation, OperationKind};
-use super::super::region::{Asker, Done, Finished};
 use super::super::report::OracleId;
 use super::super::workload;
 use super::{Made, MadeChange, Oracles, Shadow, hash_of};
@@ -11,6 +10,7 @@ use crate::clock::RegionId;
 use crate::replica::mutation::{Change, Commit, Dot, Rank, RankKind, Version};
 use crate::replica::request::WriteResponse;
 use crate::replica::{ApiError, conflict, log, read};
+use crate::simulation::region::{Asker, Done, Finished};
 use crate::store::{ReadTxn, StoreError};
 
 /// A group's own commits, in order, with the hashes of their bytes.
