@@ -13,16 +13,29 @@ use tokio::net::TcpStream;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends `body` (or nothing) to `http://{address}{path}`; the answer as JSON, or why there is none.
-pub async fn call(address: &str, method: Method, path: &str, body: Option<&Value>) -> Result<Value, String> {
+pub async fn call(
+    address: &str,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, String> {
     tokio::time::timeout(TIMEOUT, exchange(address, method, path, body))
         .await
         .map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))?
 }
 
-async fn exchange(address: &str, method: Method, path: &str, body: Option<&Value>) -> Result<Value, String> {
-    let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+async fn exchange(
+    address: &str,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, String> {
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|e| e.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| e.to_string())?;
     let connection = tokio::spawn(connection);
     let body = body.map(Value::to_string).unwrap_or_default();
     let request = Request::builder()
@@ -32,14 +45,26 @@ async fn exchange(address: &str, method: Method, path: &str, body: Option<&Value
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body)))
         .map_err(|e| e.to_string())?;
-    let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|e| e.to_string())?;
     let status = response.status();
-    let bytes = response.into_body().collect().await.map_err(|e| e.to_string())?.to_bytes();
+    let bytes = response
+        .into_body()
+        .collect()
+        .await
+        .map_err(|e| e.to_string())?
+        .to_bytes();
     connection.abort();
     if !status.is_success() {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let error = serde_json::from_slice::<Value>(&bytes).ok();
-        let error = error.as_ref().and_then(|v| v.get("error")).and_then(Value::as_str).map(str::to_owned);
+        let error = error
+            .as_ref()
+            .and_then(|v| v.get("error"))
+            .and_then(Value::as_str)
+            .map(str::to_owned);
         return Err(error.unwrap_or(text));
     }
     serde_json::from_slice(&bytes).map_err(|e| format!("the answer is not JSON: {e}"))

@@ -38,40 +38,71 @@ impl Cluster {
 
     async fn ask(port: u16) -> Result<Cluster, CliError> {
         let address = format!("127.0.0.1:{port}");
-        let no_cluster = |reason: String| CliError::NoCluster { address: address.clone(), reason };
-        let answer = client::call(&address, Method::GET, CLUSTER_PATH, None).await.map_err(no_cluster)?;
-        serde_json::from_value(answer).map_err(|e| no_cluster(format!("it is not a front door of meridian ({e})")))
+        let no_cluster = |reason: String| CliError::NoCluster {
+            address: address.clone(),
+            reason,
+        };
+        let answer = client::call(&address, Method::GET, CLUSTER_PATH, None)
+            .await
+            .map_err(no_cluster)?;
+        serde_json::from_value(answer)
+            .map_err(|e| no_cluster(format!("it is not a front door of meridian ({e})")))
     }
 
     fn of(topology: &Topology) -> Cluster {
         let member = |region: &crate::config::RegionSpec| Member {
             name: region.name.clone(),
             pid: None,
-            endpoint: region.endpoint.as_ref().map(|a| format!("http://{a}")).unwrap_or_default(),
+            endpoint: region
+                .endpoint
+                .as_ref()
+                .map(|a| format!("http://{a}"))
+                .unwrap_or_default(),
             admin: region.admin.clone(),
         };
-        Cluster { name: topology.name.clone(), regions: topology.regions.iter().map(member).collect() }
+        Cluster {
+            name: topology.name.clone(),
+            regions: topology.regions.iter().map(member).collect(),
+        }
     }
 
     pub fn member(&self, name: &str) -> Result<&Member, CliError> {
-        self.regions.iter().find(|m| m.name == name).ok_or_else(|| CliError::UnknownRegion {
-            name: name.to_owned(),
-            known: self.regions.iter().map(|m| m.name.as_str()).collect::<Vec<_>>().join(", "),
-        })
+        self.regions
+            .iter()
+            .find(|m| m.name == name)
+            .ok_or_else(|| CliError::UnknownRegion {
+                name: name.to_owned(),
+                known: self
+                    .regions
+                    .iter()
+                    .map(|m| m.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
     }
 }
 
 impl Member {
     /// Asks this region's admin port.
-    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CliError> {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, CliError> {
         let no_answer = |address: &str, reason: String| CliError::NoAnswer {
             region: self.name.clone(),
             address: address.to_owned(),
             reason,
         };
         let Some(admin) = &self.admin else {
-            return Err(no_answer("its admin port", "the region is down or has no admin address".into()));
+            return Err(no_answer(
+                "its admin port",
+                "the region is down or has no admin address".into(),
+            ));
         };
-        client::call(admin, method, path, body).await.map_err(|reason| no_answer(admin, reason))
+        client::call(admin, method, path, body)
+            .await
+            .map_err(|reason| no_answer(admin, reason))
     }
 }

@@ -32,7 +32,11 @@ pub fn run(args: ConflictsArgs) -> Result<(), CliError> {
         let mut out = std::io::stdout().lock();
         if args.json {
             let all = json!({"conflicts": conflicts});
-            writeln!(out, "{}", serde_json::to_string_pretty(&all).unwrap_or_default())?;
+            writeln!(
+                out,
+                "{}",
+                serde_json::to_string_pretty(&all).unwrap_or_default()
+            )?;
             return Ok(());
         }
         if conflicts.is_empty() {
@@ -59,8 +63,14 @@ async fn gather(cluster: &Cluster, args: &ConflictsArgs) -> Result<Vec<Value>, C
         match member.call(Method::GET, &path, None).await {
             Ok(answer) => {
                 answered = true;
-                for conflict in answer.get("conflicts").and_then(Value::as_array).into_iter().flatten() {
-                    let id = ["table", "key", "winner", "loser"].map(|m| conflict.get(m).map(Value::to_string));
+                for conflict in answer
+                    .get("conflicts")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                {
+                    let id = ["table", "key", "winner", "loser"]
+                        .map(|m| conflict.get(m).map(Value::to_string));
                     if seen.insert(id) {
                         conflicts.push(conflict.clone());
                     }
@@ -83,7 +93,11 @@ fn print(out: &mut impl Write, conflict: &Value) -> Result<(), CliError> {
     let show = |value: Option<&Value>| value.map_or_else(|| "-".to_owned(), Value::to_string);
     let side = |side: &str| {
         let version = conflict.get(side);
-        let region = version.and_then(|v| v.get("region")).and_then(Value::as_str).unwrap_or("-").to_owned();
+        let region = version
+            .and_then(|v| v.get("region"))
+            .and_then(Value::as_str)
+            .unwrap_or("-")
+            .to_owned();
         let item = match version.and_then(|v| v.get("item")) {
             None | Some(Value::Null) => "(deleted)".to_owned(),
             Some(item) => item.to_string(),

@@ -63,7 +63,11 @@ pub fn heal(args: HealArgs) -> Result<(), CliError> {
             (Some(a), Some(b)) => vec![pair(&cluster, a, b)?],
             _ => {
                 let regions = &cluster.regions;
-                regions.iter().enumerate().flat_map(|(i, a)| regions.iter().skip(i + 1).map(move |b| (a, b))).collect()
+                regions
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(i, a)| regions.iter().skip(i + 1).map(move |b| (a, b)))
+                    .collect()
             }
         };
         for (a, b) in pairs {
@@ -82,7 +86,10 @@ pub fn slow(args: SlowArgs) -> Result<(), CliError> {
         let rtt_ms = args.rtt.as_secs_f64() * 1e3;
         fault(a, b, json!({"rtt_ms": rtt_ms})).await?;
         fault(b, a, json!({"rtt_ms": rtt_ms})).await?;
-        println!("slow: {} <-> {} now has a round trip of {rtt_ms} ms", a.name, b.name);
+        println!(
+            "slow: {} <-> {} now has a round trip of {rtt_ms} ms",
+            a.name, b.name
+        );
         Ok(())
     })
 }
@@ -90,7 +97,10 @@ pub fn slow(args: SlowArgs) -> Result<(), CliError> {
 fn pair<'a>(cluster: &'a Cluster, a: &str, b: &str) -> Result<(&'a Member, &'a Member), CliError> {
     let (a, b) = (cluster.member(a)?, cluster.member(b)?);
     if a.name == b.name {
-        return Err(CliError::Refused { region: a.name.clone(), reason: "a link needs two regions".into() });
+        return Err(CliError::Refused {
+            region: a.name.clone(),
+            reason: "a link needs two regions".into(),
+        });
     }
     Ok((a, b))
 }
@@ -99,5 +109,7 @@ async fn fault(at: &Member, peer: &Member, mut what: Value) -> Result<(), CliErr
     if let Some(members) = what.as_object_mut() {
         members.insert("peer".into(), Value::String(peer.name.clone()));
     }
-    at.call(Method::POST, "/fault", Some(&what)).await.map(|_| ())
+    at.call(Method::POST, "/fault", Some(&what))
+        .await
+        .map(|_| ())
 }

@@ -57,7 +57,11 @@ pub async fn serve(listener: TcpListener, members: Arc<Members>, stop: Cancellat
     }
 }
 
-async fn route(request: Request<Incoming>, members: Arc<Members>, proxy: Proxy) -> Result<Response<Body>, Infallible> {
+async fn route(
+    request: Request<Incoming>,
+    members: Arc<Members>,
+    proxy: Proxy,
+) -> Result<Response<Body>, Infallible> {
     if request.uri().path() == CLUSTER_PATH {
         let body = serde_json::to_vec(&members.cluster()).unwrap_or_default();
         return Ok(answer(StatusCode::OK, body));
@@ -80,22 +84,42 @@ async fn route(request: Request<Incoming>, members: Arc<Members>, proxy: Proxy) 
 
 /// The region a request was signed for.
 fn scope_region<B>(request: &Request<B>) -> Option<String> {
-    let from_header = request.headers().get(AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let from_header = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|v| v.to_str().ok());
     let scope = match from_header {
-        Some(header) => header.split("Credential=").nth(1)?.split([',', ' ']).next()?.to_owned(),
+        Some(header) => header
+            .split("Credential=")
+            .nth(1)?
+            .split([',', ' '])
+            .next()?
+            .to_owned(),
         None => {
             let query = request.uri().query()?;
-            let credential = query.split('&').find_map(|p| p.strip_prefix("X-Amz-Credential="))?;
+            let credential = query
+                .split('&')
+                .find_map(|p| p.strip_prefix("X-Amz-Credential="))?;
             credential.replace("%2F", "/").replace("%2f", "/")
         }
     };
     scope.split('/').nth(2).map(str::to_owned)
 }
 
-async fn forward(mut request: Request<Incoming>, endpoint: &str, proxy: &Proxy) -> Result<Response<Body>, String> {
-    let path = request.uri().path_and_query().map_or("/", |p| p.as_str()).to_owned();
+async fn forward(
+    mut request: Request<Incoming>,
+    endpoint: &str,
+    proxy: &Proxy,
+) -> Result<Response<Body>, String> {
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |p| p.as_str())
+        .to_owned();
     let authority = request.uri().authority().cloned();
-    *request.uri_mut() = format!("{endpoint}{path}").parse::<Uri>().map_err(|e| e.to_string())?;
+    *request.uri_mut() = format!("{endpoint}{path}")
+        .parse::<Uri>()
+        .map_err(|e| e.to_string())?;
     *request.version_mut() = hyper::Version::HTTP_11;
     // The signature covers the host that the client named.
     if let (None, Some(authority)) = (request.headers().get(HOST), authority) {
@@ -107,7 +131,9 @@ async fn forward(mut request: Request<Incoming>, endpoint: &str, proxy: &Proxy) 
 }
 
 fn answer(status: StatusCode, body: Vec<u8>) -> Response<Body> {
-    let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed();
+    let body = Full::new(Bytes::from(body))
+        .map_err(|never| match never {})
+        .boxed();
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("application/x-amz-json-1.0");
@@ -130,7 +156,10 @@ fn down(region: &str, reason: &str) -> Response<Body> {
         "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError",
         "message": format!("region {region} does not answer"),
     });
-    answer(StatusCode::SERVICE_UNAVAILABLE, body.to_string().into_bytes())
+    answer(
+        StatusCode::SERVICE_UNAVAILABLE,
+        body.to_string().into_bytes(),
+    )
 }
 
 #[cfg(test)]
@@ -140,7 +169,10 @@ mod tests {
     #[test]
     fn the_credential_scope_names_the_region() {
         let auth = "AWS4-HMAC-SHA256 Credential=AKID/20261124/eu-west-1/dynamodb/aws4_request, SignedHeaders=host";
-        let request = Request::builder().header(AUTHORIZATION, auth).body(()).unwrap();
+        let request = Request::builder()
+            .header(AUTHORIZATION, auth)
+            .body(())
+            .unwrap();
         assert_eq!(scope_region(&request).as_deref(), Some("eu-west-1"));
         let uri = "/?X-Amz-Credential=AKID%2F20261124%2Fus-east-1%2Fdynamodb%2Faws4_request";
         let request = Request::builder().uri(uri).body(()).unwrap();

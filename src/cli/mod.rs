@@ -10,7 +10,7 @@ mod conflicts;
 mod faults;
 mod front;
 mod serve;
-// mod sim;
+mod sim;
 mod status;
 mod supervisor;
 mod up;
@@ -49,8 +49,8 @@ enum Command {
     Conflicts(conflicts::ConflictsArgs),
     /// Verify the data folder of a stopped region
     Check(check::CheckArgs),
-    // Run or replay simulations
-    // Sim(sim::SimArgs),
+    /// Run or replay simulations
+    Sim(sim::SimArgs),
 }
 
 /// How a command finds its cluster.
@@ -72,23 +72,42 @@ pub enum CliError {
     Topology(#[from] crate::config::ConfigError),
     #[error(transparent)]
     Region(#[from] crate::region::RegionError),
-    #[error("cannot listen on {address}: {source}\n  hint: is another cluster running? choose another port with --port")]
-    Listen { address: String, source: std::io::Error },
-    #[error("no cluster answers at {address}: {reason}\n  hint: start one with `meridian up`, or name it with --port or --topology")]
+    #[error(
+        "cannot listen on {address}: {source}\n  hint: is another cluster running? choose another port with --port"
+    )]
+    Listen {
+        address: String,
+        source: std::io::Error,
+    },
+    #[error(
+        "no cluster answers at {address}: {reason}\n  hint: start one with `meridian up`, or name it with --port or --topology"
+    )]
     NoCluster { address: String, reason: String },
-    #[error("region '{region}' does not answer at {address}: {reason}\n  hint: is it running? `meridian status` shows who is")]
-    NoAnswer { region: String, address: String, reason: String },
+    #[error(
+        "region '{region}' does not answer at {address}: {reason}\n  hint: is it running? `meridian status` shows who is"
+    )]
+    NoAnswer {
+        region: String,
+        address: String,
+        reason: String,
+    },
     #[error("region '{region}' refused: {reason}")]
     Refused { region: String, reason: String },
     #[error("there is no region '{name}' in this cluster; it has: {known}")]
     UnknownRegion { name: String, known: String },
     #[error("'{path}' cannot be written: {source}\n  hint: choose another folder with --data")]
-    Write { path: String, source: std::io::Error },
-    #[error("region '{region}' has no {what} address in the topology\n  hint: give it {what} = \"host:port\"")]
+    Write {
+        path: String,
+        source: std::io::Error,
+    },
+    #[error(
+        "region '{region}' has no {what} address in the topology\n  hint: give it {what} = \"host:port\""
+    )]
     NoAddress { region: String, what: &'static str },
     #[error("region '{region}' could not start: {reason}")]
     Start { region: String, reason: String },
-    // Scenario(#[from] crate::simulation::scenario::ScenarioError),
+    #[error(transparent)]
+    Scenario(#[from] crate::simulation::scenario::ScenarioError),
     #[error("{count} of {seeds} seeds failed")]
     Violations { count: usize, seeds: u64 },
     #[error("the store is not sound: {0} findings, listed above")]
@@ -109,12 +128,14 @@ pub fn run() -> ExitCode {
         Command::Slow(args) => faults::slow(args),
         Command::Conflicts(args) => conflicts::run(args),
         Command::Check(args) => check::run(args),
-        // Command::Sim(args) => sim::run(args),
+        Command::Sim(args) => sim::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // A closed pipe (`meridian status | head`) is the reader's choice, not a failure.
-        Err(CliError::Terminal(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(CliError::Terminal(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
@@ -124,14 +145,21 @@ pub fn run() -> ExitCode {
 
 /// Runs a command's future on a runtime of its own.
 fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(future)
 }
 
 /// Reads `200ms`, `1.5s` or `2m`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().map_err(|_| format!("'{text}' is not a duration; write 200ms, 1.5s or 2m"))?;
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("'{text}' is not a duration; write 200ms, 1.5s or 2m"))?;
     let seconds = match unit {
         "ms" => number / 1e3,
         "s" => number,

@@ -55,19 +55,40 @@ pub fn run(args: ServeArgs) -> Result<(), CliError> {
 /// Binds the addresses that the topology gives the region.
 async fn config(args: &ServeArgs) -> Result<RegionConfig, CliError> {
     let topology = Topology::load(&args.topology)?;
-    let spec = topology.region(&args.region).cloned().ok_or_else(|| CliError::UnknownRegion {
-        name: args.region.clone(),
-        known: topology.regions.iter().map(|r| r.name.as_str()).collect::<Vec<_>>().join(", "),
-    })?;
+    let spec = topology
+        .region(&args.region)
+        .cloned()
+        .ok_or_else(|| CliError::UnknownRegion {
+            name: args.region.clone(),
+            known: topology
+                .regions
+                .iter()
+                .map(|r| r.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })?;
     let address = |what: &'static str, address: &Option<String>| {
-        address.clone().ok_or_else(|| CliError::NoAddress { region: spec.name.clone(), what })
+        address.clone().ok_or_else(|| CliError::NoAddress {
+            region: spec.name.clone(),
+            what,
+        })
     };
-    let (endpoint, admin) = (address("endpoint", &spec.endpoint)?, address("admin", &spec.admin)?);
+    let (endpoint, admin) = (
+        address("endpoint", &spec.endpoint)?,
+        address("admin", &spec.admin)?,
+    );
     let gossip = address("gossip", &spec.gossip)?;
-    let listen = |address: &str, source| CliError::Listen { address: address.to_owned(), source };
+    let listen = |address: &str, source| CliError::Listen {
+        address: address.to_owned(),
+        source,
+    };
     Ok(RegionConfig {
-        client: TcpListener::bind(&endpoint).await.map_err(|e| listen(&endpoint, e))?,
-        admin: TcpListener::bind(&admin).await.map_err(|e| listen(&admin, e))?,
+        client: TcpListener::bind(&endpoint)
+            .await
+            .map_err(|e| listen(&endpoint, e))?,
+        admin: TcpListener::bind(&admin)
+            .await
+            .map_err(|e| listen(&admin, e))?,
         gossip: std::net::UdpSocket::bind(&gossip).map_err(|e| listen(&gossip, e))?,
         identity: args.certs.clone().map(IdentitySource::Folder),
         region: args.region.clone(),

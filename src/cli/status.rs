@@ -28,7 +28,11 @@ pub fn run(args: StatusArgs) -> Result<(), CliError> {
         let mut out = std::io::stdout().lock();
         if args.json {
             let all = json!({"cluster": cluster.name, "regions": regions});
-            writeln!(out, "{}", serde_json::to_string_pretty(&all).unwrap_or_default())?;
+            writeln!(
+                out,
+                "{}",
+                serde_json::to_string_pretty(&all).unwrap_or_default()
+            )?;
         } else {
             writeln!(out, "cluster {}", cluster.name)?;
             for region in &regions {
@@ -69,13 +73,32 @@ fn print_region(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
         return Ok(());
     }
     let (pid, conflicts) = (number(region, "pid"), number(region, "conflicts"));
-    writeln!(out, "\n{name}  {endpoint}  pid {pid}  conflicts {conflicts}")?;
+    writeln!(
+        out,
+        "\n{name}  {endpoint}  pid {pid}  conflicts {conflicts}"
+    )?;
     let none = Vec::new();
-    for table in region.get("tables").and_then(Value::as_array).unwrap_or(&none) {
-        writeln!(out, "  table {:<30} {:>10} items", text(table, "name"), number(table, "items"))?;
+    for table in region
+        .get("tables")
+        .and_then(Value::as_array)
+        .unwrap_or(&none)
+    {
+        writeln!(
+            out,
+            "  table {:<30} {:>10} items",
+            text(table, "name"),
+            number(table, "items")
+        )?;
     }
-    for link in region.get("links").and_then(Value::as_array).unwrap_or(&none) {
-        let connected = link.get("connected").and_then(Value::as_bool).unwrap_or(false);
+    for link in region
+        .get("links")
+        .and_then(Value::as_array)
+        .unwrap_or(&none)
+    {
+        let connected = link
+            .get("connected")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
         let state = match (connected, text(link, "cut")) {
             (_, "both") => "cut",
             (_, "out") => "cut (outgoing)",
@@ -83,7 +106,11 @@ fn print_region(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
             (false, _) => "NOT CONNECTED",
         };
         let (behind, rtt) = (number(link, "behind"), number(link, "rtt_ms"));
-        writeln!(out, "  to {:<18} {state:<15} behind {behind:>6} commits  rtt {rtt:>7} ms", text(link, "peer"))?;
+        writeln!(
+            out,
+            "  to {:<18} {state:<15} behind {behind:>6} commits  rtt {rtt:>7} ms",
+            text(link, "peer")
+        )?;
     }
     Ok(())
 }

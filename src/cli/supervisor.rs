@@ -36,15 +36,27 @@ impl Members {
         let member = |region: &crate::config::RegionSpec| Member {
             name: region.name.clone(),
             pid: None,
-            endpoint: region.endpoint.as_ref().map(|a| format!("http://{a}")).unwrap_or_default(),
+            endpoint: region
+                .endpoint
+                .as_ref()
+                .map(|a| format!("http://{a}"))
+                .unwrap_or_default(),
             admin: None,
         };
         let regions = topology.regions.iter().map(member).collect();
-        Members { cluster: Mutex::new(Cluster { name: topology.name.clone(), regions }) }
+        Members {
+            cluster: Mutex::new(Cluster {
+                name: topology.name.clone(),
+                regions,
+            }),
+        }
     }
 
     pub fn cluster(&self) -> Cluster {
-        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.cluster
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub fn list(&self) -> Vec<Member> {
@@ -53,7 +65,11 @@ impl Members {
 
     /// The names of the regions that are down.
     pub fn missing(&self) -> Vec<String> {
-        self.list().into_iter().filter(|m| m.pid.is_none()).map(|m| m.name).collect()
+        self.list()
+            .into_iter()
+            .filter(|m| m.pid.is_none())
+            .map(|m| m.name)
+            .collect()
     }
 
     fn update(&self, name: &str, pid: Option<u32>, admin: Option<String>) {
@@ -93,12 +109,19 @@ impl Child {
         let (tell, first_ready) = oneshot::channel();
         let region = launch.region.clone();
         let task = tokio::spawn(supervise(launch, members, stop, tell));
-        Child { first_ready: Some(first_ready), region, task }
+        Child {
+            first_ready: Some(first_ready),
+            region,
+            task,
+        }
     }
 
     /// Waits until the region answers for the first time.
     pub async fn ready(&mut self) -> Result<(), CliError> {
-        let failed = |reason: String| CliError::Start { region: self.region.clone(), reason };
+        let failed = |reason: String| CliError::Start {
+            region: self.region.clone(),
+            reason,
+        };
         match self.first_ready.take() {
             None => Ok(()),
             Some(wait) => match wait.await {
@@ -197,12 +220,20 @@ async fn run_once(
 fn command(launch: &Launch) -> std::io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["serve", "--supervised", "--region", &launch.region]);
-    command.arg("--topology").arg(&launch.topology).arg("--certs").arg(&launch.certs);
+    command
+        .arg("--topology")
+        .arg(&launch.topology)
+        .arg("--certs")
+        .arg(&launch.certs);
     match &launch.data {
         Some(data) => command.arg("--data").arg(data),
         None => command.arg("--in-memory"),
     };
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     Ok(command)
 }
 

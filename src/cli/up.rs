@@ -40,7 +40,10 @@ pub fn run(args: UpArgs) -> Result<(), CliError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
         let listener = tokio::net::TcpListener::bind(address)
             .await
-            .map_err(|source| CliError::Listen { address: address.to_string(), source })?;
+            .map_err(|source| CliError::Listen {
+                address: address.to_string(),
+                source,
+            })?;
         let front_port = listener.local_addr()?.port();
         place(&mut topology, args.port)?;
         let home = args.data.join(&topology.name);
@@ -116,10 +119,13 @@ fn place(topology: &mut Topology, port: u16) -> Result<(), CliError> {
         let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
         let port = match port {
             0 => free_port()?,
-            _ => u16::try_from(n + 1).ok().and_then(|n| port.checked_add(n)).ok_or_else(|| CliError::Start {
-                region: region.name.clone(),
-                reason: format!("there is no port for it after {port}"),
-            })?,
+            _ => u16::try_from(n + 1)
+                .ok()
+                .and_then(|n| port.checked_add(n))
+                .ok_or_else(|| CliError::Start {
+                    region: region.name.clone(),
+                    reason: format!("there is no port for it after {port}"),
+                })?,
         };
         region.endpoint = Some(local(port));
         region.gossip = Some(local(port));
@@ -141,7 +147,10 @@ fn free_port() -> Result<u16, CliError> {
 
 /// Writes the placed topology and mints what certificates are missing.
 fn prepare(topology: &Topology, home: &Path, in_memory: bool) -> Result<Vec<Launch>, CliError> {
-    let write_error = |path: &Path, source| CliError::Write { path: path.display().to_string(), source };
+    let write_error = |path: &Path, source| CliError::Write {
+        path: path.display().to_string(),
+        source,
+    };
     std::fs::create_dir_all(home).map_err(|e| write_error(home, e))?;
     let file = home.join("topology.toml");
     std::fs::write(&file, topology.to_toml()).map_err(|e| write_error(&file, e))?;

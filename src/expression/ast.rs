@@ -37,9 +37,20 @@ pub enum Comparator {
 /// A condition or filter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
-    Compare { left: Operand, op: Comparator, right: Operand },
-    Between { value: Operand, low: Operand, high: Operand },
-    In { value: Operand, list: Vec<Operand> },
+    Compare {
+        left: Operand,
+        op: Comparator,
+        right: Operand,
+    },
+    Between {
+        value: Operand,
+        low: Operand,
+        high: Operand,
+    },
+    In {
+        value: Operand,
+        list: Vec<Operand>,
+    },
     Exists(Path),
     NotExists(Path),
     /// `attribute_type`: operand and one of the ten type names.

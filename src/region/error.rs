@@ -46,13 +46,6 @@ pub enum RegionError {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Transport(#[from] TransportError),
-    #[error(
-        "'{address}' cannot be listened on: {source}\n  hint: is it this machine's, and is another process using the port?"
-    )]
-    Bind {
-        address: String,
-        source: std::io::Error,
-    },
     #[error("a listener or thread cannot be set up: {0}")]
     Io(#[from] std::io::Error),
 }

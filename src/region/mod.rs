@@ -12,11 +12,6 @@
 //!
 //! Outsiders call [`Region::start`] and [`Region::stop`].
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "runs real regions: has real time, tasks and sockets"
-)]
-
 mod admin;
 mod backend;
 mod clock;

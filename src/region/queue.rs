@@ -21,7 +21,7 @@ pub(super) type Answer = oneshot::Sender<Result<WriteResponse, ApiError>>;
 
 /// One thing for the writer to do, and who wants to know.
 pub(super) enum Order {
-    Write(WriteRequest, Answer),
+    Write(Box<WriteRequest>, Answer),
     Remote {
         from: RegionId,
         commits: Vec<Vec<u8>>,
@@ -37,7 +37,7 @@ pub(super) enum Refused {
 
 #[derive(Default)]
 struct Waiting {
-    writes: VecDeque<(WriteRequest, Answer)>,
+    writes: VecDeque<(Box<WriteRequest>, Answer)>,
     remote: VecDeque<(RegionId, Vec<Vec<u8>>)>,
     closed: bool,
 }
@@ -58,7 +58,7 @@ impl Queue {
         if waiting.writes.len() >= WRITES_MAX {
             return Err(Refused::Full);
         }
-        waiting.writes.push_back((request, answer));
+        waiting.writes.push_back((Box::new(request), answer));
         self.arrived.notify_one();
         Ok(())
     }

@@ -30,7 +30,6 @@ use crate::store::lmdb::{LmdbOptions, LmdbStore};
 use crate::store::mem::MemStore;
 use crate::transport::{Identity, Peer, Transport, TransportConfig};
 
-const ANY_LOOPBACK: &str = "127.0.0.1:0";
 /// The account in every ARN.
 const ACCOUNT: &str = "000000000000";
 /// The folder of the store, inside a region's data folder.
@@ -64,46 +63,6 @@ pub struct RegionConfig {
     pub gossip: UdpSocket,
 }
 
-impl RegionConfig {
-    /// Binds the addresses that the topology gives `region`; an absent one takes any free port of the
-    /// loopback interface. `certs` is a folder; `None` = the folder `certs` in `data`. Must be called
-    /// within a tokio runtime.
-    pub fn new(
-        topology: Topology,
-        region: &str,
-        data: Option<PathBuf>,
-        certs: Option<PathBuf>,
-    ) -> Result<Self, RegionError> {
-        let spec = region_spec(&topology, region)?;
-        let gossip = spec.gossip.ok_or_else(|| RegionError::NoGossipAddress {
-            region: region.to_string(),
-        })?;
-        Ok(RegionConfig {
-            client: listen(spec.endpoint.as_deref())?,
-            admin: listen(spec.admin.as_deref())?,
-            gossip: bound(&gossip, |a| UdpSocket::bind(a))?,
-            region: region.to_string(),
-            topology,
-            data,
-            identity: certs.map(IdentitySource::Folder),
-        })
-    }
-}
-
-fn listen(address: Option<&str>) -> Result<TcpListener, RegionError> {
-    let address = address.unwrap_or(ANY_LOOPBACK);
-    let listener = bound(address, |a| std::net::TcpListener::bind(a))?;
-    listener.set_nonblocking(true)?;
-    Ok(TcpListener::from_std(listener)?)
-}
-
-fn bound<T>(address: &str, bind: impl Fn(&str) -> std::io::Result<T>) -> Result<T, RegionError> {
-    bind(address).map_err(|source| RegionError::Bind {
-        address: address.to_string(),
-        source,
-    })
-}
-
 /// A running region.
 pub struct Region {
     status: Arc<Status>,
@@ -127,19 +86,20 @@ impl Region {
         let replica_config = replica_config(&config.topology, &info);
         let replica = Replica::open(Arc::clone(&store), replica_config, clock.now())?;
         let replicator = replicator(&config.topology, &info, &replica);
+        let peers = peers(&config.topology, &spec)?;
         let (transport, events) = Transport::start(TransportConfig {
             region: info.id,
             cluster_id: config.topology.cluster_id,
             identity,
             socket: config.gossip,
-            peers: peers(&config.topology, &spec)?,
+            peers,
         })?;
         let known = Peers::default();
         let status = Arc::new(Status {
             info: info.clone(),
             cluster: config.topology.name.clone(),
             cluster_id: config.topology.cluster_id_hex(),
-            endpoint: config.client.local_addr()?.to_string(),
+            endpoint: format!("http://{}", config.client.local_addr()?),
             gossip: transport.local_addr()?.to_string(),
             admin: config.admin.local_addr()?.to_string(),
             clock,
@@ -214,7 +174,7 @@ impl Region {
         &self.transport
     }
 
-    /// Where clients reach this region, as bound.
+    /// Where clients reach this region, as bound: a URL.
     pub fn endpoint(&self) -> &str {
         &self.status.endpoint
     }
@@ -352,8 +312,9 @@ pub(super) fn one_way(rtt_ms: f64) -> Duration {
 pub fn open_stopped(data: &Path) -> Result<(LmdbStore, String, RegionId), RegionError> {
     let folder = data.join(STORE_FOLDER);
     if !folder.join("data.mdb").is_file() {
-        let path = data.display().to_string();
-        return Err(RegionError::NoStore { path });
+        return Err(RegionError::NoStore {
+            path: data.display().to_string(),
+        });
     }
     let store = LmdbStore::open(&folder, LmdbOptions::default())?;
     let (name, id) = guard::owner(&*store.begin_read()?)?;

@@ -56,7 +56,7 @@ impl Writer {
         let mut receipts = Vec::with_capacity(group.len());
         for order in group {
             let (job, receipt) = match order {
-                Order::Write(request, answer) => (Job::Write(request), Receipt::Client(answer)),
+                Order::Write(request, answer) => (Job::Write(*request), Receipt::Client(answer)),
                 Order::Remote { from, commits } => (Job::Remote(commits), Receipt::Peer(from)),
             };
             jobs.push(job);

@@ -1,13 +1,15 @@
 //! `apply`: the one door. Every change to an item or a table, local or from a peer, passes here, inside
 //! one transaction with its index entries, log row, context and counts.
 
+use super::catalog::TableUid;
 use super::conflict::{self, Conflict};
 use super::keys;
 use super::log::{self, SealError};
-use super::mutation::{Change, Commit, Dot, GroupId, ItemKey, LogId, Mutation, Rank, RankKind, Version};
+use super::mutation::{
+    Change, Commit, Dot, GroupId, ItemKey, LogId, Mutation, Rank, RankKind, Version,
+};
 use super::record::Record;
 use super::{PlantedBug, RemoteError, Replica, TableState, index, read};
-use super::catalog::TableUid;
 use crate::clock::{Now, Stamp};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
@@ -39,10 +41,18 @@ impl Replica {
         mutations: Vec<Mutation>,
         issued: Stamp,
     ) -> Result<(), StoreError> {
-        let log = LogId { group, origin: self.origin };
+        let log = LogId {
+            group,
+            origin: self.origin,
+        };
         let seq = self.frontier.get(&log).copied().unwrap_or(0) + 1;
         let context = self.context_for(group);
-        let commit = Commit { dot: Dot { log, seq }, issued, context, mutations };
+        let commit = Commit {
+            dot: Dot { log, seq },
+            issued,
+            context,
+            mutations,
+        };
         let sealed = log::seal(&commit);
         self.apply(txn, now, &commit, &sealed)
     }
@@ -97,10 +107,19 @@ impl Replica {
                 return Err(RemoteError::Forged(dot));
             }
             if dot.seq > next {
-                return Err(RemoteError::Gap { log: dot.log, expected: next, found: dot.seq });
+                return Err(RemoteError::Gap {
+                    log: dot.log,
+                    expected: next,
+                    found: dot.seq,
+                });
             }
-            if commits.last().is_some_and(|(last, _): &(Commit, &[u8])| last.dot.log != dot.log) {
-                return Err(RemoteError::Seal(SealError::Body("one job holds commits of two logs".into())));
+            if commits
+                .last()
+                .is_some_and(|(last, _): &(Commit, &[u8])| last.dot.log != dot.log)
+            {
+                return Err(RemoteError::Seal(SealError::Body(
+                    "one job holds commits of two logs".into(),
+                )));
             }
             commits.push((log::open(bytes)?, bytes.as_slice()));
             expected = Some(next + 1);
@@ -120,16 +139,29 @@ impl Replica {
         let before = self.frontier.get(&dot.log).copied().unwrap_or(0);
         assert!(dot.seq == before + 1, "I4: {dot:?} jumps from {before}");
         if let Some(context) = &commit.context {
-            txn.put(Db::Context, &keys::dot_row(dot), &log::encode_context(context))?;
+            txn.put(
+                Db::Context,
+                &keys::dot_row(dot),
+                &log::encode_context(context),
+            )?;
         }
         for mutation in &commit.mutations {
-            let rank = Rank { stamp: commit.issued, kind: RankKind::Write };
-            let version = mutation.version.unwrap_or(Version { rank, dot, issued: commit.issued });
+            let rank = Rank {
+                stamp: commit.issued,
+                kind: RankKind::Write,
+            };
+            let version = mutation.version.unwrap_or(Version {
+                rank,
+                dot,
+                issued: commit.issued,
+            });
             match &mutation.change {
                 Change::Item { table, key, image } => {
                     self.apply_item(txn, now, version, *table, key, image.as_deref())?
                 }
-                Change::Table { name, def } => self.apply_table(txn, version, name, def.as_deref())?,
+                Change::Table { name, def } => {
+                    self.apply_table(txn, version, name, def.as_deref())?
+                }
             }
         }
         if dot.log.group != GroupId::of([self.config.region]) {
@@ -158,15 +190,26 @@ impl Replica {
         let row = keys::item_row(uid, key);
         let stored = txn.get(Db::Items, &row)?.map(<[u8]>::to_vec);
         let current = stored.as_deref().map(Record::decode).transpose()?;
-        let incoming = Record { version, partition: &key.partition, image };
+        let incoming = Record {
+            version,
+            partition: &key.partition,
+            image,
+        };
         if let Some(current) = &current {
             if current.version == version {
                 return Ok(());
             }
-            assert!(current.partition == key.partition, "two partition keys hash alike");
+            assert!(
+                current.partition == key.partition,
+                "two partition keys hash alike"
+            );
             let wins = version.rank > current.version.rank;
             if self.concurrent(txn.as_read(), version, current.version)? {
-                let (winner, loser) = if wins { (&incoming, current) } else { (current, &incoming) };
+                let (winner, loser) = if wins {
+                    (&incoming, current)
+                } else {
+                    (current, &incoming)
+                };
                 self.record_conflict(txn, now, uid, def.as_deref(), key, winner, loser)?;
             }
             if !wins && self.config.planted != Some(PlantedBug::ArrivalOrder) {
@@ -185,7 +228,12 @@ impl Replica {
     }
 
     /// Whether neither writer had seen the other's version (replication.md section 6).
-    fn concurrent(&self, txn: &dyn ReadTxn, incoming: Version, current: Version) -> Result<bool, StoreError> {
+    fn concurrent(
+        &self,
+        txn: &dyn ReadTxn,
+        incoming: Version,
+        current: Version,
+    ) -> Result<bool, StoreError> {
         let (m, c) = (incoming.dot, current.dot);
         if m.log.origin.region == c.log.origin.region || m.log.origin == self.origin {
             return Ok(false);

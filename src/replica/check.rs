@@ -31,7 +31,11 @@ pub fn check(txn: &dyn ReadTxn, region: RegionId) -> Result<Findings, StoreError
     Ok(findings)
 }
 
-fn check_table(txn: &dyn ReadTxn, def: &TableDef, findings: &mut Findings) -> Result<(), StoreError> {
+fn check_table(
+    txn: &dyn ReadTxn,
+    def: &TableDef,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
     let mut expected = BTreeMap::new();
     let mut counts = read::TableCounts::default();
     for (key, version, image) in read::versions(txn, def)? {
@@ -39,7 +43,10 @@ fn check_table(txn: &dyn ReadTxn, def: &TableDef, findings: &mut Findings) -> Re
         let item = match codec::decode(&image) {
             Ok(item) => item,
             Err(error) => {
-                findings.problems.push(format!("table {}: an item of {:?} is unreadable: {error}", def.name, version.dot));
+                findings.problems.push(format!(
+                    "table {}: an item of {:?} is unreadable: {error}",
+                    def.name, version.dot
+                ));
                 continue;
             }
         };
@@ -53,14 +60,26 @@ fn check_table(txn: &dyn ReadTxn, def: &TableDef, findings: &mut Findings) -> Re
         }
     }
     let stored: BTreeMap<_, _> = read::index_rows(txn, def)?.into_iter().collect();
-    let missing = expected.iter().filter(|(row, entry)| stored.get(*row) != Some(entry)).count();
-    let stale = stored.keys().filter(|row| !expected.contains_key(*row)).count();
+    let missing = expected
+        .iter()
+        .filter(|(row, entry)| stored.get(*row) != Some(entry))
+        .count();
+    let stale = stored
+        .keys()
+        .filter(|row| !expected.contains_key(*row))
+        .count();
     if missing + stale > 0 {
-        findings.problems.push(format!("table {}: {missing} index entries missing or wrong, {stale} stale", def.name));
+        findings.problems.push(format!(
+            "table {}: {missing} index entries missing or wrong, {stale} stale",
+            def.name
+        ));
     }
     let kept = read::counts(txn, def)?;
     if kept != counts {
-        findings.problems.push(format!("table {}: counts say {kept:?}, the items are {counts:?}", def.name));
+        findings.problems.push(format!(
+            "table {}: counts say {kept:?}, the items are {counts:?}",
+            def.name
+        ));
     }
     Ok(())
 }
@@ -69,17 +88,25 @@ fn check_log(txn: &dyn ReadTxn, findings: &mut Findings) -> Result<(), StoreErro
     let mut ends = BTreeMap::new();
     let mut problems = Vec::new();
     let mut commits = 0;
-    let all = Range { from: Bound::Unbounded, to: Bound::Unbounded, reverse: false };
+    let all = Range {
+        from: Bound::Unbounded,
+        to: Bound::Unbounded,
+        reverse: false,
+    };
     txn.scan(Db::Log, all, &mut |row, sealed| {
         commits += 1;
         match (keys::parse_dot(row), log::open(sealed)) {
             (Some(dot), Ok(commit)) if commit.dot == dot => {
-                let end: u64 = ends.insert(dot.log, dot.seq).unwrap_or(dot.seq.saturating_sub(1));
+                let end: u64 = ends
+                    .insert(dot.log, dot.seq)
+                    .unwrap_or(dot.seq.saturating_sub(1));
                 if dot.seq != end + 1 {
                     problems.push(format!("log {:?}: {} follows {end}", dot.log, dot.seq));
                 }
             }
-            (dot, Ok(commit)) => problems.push(format!("log: {:?} is stored as {dot:?}", commit.dot)),
+            (dot, Ok(commit)) => {
+                problems.push(format!("log: {:?} is stored as {dot:?}", commit.dot))
+            }
             (dot, Err(error)) => problems.push(format!("log: {dot:?}: {error}")),
         }
         ControlFlow::Continue(())
@@ -88,7 +115,9 @@ fn check_log(txn: &dyn ReadTxn, findings: &mut Findings) -> Result<(), StoreErro
     for (log, end) in ends {
         let seen = frontier.get(&log).copied().unwrap_or(0);
         if seen != end {
-            problems.push(format!("log {log:?} ends at {end}, the frontier says {seen}"));
+            problems.push(format!(
+                "log {log:?} ends at {end}, the frontier says {seen}"
+            ));
         }
     }
     findings.commits += commits;

@@ -32,7 +32,10 @@ pub struct Conflict {
 impl Conflict {
     /// One of the two images, decoded: at least one exists.
     pub fn any_image(&self) -> Option<Item> {
-        self.winner_image.as_deref().or(self.loser_image.as_deref()).and_then(|b| codec::decode(b).ok())
+        self.winner_image
+            .as_deref()
+            .or(self.loser_image.as_deref())
+            .and_then(|b| codec::decode(b).ok())
     }
 }
 
@@ -49,10 +52,18 @@ pub(super) fn record(txn: &mut dyn WriteTxn, conflict: &Conflict) -> Result<(), 
 }
 
 /// The newest conflicts first, of one table or of all.
-pub fn list(txn: &dyn ReadTxn, table: Option<&str>, limit: usize) -> Result<Vec<Conflict>, StoreError> {
+pub fn list(
+    txn: &dyn ReadTxn,
+    table: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Conflict>, StoreError> {
     let mut conflicts = Vec::new();
     let mut failure = None;
-    let all = Range { from: Bound::Unbounded, to: Bound::Unbounded, reverse: true };
+    let all = Range {
+        from: Bound::Unbounded,
+        to: Bound::Unbounded,
+        reverse: true,
+    };
     txn.scan(Db::Conflicts, all, &mut |_, value| {
         if conflicts.len() >= limit {
             return ControlFlow::Break(());
@@ -78,7 +89,11 @@ pub fn count(txn: &dyn ReadTxn) -> Result<u64, StoreError> {
 fn decode(bytes: &[u8]) -> Result<Conflict, StoreError> {
     let body = match bytes.split_first() {
         Some((&FORMAT, body)) => body,
-        _ => return Err(StoreError::Damaged("a conflict of an unknown format".into())),
+        _ => {
+            return Err(StoreError::Damaged(
+                "a conflict of an unknown format".into(),
+            ));
+        }
     };
     bincode::decode_from_slice(body, bincode::config::standard())
         .map(|(conflict, _)| conflict)

@@ -76,7 +76,9 @@ impl ApiError {
 
     /// The control plane's answer to a table that does not exist.
     pub fn table_not_found(table: &str) -> Self {
-        ApiError::ResourceNotFound(format!("Requested resource not found: Table: {table} not found"))
+        ApiError::ResourceNotFound(format!(
+            "Requested resource not found: Table: {table} not found"
+        ))
     }
 }
 

@@ -40,19 +40,28 @@ impl Replica {
             WriteRequest::Item(write) => {
                 let plan = self.plan(txn.as_read(), &write)?;
                 let mut outcomes = self.make(txn, now, vec![plan])?;
-                Ok(WriteResponse::Item(Box::new(outcomes.pop().unwrap_or_default())))
+                Ok(WriteResponse::Item(Box::new(
+                    outcomes.pop().unwrap_or_default(),
+                )))
             }
             WriteRequest::Batch(writes) => {
-                let plans =
-                    writes.iter().map(|w| self.plan(txn.as_read(), w)).collect::<Result<Vec<_>, _>>()?;
+                let plans = writes
+                    .iter()
+                    .map(|w| self.plan(txn.as_read(), w))
+                    .collect::<Result<Vec<_>, _>>()?;
                 if has_duplicates(&plans) {
-                    return Err(ApiError::validation("Provided list of item keys contains duplicates").into());
+                    return Err(ApiError::validation(
+                        "Provided list of item keys contains duplicates",
+                    )
+                    .into());
                 }
                 Ok(WriteResponse::Items(self.make(txn, now, plans)?))
             }
             WriteRequest::Transaction { writes, token } => self.transact(txn, now, &writes, token),
             WriteRequest::CreateTable { def } => self.create_table(txn, now, *def),
-            WriteRequest::UpdateTable { table, change } => self.update_table(txn, now, &table, change),
+            WriteRequest::UpdateTable { table, change } => {
+                self.update_table(txn, now, &table, change)
+            }
             WriteRequest::DeleteTable { table } => self.delete_table(txn, now, &table),
         }
     }
@@ -105,7 +114,11 @@ impl Replica {
         Ok(WriteResponse::Items(outcomes))
     }
 
-    fn refuse_duplicates(&mut self, txn: &dyn ReadTxn, writes: &[ItemWrite]) -> Result<(), ExecuteError> {
+    fn refuse_duplicates(
+        &mut self,
+        txn: &dyn ReadTxn,
+        writes: &[ItemWrite],
+    ) -> Result<(), ExecuteError> {
         let mut seen = BTreeSet::new();
         for write in writes {
             let def = self.table(txn, &write.table)?;
@@ -120,7 +133,11 @@ impl Replica {
     }
 
     /// The table of that name, if it has a replica here.
-    pub(super) fn table(&mut self, txn: &dyn ReadTxn, name: &str) -> Result<Arc<TableDef>, ExecuteError> {
+    pub(super) fn table(
+        &mut self,
+        txn: &dyn ReadTxn,
+        name: &str,
+    ) -> Result<Arc<TableDef>, ExecuteError> {
         match read::table(txn, self.config.region, name)? {
             Some(def) => Ok(Arc::new(def)),
             None => Err(ApiError::resource_not_found().into()),
@@ -137,7 +154,9 @@ impl Replica {
                 refuse_key_updates(&def, update)?;
                 bytes.into()
             }
-            WriteAction::Delete { key } | WriteAction::Check { key } => def.keys.admit_key(key)?.into(),
+            WriteAction::Delete { key } | WriteAction::Check { key } => {
+                def.keys.admit_key(key)?.into()
+            }
         };
         if let WriteAction::Put { item } = &write.action {
             admit_index_keys(&def, item)?;
@@ -158,7 +177,17 @@ impl Replica {
         };
         let index_units = index::write_units(&def, old.as_ref(), new.as_ref());
         let image = changes.then(|| new.as_ref().map(codec::encode));
-        Ok(Plan { def, key, image, outcome: ItemOutcome { old, new, touched, index_units } })
+        Ok(Plan {
+            def,
+            key,
+            image,
+            outcome: ItemOutcome {
+                old,
+                new,
+                touched,
+                index_units,
+            },
+        })
     }
 
     /// Makes planned writes: one commit for each group they touch, under one stamp.
@@ -172,8 +201,15 @@ impl Replica {
         let mut outcomes = Vec::with_capacity(plans.len());
         for plan in plans {
             if let Some(image) = plan.image {
-                let change = Change::Item { table: plan.def.uid, key: plan.key, image };
-                groups.entry(plan.def.group).or_default().push(Mutation { version: None, change });
+                let change = Change::Item {
+                    table: plan.def.uid,
+                    key: plan.key,
+                    image,
+                };
+                groups.entry(plan.def.group).or_default().push(Mutation {
+                    version: None,
+                    change,
+                });
             }
             outcomes.push(plan.outcome);
         }
@@ -188,28 +224,45 @@ impl Replica {
 }
 
 fn reason(code: &'static str, message: Option<String>, item: Option<Item>) -> CancellationReason {
-    CancellationReason { code, message, item }
+    CancellationReason {
+        code,
+        message,
+        item,
+    }
 }
 
 fn has_duplicates(plans: &[Plan]) -> bool {
     let mut seen = BTreeSet::new();
-    plans.iter().any(|plan| !seen.insert((plan.def.uid, &plan.key)))
+    plans
+        .iter()
+        .any(|plan| !seen.insert((plan.def.uid, &plan.key)))
 }
 
 fn key_of(action: &WriteAction) -> &Item {
     match action {
         WriteAction::Put { item } => item,
-        WriteAction::Update { key, .. } | WriteAction::Delete { key } | WriteAction::Check { key } => key,
+        WriteAction::Update { key, .. }
+        | WriteAction::Delete { key }
+        | WriteAction::Check { key } => key,
     }
 }
 
 fn current(txn: &dyn ReadTxn, def: &TableDef, key: &ItemKey) -> Result<Option<Item>, StoreError> {
-    let Some(stored) = txn.get(Db::Items, &keys::item_row(def.uid, key))? else { return Ok(None) };
-    Record::decode(stored)?.image.map(codec::decode).transpose().map_err(read::damaged)
+    let Some(stored) = txn.get(Db::Items, &keys::item_row(def.uid, key))? else {
+        return Ok(None);
+    };
+    Record::decode(stored)?
+        .image
+        .map(codec::decode)
+        .transpose()
+        .map_err(read::damaged)
 }
 
 fn refuse_key_updates(def: &TableDef, update: &Update) -> Result<(), ApiError> {
-    match update.targets().find(|path| def.keys.names().any(|name| name == path.root)) {
+    match update
+        .targets()
+        .find(|path| def.keys.names().any(|name| name == path.root))
+    {
         None => Ok(()),
         Some(path) => Err(ApiError::Validation(format!(
             "One or more parameter values were invalid: Cannot update attribute {}. This attribute is part of the key",
@@ -228,7 +281,12 @@ fn admit_index_keys(def: &TableDef, item: &Item) -> Result<(), ExecuteError> {
 type Updated = (Option<Item>, Vec<crate::expression::Path>, bool);
 
 /// Applies an update to an item or to its absence.
-fn updated(def: &TableDef, old: Option<&Item>, key: &Item, update: &Update) -> Result<Updated, ExecuteError> {
+fn updated(
+    def: &TableDef,
+    old: Option<&Item>,
+    key: &Item,
+    update: &Update,
+) -> Result<Updated, ExecuteError> {
     let empty = Item::new();
     let (new, touched) = update.apply(old.unwrap_or(&empty), key)?;
     if old.is_none() && !update.creates_item() {
@@ -244,7 +302,9 @@ fn updated(def: &TableDef, old: Option<&Item>, key: &Item, update: &Update) -> R
 
 /// Whether the token was used with the same parameters within its life.
 fn replayed(txn: &dyn ReadTxn, now: Now, token: &str, digest: u64) -> Result<bool, ExecuteError> {
-    let Some(stored) = txn.get(Db::Meta, &meta::token(token))? else { return Ok(false) };
+    let Some(stored) = txn.get(Db::Meta, &meta::token(token))? else {
+        return Ok(false);
+    };
     let (expires_us, stored_digest) = parse_token(stored)?;
     if expires_us <= now.wall_us {
         return Ok(false);
@@ -261,23 +321,39 @@ fn replayed(txn: &dyn ReadTxn, now: Now, token: &str, digest: u64) -> Result<boo
 }
 
 fn parse_token(stored: &[u8]) -> Result<(u64, u64), StoreError> {
-    let word = |at: usize| stored.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+    let word = |at: usize| {
+        stored
+            .get(at..at + 8)
+            .and_then(|b| b.try_into().ok())
+            .map(u64::from_be_bytes)
+    };
     match (word(0), word(8)) {
         (Some(expires_us), Some(digest)) => Ok((expires_us, digest)),
-        _ => Err(StoreError::Damaged("a transaction's token cannot be read".into())),
+        _ => Err(StoreError::Damaged(
+            "a transaction's token cannot be read".into(),
+        )),
     }
 }
 
 /// Remembers a token for its life, and forgets a few that are past theirs.
 fn remember(txn: &mut dyn WriteTxn, now: Now, token: &str, digest: u64) -> Result<(), StoreError> {
     let expires_us = now.wall_us.saturating_add(TOKEN_LIFE_US);
-    for row in read::rows(txn.as_read(), Db::Meta, meta::TOKEN_EXPIRIES, TOKENS_FORGOTTEN)? {
+    for row in read::rows(
+        txn.as_read(),
+        Db::Meta,
+        meta::TOKEN_EXPIRIES,
+        TOKENS_FORGOTTEN,
+    )? {
         let rest = row.get(meta::TOKEN_EXPIRIES.len()..).unwrap_or_default();
-        let Some((expiry, old)) = rest.split_at_checked(8) else { continue };
+        let Some((expiry, old)) = rest.split_at_checked(8) else {
+            continue;
+        };
         if expiry < now.wall_us.to_be_bytes().as_slice() {
             txn.delete(Db::Meta, &row)?;
             let row = meta::token(&String::from_utf8_lossy(old));
-            let stale = txn.get(Db::Meta, &row)?.is_some_and(|stored| stored.get(..8) == Some(expiry));
+            let stale = txn
+                .get(Db::Meta, &row)?
+                .is_some_and(|stored| stored.get(..8) == Some(expiry));
             if stale {
                 txn.delete(Db::Meta, &row)?;
             }

@@ -6,7 +6,7 @@ use std::ops::{Bound, ControlFlow};
 use super::catalog::{IndexDef, Projection, TableDef};
 use super::keys;
 use super::mutation::ItemKey;
-use super::read::{self, damaged};
+use super::read::{self, Rows, damaged};
 use super::record::Record;
 use crate::item::{Item, codec, size};
 use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
@@ -23,9 +23,10 @@ pub(super) fn projected(def: &TableDef, index: &IndexDef, item: &Item) -> Option
     let mut entry = match &index.projection {
         Projection::All => return Some(item.clone()),
         Projection::KeysOnly => Item::new(),
-        Projection::Include(names) => {
-            names.iter().filter_map(|n| item.get(n).map(|v| (n.clone(), v.clone()))).collect()
-        }
+        Projection::Include(names) => names
+            .iter()
+            .filter_map(|n| item.get(n).map(|v| (n.clone(), v.clone())))
+            .collect(),
     };
     entry.extend(def.keys.key_of(item));
     entry.extend(index.keys.key_of(item));
@@ -38,7 +39,12 @@ fn entry_row(def: &TableDef, index: &IndexDef, key: &ItemKey, entry: &Item) -> O
 }
 
 /// The row and value that an index should hold for an item.
-pub(super) fn expected_row(def: &TableDef, index: &IndexDef, key: &ItemKey, item: &Item) -> Option<(Vec<u8>, Vec<u8>)> {
+pub(super) fn expected_row(
+    def: &TableDef,
+    index: &IndexDef,
+    key: &ItemKey,
+    item: &Item,
+) -> Option<(Vec<u8>, Vec<u8>)> {
     let entry = projected(def, index, item)?;
     Some((entry_row(def, index, key, &entry)?, codec::encode(&entry)))
 }
@@ -72,7 +78,11 @@ pub(super) fn update(
 }
 
 /// Write units that a change of an item costs in each index (values-and-keys.md section 6).
-pub(super) fn write_units(def: &TableDef, old: Option<&Item>, new: Option<&Item>) -> BTreeMap<String, f64> {
+pub(super) fn write_units(
+    def: &TableDef,
+    old: Option<&Item>,
+    new: Option<&Item>,
+) -> BTreeMap<String, f64> {
     let mut units = BTreeMap::new();
     for index in &def.indexes {
         let entry = |item: Option<&Item>| item.and_then(|i| projected(def, index, i));
@@ -81,7 +91,9 @@ pub(super) fn write_units(def: &TableDef, old: Option<&Item>, new: Option<&Item>
             (None, None) => continue,
             (None, Some(one)) | (Some(one), None) => cost(&one),
             (Some(a), Some(b)) if a == b => continue,
-            (Some(a), Some(b)) if index.keys.key_of(&a) == index.keys.key_of(&b) => cost(&a).max(cost(&b)),
+            (Some(a), Some(b)) if index.keys.key_of(&a) == index.keys.key_of(&b) => {
+                cost(&a).max(cost(&b))
+            }
             (Some(a), Some(b)) => cost(&a) + cost(&b),
         };
         units.insert(index.name.clone(), cost as f64);
@@ -90,11 +102,17 @@ pub(super) fn write_units(def: &TableDef, old: Option<&Item>, new: Option<&Item>
 }
 
 /// Builds the entries of a new index from the items that are there.
-pub(super) fn backfill(txn: &mut dyn WriteTxn, def: &TableDef, index: &IndexDef) -> Result<(), StoreError> {
+pub(super) fn backfill(
+    txn: &mut dyn WriteTxn,
+    def: &TableDef,
+    index: &IndexDef,
+) -> Result<(), StoreError> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let chunk = read_chunk(txn.as_read(), def, after.as_deref())?;
-        let Some((last, _)) = chunk.last() else { return Ok(()) };
+        let Some((last, _)) = chunk.last() else {
+            return Ok(());
+        };
         after = Some(last.clone());
         for (row, stored) in &chunk {
             let record = Record::decode(stored)?;
@@ -108,8 +126,6 @@ pub(super) fn backfill(txn: &mut dyn WriteTxn, def: &TableDef, index: &IndexDef)
     }
 }
 
-type Rows = Vec<(Vec<u8>, Vec<u8>)>;
-
 fn read_chunk(txn: &dyn ReadTxn, def: &TableDef, after: Option<&[u8]>) -> Result<Rows, StoreError> {
     let prefix = keys::table_prefix(def.uid);
     let end = keys::after_prefix(&prefix);
@@ -121,7 +137,11 @@ fn read_chunk(txn: &dyn ReadTxn, def: &TableDef, after: Option<&[u8]>) -> Result
     let mut rows = Vec::new();
     txn.scan(Db::Items, range, &mut |row, stored| {
         rows.push((row.to_vec(), stored.to_vec()));
-        if rows.len() < BACKFILL_CHUNK { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if rows.len() < BACKFILL_CHUNK {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })?;
     Ok(rows)
 }

@@ -28,7 +28,10 @@ pub fn hash(bytes: &[u8]) -> [u8; HASH_LEN] {
 
 impl From<KeyBytes> for ItemKey {
     fn from(key: KeyBytes) -> Self {
-        ItemKey { partition: key.partition, sort: key.sort }
+        ItemKey {
+            partition: key.partition,
+            sort: key.sort,
+        }
     }
 }
 
@@ -125,7 +128,10 @@ pub fn dot_row(dot: Dot) -> Vec<u8> {
 /// Reads a [`dot_row`] back.
 pub fn parse_dot(bytes: &[u8]) -> Option<Dot> {
     let log = parse_log(bytes.get(..14)?)?;
-    Some(Dot { log, seq: u64::from_be_bytes(bytes.get(14..22)?.try_into().ok()?) })
+    Some(Dot {
+        log,
+        seq: u64::from_be_bytes(bytes.get(14..22)?.try_into().ok()?),
+    })
 }
 
 /// Reads a [`log_prefix`] back.

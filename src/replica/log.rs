@@ -33,7 +33,9 @@ pub enum SealError {
     Short,
     #[error("not a commit: it does not begin as one")]
     Magic,
-    #[error("a commit of schema {0} needs a newer version of meridian (this one knows schema {SCHEMA})")]
+    #[error(
+        "a commit of schema {0} needs a newer version of meridian (this one knows schema {SCHEMA})"
+    )]
     UnknownSchema(u16),
     #[error("a commit's checksum does not match: it was damaged on its way or on disk")]
     Checksum,
@@ -92,7 +94,13 @@ fn parse(bytes: &[u8]) -> Result<Seal<'_>, SealError> {
         return Err(SealError::Short);
     }
     let checksum = u64::from_be_bytes(field(44, 52)?.try_into().map_err(|_| SealError::Short)?);
-    Ok(Seal { dot, issued, checksum, covered: field(0, 44)?, body })
+    Ok(Seal {
+        dot,
+        issued,
+        checksum,
+        covered: field(0, 44)?,
+        body,
+    })
 }
 
 /// The dot and issue stamp of a sealed commit, without reading its body.
@@ -106,12 +114,17 @@ pub fn open(bytes: &[u8]) -> Result<Commit, SealError> {
     if checksum(seal.covered, seal.body) != seal.checksum {
         return Err(SealError::Checksum);
     }
-    let ((context, mutations), read) =
-        bincode::decode_from_slice(seal.body, body_config()).map_err(|e| SealError::Body(e.to_string()))?;
+    let ((context, mutations), read) = bincode::decode_from_slice(seal.body, body_config())
+        .map_err(|e| SealError::Body(e.to_string()))?;
     if read != seal.body.len() {
         return Err(SealError::Body("bytes are left over".into()));
     }
-    Ok(Commit { dot: seal.dot, issued: seal.issued, context, mutations })
+    Ok(Commit {
+        dot: seal.dot,
+        issued: seal.issued,
+        context,
+        mutations,
+    })
 }
 
 /// Sealed commits of `log` from `from_seq` on, up to about `max_bytes` (at least one when there is one).
@@ -123,7 +136,11 @@ pub fn read(
 ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
     let from = keys::dot_row(Dot { log, seq: from_seq });
     let to = keys::dot_row(Dot { log, seq: u64::MAX });
-    let range = Range { from: Bound::Included(&from), to: Bound::Included(&to), reverse: false };
+    let range = Range {
+        from: Bound::Included(&from),
+        to: Bound::Included(&to),
+        reverse: false,
+    };
     let mut commits = Vec::new();
     let mut bytes = 0;
     txn.scan(Db::Log, range, &mut |key, value| {
@@ -173,7 +190,11 @@ pub fn frontier(txn: &dyn ReadTxn) -> Result<Frontier, StoreError> {
 pub fn context(txn: &dyn ReadTxn, dot: Dot) -> Result<Frontier, StoreError> {
     let from = keys::log_prefix(dot.log);
     let to = keys::dot_row(dot);
-    let range = Range { from: Bound::Included(&from), to: Bound::Included(&to), reverse: true };
+    let range = Range {
+        from: Bound::Included(&from),
+        to: Bound::Included(&to),
+        reverse: true,
+    };
     let mut found = None;
     txn.scan(Db::Context, range, &mut |_, value| {
         found = Some(value.to_vec());
@@ -197,20 +218,40 @@ fn decode_context(bytes: &[u8]) -> Result<Frontier, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mutation::{Change, GroupId, ItemKey, Mutation, Origin};
     use super::super::catalog::TableUid;
+    use super::super::mutation::{Change, GroupId, ItemKey, Mutation, Origin};
     use super::*;
     use crate::clock::RegionId;
 
     fn commit() -> Commit {
-        let log = LogId { group: GroupId(7), origin: Origin { region: RegionId(1), incarnation: 2 } };
-        let key = ItemKey { partition: b"Sp".to_vec(), sort: b"s".to_vec() };
-        let change = Change::Item { table: TableUid(3), key, image: Some(b"image".to_vec()) };
+        let log = LogId {
+            group: GroupId(7),
+            origin: Origin {
+                region: RegionId(1),
+                incarnation: 2,
+            },
+        };
+        let key = ItemKey {
+            partition: b"Sp".to_vec(),
+            sort: b"s".to_vec(),
+        };
+        let change = Change::Item {
+            table: TableUid(3),
+            key,
+            image: Some(b"image".to_vec()),
+        };
         Commit {
             dot: Dot { log, seq: 4 },
-            issued: Stamp { physical_us: 5, logical: 6, region: RegionId(1) },
+            issued: Stamp {
+                physical_us: 5,
+                logical: 6,
+                region: RegionId(1),
+            },
             context: Some(Frontier::from([(log, 3)])),
-            mutations: vec![Mutation { version: None, change }],
+            mutations: vec![Mutation {
+                version: None,
+                change,
+            }],
         }
     }
 
@@ -245,7 +286,7 @@ mod tests {
         let hex: String = seal(&commit()).iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(
             &hex[..88],
-            "4d6300010000000000000007000100000002000000000000000400000000000000050000000600010000001b"
+            "4d63000100000000000000070001000000020000000000000004000000000000000500000006000100000016"
         );
     }
 }

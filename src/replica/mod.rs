@@ -82,6 +82,7 @@ pub struct ReplicaConfig {
 
 /// One thing for the writer to do.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "jobs are moved once and never kept in bulk")]
 pub enum Job {
     Write(WriteRequest),
     /// Sealed commits of one log, in order, from a peer.
@@ -101,7 +102,11 @@ pub enum RemoteError {
     #[error(transparent)]
     Seal(#[from] SealError),
     #[error("commit {found} of {log:?} came where {expected} was due")]
-    Gap { log: LogId, expected: u64, found: u64 },
+    Gap {
+        log: LogId,
+        expected: u64,
+        found: u64,
+    },
     #[error("a commit of group {0:?} does not concern this region")]
     Foreign(GroupId),
     #[error("a peer sent a commit in this region's own name that it never made: {0:?}")]
@@ -142,18 +147,29 @@ pub struct Replica {
 impl Replica {
     /// Opens the replica in `store`, beginning its first incarnation when the store is new.
     pub fn open(store: Arc<dyn Store>, config: ReplicaConfig, now: Now) -> Result<Self, OpenError> {
-        assert!(config.members.contains(config.region), "a region is a member of its own cluster");
+        assert!(
+            config.members.contains(config.region),
+            "a region is a member of its own cluster"
+        );
         let mut txn = store.begin_write()?;
         let incarnation = match read::meta_u64(txn.as_read(), meta::INCARNATION)? {
-            Some(n) => u32::try_from(n).map_err(|_| StoreError::Damaged("the incarnation is out of range".into()))?,
+            Some(n) => u32::try_from(n)
+                .map_err(|_| StoreError::Damaged("the incarnation is out of range".into()))?,
             None => {
                 txn.put(Db::Meta, meta::INCARNATION, &1u64.to_be_bytes())?;
                 1
             }
         };
-        let origin = Origin { region: config.region, incarnation };
+        let origin = Origin {
+            region: config.region,
+            incarnation,
+        };
         let saved = read::meta_u64(txn.as_read(), meta::CLOCK_BOUND)?.unwrap_or(0);
-        let bound = Stamp { physical_us: saved, logical: 0, region: config.region };
+        let bound = Stamp {
+            physical_us: saved,
+            logical: 0,
+            region: config.region,
+        };
         // Even where the wall is past the bound: it may be set back before the first stamp is issued.
         let hlc = Hlc::resume(config.region, bound);
         let clock_bound = saved.max(now.wall_us) + CLOCK_BOUND_WINDOW_US;
@@ -212,7 +228,9 @@ impl Replica {
         let mut results = Vec::with_capacity(jobs.len());
         for job in jobs {
             results.push(match job {
-                Job::Write(request) => JobResult::Write(store_errors_out(self.execute(txn, now, request))?),
+                Job::Write(request) => {
+                    JobResult::Write(store_errors_out(self.execute(txn, now, request))?)
+                }
                 Job::Remote(commits) => JobResult::Remote(self.absorb(txn, now, &commits)?),
             });
         }
@@ -222,7 +240,10 @@ impl Replica {
 
     /// The group's transaction is durable.
     pub fn committed(&mut self) {
-        assert!(self.relogs.is_empty(), "tables waiting to travel again are handled within their group");
+        assert!(
+            self.relogs.is_empty(),
+            "tables waiting to travel again are handled within their group"
+        );
     }
 
     /// The group's transaction was dropped: forget what it would have changed.
@@ -259,7 +280,10 @@ impl Replica {
                 txn.put(Db::Meta, meta::CLOCK_BOUND, &self.clock_bound.to_be_bytes())?;
             }
         }
-        assert!(self.hlc.last().physical_us < self.clock_bound, "I11: a stamp passed the clock's bound");
+        assert!(
+            self.hlc.last().physical_us < self.clock_bound,
+            "I11: a stamp passed the clock's bound"
+        );
         Ok(())
     }
 

@@ -92,9 +92,16 @@ pub struct ItemKey {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Change {
     /// A new image (codec bytes) of an item, or its absence.
-    Item { table: TableUid, key: ItemKey, image: Option<Vec<u8>> },
+    Item {
+        table: TableUid,
+        key: ItemKey,
+        image: Option<Vec<u8>>,
+    },
     /// A new definition of the table of that name, or its absence.
-    Table { name: String, def: Option<Box<TableDef>> },
+    Table {
+        name: String,
+        def: Option<Box<TableDef>>,
+    },
 }
 
 /// One change and the version it makes. The version is the commit's own, except where an existing

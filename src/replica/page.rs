@@ -35,7 +35,9 @@ pub fn page(txn: &dyn ReadTxn, def: &TableDef, request: &PageRequest) -> Result<
     let index = match &request.index {
         None => None,
         Some(name) => Some(def.index(name).ok_or_else(|| {
-            ApiError::Validation(format!("The table does not have the specified index: {name}"))
+            ApiError::Validation(format!(
+                "The table does not have the specified index: {name}"
+            ))
         })?),
     };
     let target = Target { def, index };
@@ -51,20 +53,24 @@ pub fn page(txn: &dyn ReadTxn, def: &TableDef, request: &PageRequest) -> Result<
         to: bounds.to.as_ref().map(Vec::as_slice),
         reverse: !request.forward,
     };
-    txn.scan(target.db(), range, &mut |_, stored| match target.visit(request, stored, &mut page) {
-        Ok(Visited::Skipped) => ControlFlow::Continue(()),
-        Ok(Visited::Evaluated(key)) => {
-            if is_full(&page, request) {
-                last = Some(key);
-                return ControlFlow::Break(());
+    txn.scan(
+        target.db(),
+        range,
+        &mut |_, stored| match target.visit(request, stored, &mut page) {
+            Ok(Visited::Skipped) => ControlFlow::Continue(()),
+            Ok(Visited::Evaluated(key)) => {
+                if is_full(&page, request) {
+                    last = Some(key);
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
             }
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            failure = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        },
+    )?;
     if let Some(error) = failure {
         return Err(error.into());
     }
@@ -85,7 +91,11 @@ enum Visited {
 
 impl Target<'_> {
     fn db(&self) -> Db {
-        if self.index.is_some() { Db::Index } else { Db::Items }
+        if self.index.is_some() {
+            Db::Index
+        } else {
+            Db::Items
+        }
     }
 
     fn schema(&self) -> &KeySchema {
@@ -106,7 +116,12 @@ impl Target<'_> {
         }
     }
 
-    fn visit(&self, request: &PageRequest, stored: &[u8], page: &mut Page) -> Result<Visited, StoreError> {
+    fn visit(
+        &self,
+        request: &PageRequest,
+        stored: &[u8],
+        page: &mut Page,
+    ) -> Result<Visited, StoreError> {
         let image = match self.index {
             Some(_) => stored,
             None => match Record::decode(stored)?.image {
@@ -127,7 +142,11 @@ impl Target<'_> {
         if let Some(index) = self.index {
             key.extend(index.keys.key_of(&item));
         }
-        if request.filter.as_ref().is_none_or(|filter| filter.matches(&item)) {
+        if request
+            .filter
+            .as_ref()
+            .is_none_or(|filter| filter.matches(&item))
+        {
             page.items.push(item);
         }
         Ok(Visited::Evaluated(key))
@@ -139,7 +158,10 @@ impl Target<'_> {
         }
         let prefix = self.prefix();
         let Some((segment, total)) = request.segment else {
-            return Ok(Bounds { to: end_of(&prefix), from: Bound::Included(prefix) });
+            return Ok(Bounds {
+                to: end_of(&prefix),
+                from: Bound::Included(prefix),
+            });
         };
         let from = segment_start(&prefix, segment, total);
         let to = if segment + 1 >= total {
@@ -147,20 +169,35 @@ impl Target<'_> {
         } else {
             Bound::Excluded(segment_start(&prefix, segment + 1, total))
         };
-        Ok(Bounds { from: Bound::Included(from), to })
+        Ok(Bounds {
+            from: Bound::Included(from),
+            to,
+        })
     }
 
     fn query_bounds(&self, condition: &KeyCondition) -> Result<Bounds, ApiError> {
         let schema = self.schema();
-        let key: Item =
-            schema.partition.iter().zip(&condition.partition).map(|(a, v)| (a.name.clone(), v.clone())).collect();
-        let partition_only = KeySchema { partition: schema.partition.clone(), sort: Vec::new() };
-        let partition =
-            partition_only.bytes(&key).map_err(|e| ApiError::validation(e.to_string()))?.partition;
+        let key: Item = schema
+            .partition
+            .iter()
+            .zip(&condition.partition)
+            .map(|(a, v)| (a.name.clone(), v.clone()))
+            .collect();
+        let partition_only = KeySchema {
+            partition: schema.partition.clone(),
+            sort: Vec::new(),
+        };
+        let partition = partition_only
+            .bytes(&key)
+            .map_err(|e| ApiError::validation(e.to_string()))?
+            .partition;
         let prefix = self.partition_prefix(&partition);
         let predicate = condition.sort.first().filter(|_| schema.sort.len() == 1);
         let Some(predicate) = predicate else {
-            return Ok(Bounds { to: end_of(&prefix), from: Bound::Included(prefix) });
+            return Ok(Bounds {
+                to: end_of(&prefix),
+                from: Bound::Included(prefix),
+            });
         };
         let (low, high) = sort_bounds(predicate)?;
         let from = match low {
@@ -191,8 +228,15 @@ impl Target<'_> {
     }
 
     /// Moves the bound to just after `start`, the key of the last item of the page before.
-    fn resume(&self, bounds: &mut Bounds, start: &Item, request: &PageRequest) -> Result<(), ApiError> {
-        let row = self.row_of(start).ok_or_else(|| ApiError::validation("The provided starting key is invalid"))?;
+    fn resume(
+        &self,
+        bounds: &mut Bounds,
+        start: &Item,
+        request: &PageRequest,
+    ) -> Result<(), ApiError> {
+        let row = self
+            .row_of(start)
+            .ok_or_else(|| ApiError::validation("The provided starting key is invalid"))?;
         let above = match &bounds.from {
             Bound::Included(from) | Bound::Excluded(from) => row >= *from,
             Bound::Unbounded => true,
@@ -230,7 +274,10 @@ fn outside_message(request: &PageRequest) -> String {
             "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey \
              with correct Segment. TotalSegments: {total} Segment: {segment}"
         ),
-        None => "The provided starting key is outside query boundaries based on provided conditions".into(),
+        None => {
+            "The provided starting key is outside query boundaries based on provided conditions"
+                .into()
+        }
     }
 }
 
@@ -263,7 +310,9 @@ fn sort_bounds(predicate: &KeyPredicate) -> Result<SortBounds, ApiError> {
         KeyPredicate::Le(v) => (Bound::Unbounded, Bound::Included(bytes(v)?)),
         KeyPredicate::Gt(v) => (Bound::Excluded(bytes(v)?), Bound::Unbounded),
         KeyPredicate::Ge(v) => (Bound::Included(bytes(v)?), Bound::Unbounded),
-        KeyPredicate::Between(low, high) => (Bound::Included(bytes(low)?), Bound::Included(bytes(high)?)),
+        KeyPredicate::Between(low, high) => {
+            (Bound::Included(bytes(low)?), Bound::Included(bytes(high)?))
+        }
         KeyPredicate::BeginsWith(v) => {
             let prefix = bytes(v)?;
             let end = keys::after_prefix(&prefix).map_or(Bound::Unbounded, Bound::Excluded);
@@ -274,19 +323,27 @@ fn sort_bounds(predicate: &KeyPredicate) -> Result<SortBounds, ApiError> {
 
 /// Multi-attribute sort keys are judged attribute by attribute.
 fn matches_sort(schema: &KeySchema, condition: &KeyCondition, item: &Item) -> bool {
-    schema.sort.iter().zip(&condition.sort).all(|(attribute, predicate)| {
-        let Some(bytes) = item.get(&attribute.name).and_then(key::sort_bytes) else { return false };
-        let Ok((low, high)) = sort_bounds(predicate) else { return false };
-        let above = match &low {
-            Bound::Unbounded => true,
-            Bound::Included(low) => bytes >= *low,
-            Bound::Excluded(low) => bytes > *low,
-        };
-        let below = match &high {
-            Bound::Unbounded => true,
-            Bound::Included(high) => bytes <= *high,
-            Bound::Excluded(high) => bytes < *high,
-        };
-        above && below
-    })
+    schema
+        .sort
+        .iter()
+        .zip(&condition.sort)
+        .all(|(attribute, predicate)| {
+            let Some(bytes) = item.get(&attribute.name).and_then(key::sort_bytes) else {
+                return false;
+            };
+            let Ok((low, high)) = sort_bounds(predicate) else {
+                return false;
+            };
+            let above = match &low {
+                Bound::Unbounded => true,
+                Bound::Included(low) => bytes >= *low,
+                Bound::Excluded(low) => bytes > *low,
+            };
+            let below = match &high {
+                Bound::Unbounded => true,
+                Bound::Included(high) => bytes <= *high,
+                Bound::Excluded(high) => bytes < *high,
+            };
+            above && below
+        })
 }

@@ -29,9 +29,15 @@ impl TableCounts {
 }
 
 /// The table of that name, when `region` has a replica of it.
-pub fn table(txn: &dyn ReadTxn, region: RegionId, name: &str) -> Result<Option<TableDef>, StoreError> {
+pub fn table(
+    txn: &dyn ReadTxn,
+    region: RegionId,
+    name: &str,
+) -> Result<Option<TableDef>, StoreError> {
     let entry = tables::entry(txn, name)?;
-    Ok(entry.and_then(|e| e.def).filter(|def| tables::is_here(def, region)))
+    Ok(entry
+        .and_then(|e| e.def)
+        .filter(|def| tables::is_here(def, region)))
 }
 
 /// Every table that has a replica in `region`, in name order.
@@ -47,14 +53,31 @@ pub fn tables(txn: &dyn ReadTxn, region: RegionId) -> Result<Vec<TableDef>, Stor
 
 /// The item at `key` (exactly the key attributes).
 pub fn get(txn: &dyn ReadTxn, def: &TableDef, key: &Item) -> Result<Option<Item>, ApiError> {
-    let key = def.keys.admit_key(key).map_err(|e| ApiError::validation(e.to_string()))?;
+    let key = def
+        .keys
+        .admit_key(key)
+        .map_err(|e| ApiError::validation(e.to_string()))?;
     let image = get_encoded(txn, def, &key)?;
-    Ok(image.as_deref().map(codec::decode).transpose().map_err(damaged)?)
+    Ok(image
+        .as_deref()
+        .map(codec::decode)
+        .transpose()
+        .map_err(damaged)?)
 }
 
 /// The codec bytes of the item at `key`.
-pub fn get_encoded(txn: &dyn ReadTxn, def: &TableDef, key: &KeyBytes) -> Result<Option<Vec<u8>>, StoreError> {
-    let row = keys::item_row(def.uid, &ItemKey { partition: key.partition.clone(), sort: key.sort.clone() });
+pub fn get_encoded(
+    txn: &dyn ReadTxn,
+    def: &TableDef,
+    key: &KeyBytes,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let row = keys::item_row(
+        def.uid,
+        &ItemKey {
+            partition: key.partition.clone(),
+            sort: key.sort.clone(),
+        },
+    );
     match txn.get(Db::Items, &row)? {
         None => Ok(None),
         Some(stored) => Ok(Record::decode(stored)?.image.map(<[u8]>::to_vec)),
@@ -80,11 +103,20 @@ pub fn counts(txn: &dyn ReadTxn, def: &TableDef) -> Result<TableCounts, StoreErr
 }
 
 pub(super) fn counts_of(txn: &dyn ReadTxn, uid: TableUid) -> Result<TableCounts, StoreError> {
-    let Some(stored) = txn.get(Db::Meta, &meta::counts(uid))? else { return Ok(TableCounts::default()) };
-    let word = |at: usize| stored.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+    let Some(stored) = txn.get(Db::Meta, &meta::counts(uid))? else {
+        return Ok(TableCounts::default());
+    };
+    let word = |at: usize| {
+        stored
+            .get(at..at + 8)
+            .and_then(|b| b.try_into().ok())
+            .map(u64::from_be_bytes)
+    };
     match (word(0), word(8)) {
         (Some(items), Some(bytes)) => Ok(TableCounts { items, bytes }),
-        _ => Err(StoreError::Damaged("a table's counts cannot be read".into())),
+        _ => Err(StoreError::Damaged(
+            "a table's counts cannot be read".into(),
+        )),
     }
 }
 
@@ -103,21 +135,35 @@ pub fn versions(
     };
     let mut versions = Vec::new();
     let mut failure = None;
-    txn.scan(Db::Items, range, &mut |row, stored| match Record::decode(stored) {
-        Ok(record) => {
-            versions.push((item_key(row, &record), record.version, record.image.map(<[u8]>::to_vec)));
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            failure = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
+    txn.scan(
+        Db::Items,
+        range,
+        &mut |row, stored| match Record::decode(stored) {
+            Ok(record) => {
+                versions.push((
+                    item_key(row, &record),
+                    record.version,
+                    record.image.map(<[u8]>::to_vec),
+                ));
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        },
+    )?;
     failure.map_or(Ok(versions), Err)
 }
 
-/// Every index entry of a table here: index id, row and codec bytes, for the oracle that rebuilds them.
-pub fn index_rows(txn: &dyn ReadTxn, def: &TableDef) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+/// Keys and values as they are stored.
+pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Every index entry of a table here: row and codec bytes, for the oracle that rebuilds them.
+pub fn index_rows(
+    txn: &dyn ReadTxn,
+    def: &TableDef,
+) -> Result<Rows, StoreError> {
     let mut entries = Vec::new();
     for row in rows(txn, Db::Index, &keys::table_prefix(def.uid), usize::MAX)? {
         let value = txn.get(Db::Index, &row)?.unwrap_or_default().to_vec();
@@ -128,12 +174,22 @@ pub fn index_rows(txn: &dyn ReadTxn, def: &TableDef) -> Result<Vec<(Vec<u8>, Vec
 
 /// The key of the item stored at `row`.
 pub(super) fn item_key(row: &[u8], record: &Record<'_>) -> ItemKey {
-    let sort = row.get(keys::TABLE_PREFIX_LEN + keys::HASH_LEN..).unwrap_or_default();
-    ItemKey { partition: record.partition.to_vec(), sort: sort.to_vec() }
+    let sort = row
+        .get(keys::TABLE_PREFIX_LEN + keys::HASH_LEN..)
+        .unwrap_or_default();
+    ItemKey {
+        partition: record.partition.to_vec(),
+        sort: sort.to_vec(),
+    }
 }
 
 /// The keys that begin with `prefix`, at most `limit`.
-pub(super) fn rows(txn: &dyn ReadTxn, db: Db, prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+pub(super) fn rows(
+    txn: &dyn ReadTxn,
+    db: Db,
+    prefix: &[u8],
+    limit: usize,
+) -> Result<Vec<Vec<u8>>, StoreError> {
     let end = keys::after_prefix(prefix);
     let range = Range {
         from: Bound::Included(prefix),
@@ -143,7 +199,11 @@ pub(super) fn rows(txn: &dyn ReadTxn, db: Db, prefix: &[u8], limit: usize) -> Re
     let mut found = Vec::new();
     txn.scan(db, range, &mut |row, _| {
         found.push(row.to_vec());
-        if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if found.len() < limit {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })?;
     Ok(found)
 }
@@ -154,7 +214,9 @@ pub(super) fn meta_u64(txn: &dyn ReadTxn, key: &[u8]) -> Result<Option<u64>, Sto
         Some(bytes) => bytes
             .try_into()
             .map(|b| Some(u64::from_be_bytes(b)))
-            .map_err(|_| StoreError::Damaged(format!("'{}' cannot be read", String::from_utf8_lossy(key)))),
+            .map_err(|_| {
+                StoreError::Damaged(format!("'{}' cannot be read", String::from_utf8_lossy(key)))
+            }),
     }
 }
 

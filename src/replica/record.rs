@@ -33,7 +33,8 @@ impl<'a> Record<'a> {
         bytes.extend_from_slice(&self.version.rank.stamp.to_bytes());
         bytes.extend_from_slice(&keys::dot_row(self.version.dot));
         bytes.extend_from_slice(&self.version.issued.to_bytes());
-        let partition_len = u16::try_from(self.partition.len()).expect("partition keys are at most 2048 bytes, tagged");
+        let partition_len = u16::try_from(self.partition.len())
+            .expect("partition keys are at most 2048 bytes, tagged");
         bytes.extend_from_slice(&partition_len.to_be_bytes());
         bytes.extend_from_slice(self.partition);
         bytes.extend_from_slice(image);
@@ -41,7 +42,8 @@ impl<'a> Record<'a> {
     }
 
     pub fn decode(bytes: &'a [u8]) -> Result<Self, StoreError> {
-        Self::parse(bytes).ok_or_else(|| StoreError::Damaged("an item's record cannot be read".into()))
+        Self::parse(bytes)
+            .ok_or_else(|| StoreError::Damaged("an item's record cannot be read".into()))
     }
 
     fn parse(bytes: &'a [u8]) -> Option<Self> {
@@ -62,7 +64,11 @@ impl<'a> Record<'a> {
         let partition = rest.get(..usize::from(partition_len))?;
         let image = rest.get(usize::from(partition_len)..)?;
         Some(Record {
-            version: Version { rank: Rank { stamp, kind }, dot, issued },
+            version: Version {
+                rank: Rank { stamp, kind },
+                dot,
+                issued,
+            },
             partition,
             image: match fixed.get(2)? {
                 0 if image.is_empty() => None,
@@ -74,7 +80,9 @@ impl<'a> Record<'a> {
 }
 
 fn stamp_at(bytes: &[u8], at: usize) -> Option<Stamp> {
-    Some(Stamp::from_bytes(bytes.get(at..at + STAMP_LEN)?.try_into().ok()?))
+    Some(Stamp::from_bytes(
+        bytes.get(at..at + STAMP_LEN)?.try_into().ok()?,
+    ))
 }
 
 #[cfg(test)]
@@ -84,22 +92,48 @@ mod tests {
     use crate::clock::RegionId;
 
     fn version() -> Version {
-        let stamp = Stamp { physical_us: 7, logical: 3, region: RegionId(2) };
-        let log = LogId { group: GroupId(5), origin: Origin { region: RegionId(2), incarnation: 1 } };
-        Version { rank: Rank { stamp, kind: RankKind::Write }, dot: Dot { log, seq: 9 }, issued: stamp }
+        let stamp = Stamp {
+            physical_us: 7,
+            logical: 3,
+            region: RegionId(2),
+        };
+        let log = LogId {
+            group: GroupId(5),
+            origin: Origin {
+                region: RegionId(2),
+                incarnation: 1,
+            },
+        };
+        Version {
+            rank: Rank {
+                stamp,
+                kind: RankKind::Write,
+            },
+            dot: Dot { log, seq: 9 },
+            issued: stamp,
+        }
     }
 
     #[test]
     fn records_survive_their_encoding() {
         for image in [None, Some(&b"image"[..]), Some(&b""[..])] {
-            let record = Record { version: version(), partition: b"Sp", image };
+            let record = Record {
+                version: version(),
+                partition: b"Sp",
+                image,
+            };
             assert_eq!(Record::decode(&record.encode()).unwrap(), record);
         }
     }
 
     #[test]
     fn damaged_records_are_refused() {
-        let bytes = Record { version: version(), partition: b"Sp", image: None }.encode();
+        let bytes = Record {
+            version: version(),
+            partition: b"Sp",
+            image: None,
+        }
+        .encode();
         assert!(Record::decode(&bytes[..bytes.len() - 1]).is_err());
         let mut other = bytes.clone();
         other[0] = 2;

@@ -11,11 +11,20 @@ use crate::item::Item;
 #[derive(Clone, Debug, PartialEq)]
 pub enum WriteAction {
     /// Replaces the item. `item` holds the key.
-    Put { item: Item },
-    Update { key: Item, update: Update },
-    Delete { key: Item },
+    Put {
+        item: Item,
+    },
+    Update {
+        key: Item,
+        update: Update,
+    },
+    Delete {
+        key: Item,
+    },
     /// Transactions only.
-    Check { key: Item },
+    Check {
+        key: Item,
+    },
 }
 
 /// One conditional write of one item.
@@ -35,11 +44,21 @@ pub enum WriteRequest {
     /// BatchWriteItem: unconditional puts and deletes of distinct items.
     Batch(Vec<ItemWrite>),
     /// TransactWriteItems. `token` = (ClientRequestToken, digest of the request's parameters).
-    Transaction { writes: Vec<ItemWrite>, token: Option<(String, u64)> },
+    Transaction {
+        writes: Vec<ItemWrite>,
+        token: Option<(String, u64)>,
+    },
     /// `def` as validated by `api`; uid, group, created_us and index ids are filled in here.
-    CreateTable { def: Box<TableDef> },
-    UpdateTable { table: String, change: TableChange },
-    DeleteTable { table: String },
+    CreateTable {
+        def: Box<TableDef>,
+    },
+    UpdateTable {
+        table: String,
+        change: TableChange,
+    },
+    DeleteTable {
+        table: String,
+    },
 }
 
 /// One kind of UpdateTable.
@@ -51,7 +70,10 @@ pub enum TableChange {
     /// indexes are left alone.
     Settings(Box<TableDef>),
     /// `attributes` are merged into the table's definitions.
-    CreateIndex { index: super::catalog::IndexDef, attributes: Vec<crate::item::KeyAttribute> },
+    CreateIndex {
+        index: super::catalog::IndexDef,
+        attributes: Vec<crate::item::KeyAttribute>,
+    },
     DeleteIndex(String),
 }
 

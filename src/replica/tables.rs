@@ -35,13 +35,19 @@ pub(super) struct Relog {
 }
 
 pub(super) fn entry(txn: &dyn ReadTxn, name: &str) -> Result<Option<TableEntry>, StoreError> {
-    txn.get(Db::Meta, &meta::table(name))?.map(decode_entry).transpose()
+    txn.get(Db::Meta, &meta::table(name))?
+        .map(decode_entry)
+        .transpose()
 }
 
 pub(super) fn decode_entry(bytes: &[u8]) -> Result<TableEntry, StoreError> {
     let body = match bytes.split_first() {
         Some((&FORMAT, body)) => body,
-        _ => return Err(StoreError::Damaged("a table's definition of an unknown format".into())),
+        _ => {
+            return Err(StoreError::Damaged(
+                "a table's definition of an unknown format".into(),
+            ));
+        }
     };
     bincode::decode_from_slice(body, bincode::config::standard())
         .map(|(entry, _)| entry)
@@ -58,15 +64,22 @@ fn encode_entry(entry: &TableEntry) -> Result<Vec<u8>, StoreError> {
 
 /// What this store knows of a uid.
 pub(super) fn state_of(txn: &dyn ReadTxn, uid: TableUid) -> Result<TableState, StoreError> {
-    let Some(name) = txn.get(Db::Meta, &meta::uid(uid))? else { return Ok(TableState::Unknown) };
+    let Some(name) = txn.get(Db::Meta, &meta::uid(uid))? else {
+        return Ok(TableState::Unknown);
+    };
     if name == DEAD {
         return Ok(TableState::Dead);
     }
     let name = std::str::from_utf8(name).map_err(read::damaged)?;
-    Ok(match entry(txn, name)?.and_then(|e| e.def).filter(|def| def.uid == uid) {
-        Some(def) => TableState::Live(Arc::new(def)),
-        None => TableState::Dead,
-    })
+    Ok(
+        match entry(txn, name)?
+            .and_then(|e| e.def)
+            .filter(|def| def.uid == uid)
+        {
+            Some(def) => TableState::Live(Arc::new(def)),
+            None => TableState::Dead,
+        },
+    )
 }
 
 impl Replica {
@@ -77,11 +90,17 @@ impl Replica {
         mut def: TableDef,
     ) -> Result<WriteResponse, ExecuteError> {
         if read::table(txn.as_read(), self.config.region, &def.name)?.is_some() {
-            return Err(ApiError::ResourceInUse(format!("Table already exists: {}", def.name)).into());
+            return Err(
+                ApiError::ResourceInUse(format!("Table already exists: {}", def.name)).into(),
+            );
         }
         def.uid = self.next_uid(txn)?;
         let alone = GroupId::of([self.config.region]);
-        def.group = if self.config.replicate_all { self.config.members } else { alone };
+        def.group = if self.config.replicate_all {
+            self.config.members
+        } else {
+            alone
+        };
         def.created_us = now.wall_us;
         for index in &mut def.indexes {
             def.next_index += 1;
@@ -95,7 +114,10 @@ impl Replica {
     /// A uid that no table of the cluster has had: region (6 bits), incarnation (26), count (32).
     fn next_uid(&mut self, txn: &mut dyn WriteTxn) -> Result<TableUid, StoreError> {
         let count = read::meta_u64(txn.as_read(), meta::NEXT_TABLE)?.unwrap_or(1);
-        assert!(count <= u64::from(u32::MAX), "four billion tables were created in one incarnation");
+        assert!(
+            count <= u64::from(u32::MAX),
+            "four billion tables were created in one incarnation"
+        );
         txn.put(Db::Meta, meta::NEXT_TABLE, &(count + 1).to_be_bytes())?;
         let region = u64::from(self.config.region.0) << 58;
         let incarnation = u64::from(self.origin.incarnation & 0x03ff_ffff) << 32;
@@ -133,9 +155,15 @@ impl Replica {
             TableChange::AddReplica(region) => def.group = old.group.with(region),
             TableChange::RemoveReplica(region) => def.group = old.group.without(region),
             TableChange::Settings(settings) => apply_settings(&mut def, *settings),
-            TableChange::CreateIndex { mut index, attributes } => {
+            TableChange::CreateIndex {
+                mut index,
+                attributes,
+            } => {
                 if def.index(&index.name).is_some() {
-                    return Err(ApiError::validation("Attempting to create an index which already exists").into());
+                    return Err(ApiError::validation(
+                        "Attempting to create an index which already exists",
+                    )
+                    .into());
                 }
                 def.next_index += 1;
                 index.id = def.next_index;
@@ -155,14 +183,19 @@ impl Replica {
             }
         }
         // A region that leaves must hear of it, in a log that still reaches it.
-        let group = if def.group.0 & old.group.0 == def.group.0 { old.group } else { def.group };
+        let group = if def.group.0 & old.group.0 == def.group.0 {
+            old.group
+        } else {
+            def.group
+        };
         self.commit_table(txn, now, group, name.to_owned(), Some(def.clone()))?;
         self.relog_own_versions(txn, now)?;
         Ok(WriteResponse::Table(Box::new(def)))
     }
 
     fn table_to_change(&self, txn: &dyn ReadTxn, name: &str) -> Result<TableDef, ExecuteError> {
-        read::table(txn, self.config.region, name)?.ok_or_else(|| ApiError::table_not_found(name).into())
+        read::table(txn, self.config.region, name)?
+            .ok_or_else(|| ApiError::table_not_found(name).into())
     }
 
     fn commit_table(
@@ -173,9 +206,21 @@ impl Replica {
         name: String,
         def: Option<TableDef>,
     ) -> Result<(), StoreError> {
-        let change = Change::Table { name, def: def.map(Box::new) };
+        let change = Change::Table {
+            name,
+            def: def.map(Box::new),
+        };
         let issued = self.hlc.tick(now);
-        self.commit_local(txn, now, group, vec![Mutation { version: None, change }], issued)
+        self.commit_local(
+            txn,
+            now,
+            group,
+            vec![Mutation {
+                version: None,
+                change,
+            }],
+            issued,
+        )
     }
 
     /// The table half of the one door: a name is a register, the greatest rank wins.
@@ -199,7 +244,10 @@ impl Replica {
             return Ok(());
         }
         let old = stored.and_then(|s| s.def);
-        let new_entry = TableEntry { version, def: def.cloned() };
+        let new_entry = TableEntry {
+            version,
+            def: def.cloned(),
+        };
         txn.put(Db::Meta, &meta::table(name), &encode_entry(&new_entry)?)?;
         if let Some(old) = &old
             && def.is_none_or(|d| d.uid != old.uid)
@@ -223,9 +271,15 @@ impl Replica {
 
     /// Logs versions again in the group their table moved to, so that a new replica gets them: the region
     /// that made the change sends all it has, every other what it made itself and may still be on its way.
-    pub(super) fn relog_own_versions(&mut self, txn: &mut dyn WriteTxn, now: Now) -> Result<(), StoreError> {
+    pub(super) fn relog_own_versions(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+    ) -> Result<(), StoreError> {
         for relog in std::mem::take(&mut self.relogs) {
-            let TableState::Live(def) = self.table_by_uid(txn.as_read(), relog.uid)? else { continue };
+            let TableState::Live(def) = self.table_by_uid(txn.as_read(), relog.uid)? else {
+                continue;
+            };
             let mine = self.config.region;
             let versions = read::versions(txn.as_read(), &def)?;
             let moving: Vec<Mutation> = versions
@@ -234,7 +288,11 @@ impl Replica {
                 .filter(|(_, version, _)| relog.all || version.dot.log.origin.region == mine)
                 .map(|(key, version, image)| Mutation {
                     version: Some(version),
-                    change: Change::Item { table: def.uid, key, image },
+                    change: Change::Item {
+                        table: def.uid,
+                        key,
+                        image,
+                    },
                 })
                 .collect();
             for chunk in moving.chunks(RELOG_CHUNK) {
@@ -275,12 +333,23 @@ fn drop_unused_attributes(def: &mut TableDef) {
     def.attributes.retain(|a| used.contains(&a.name));
 }
 
-fn rebuild_indexes(txn: &mut dyn WriteTxn, old: Option<&TableDef>, def: &TableDef) -> Result<(), StoreError> {
+fn rebuild_indexes(
+    txn: &mut dyn WriteTxn,
+    old: Option<&TableDef>,
+    def: &TableDef,
+) -> Result<(), StoreError> {
     let before = old.map(|d| d.indexes.as_slice()).unwrap_or_default();
-    for gone in before.iter().filter(|i| !def.indexes.iter().any(|j| j.id == i.id)) {
+    for gone in before
+        .iter()
+        .filter(|i| !def.indexes.iter().any(|j| j.id == i.id))
+    {
         remove_all(txn, Db::Index, &keys::index_prefix(def.uid, gone.id))?;
     }
-    for new in def.indexes.iter().filter(|i| !before.iter().any(|j| j.id == i.id)) {
+    for new in def
+        .indexes
+        .iter()
+        .filter(|i| !before.iter().any(|j| j.id == i.id))
+    {
         index::backfill(txn, def, new)?;
     }
     Ok(())
@@ -303,4 +372,3 @@ fn remove_all(txn: &mut dyn WriteTxn, db: Db, prefix: &[u8]) -> Result<(), Store
 pub(super) fn is_here(def: &TableDef, region: RegionId) -> bool {
     def.group.contains(region)
 }
-

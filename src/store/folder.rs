@@ -106,7 +106,6 @@ fn admit_folder(path: &Path) -> Result<(), StoreError> {
 
 /// Takes the folder for this process. The lock goes when the file closes, also when the process dies.
 // `File::try_lock` is newer than the rest of what is used here: it sets the minimum Rust version, 1.89.
-#[allow(clippy::incompatible_msrv)]
 fn lock_folder(path: &Path) -> Result<File, StoreError> {
     let name = path.join(LOCK_FILE);
     let opened = OpenOptions::new()

@@ -105,7 +105,6 @@ fn one_folder_is_opened_once() {
 
 #[test]
 // The same `File::lock` as in `lock_folder`.
-#[allow(clippy::incompatible_msrv)]
 fn a_folder_held_by_another_process_is_refused_by_its_id() {
     let dir = tempfile::tempdir().unwrap();
     let mut held = File::create(dir.path().join(LOCK_FILE)).unwrap();

@@ -1,10 +1,5 @@
 //! Logging: `tracing` to stderr, filtered by the environment variable `MERIDIAN_LOG`.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the filter is for developers and comes from the environment"
-)]
-
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;

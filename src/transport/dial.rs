@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::{Connection, Endpoint, EndpointConfig, Incoming, TokioRuntime};
+use quinn::{Connection, Endpoint, Incoming, TokioRuntime};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
@@ -150,7 +150,7 @@ impl Transport {
     /// Starts to connect and to accept. Must be called within a tokio runtime.
     pub fn start(config: TransportConfig) -> Result<(Transport, Events), TransportError> {
         let mut endpoint = Endpoint::new(
-            EndpointConfig::default(),
+            tls::endpoint(&config.identity)?,
             Some(tls::server(&config.identity)?),
             config.socket,
             Arc::new(TokioRuntime),

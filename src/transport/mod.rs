@@ -21,11 +21,6 @@
 //!
 //! Start with [`Transport::start`]; drive [`Events::recv`] and call [`Transport::send`] from one task.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "drives real links: has real time, tasks and sockets"
-)]
-
 mod dial;
 mod faults;
 mod frame;
@@ -33,6 +28,7 @@ pub mod identity;
 mod session;
 mod tls;
 
+pub use crate::replication::Lane;
 pub use dial::{Events, LinkStatus, Transport, TransportConfig, TransportError, TransportEvent};
 pub use faults::{Cut, LinkFault};
 pub use frame::FRAME_BYTES_MAX;

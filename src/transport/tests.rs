@@ -56,12 +56,17 @@ fn socket() -> (UdpSocket, String) {
 }
 
 fn start(me: usize, socket: UdpSocket, other: &str, ca: &DevCa, certified_as: &str) -> Side {
+    let identity = ca.issue(certified_as).expect("issues");
+    start_as(me, socket, other, identity)
+}
+
+fn start_as(me: usize, socket: UdpSocket, other: &str, identity: Identity) -> Side {
     let peer = 1 - me;
     let id = |n: usize| RegionId(u16::try_from(n).expect("small"));
     let config = TransportConfig {
         region: id(me),
         cluster_id: CLUSTER,
-        identity: ca.issue(certified_as).expect("issues"),
+        identity,
         socket,
         peers: vec![Peer {
             id: id(peer),
@@ -240,4 +245,37 @@ async fn a_peer_that_restarts_is_found_again() {
     low.up(HIGH).await;
     low.transport.send(HIGH, Lane::Control, b"hello".to_vec());
     assert_eq!(high.frame().await, b"hello");
+}
+
+#[test]
+fn a_killed_peer_that_returns_is_found_at_once() {
+    let ca = DevCa::mint(&CLUSTER).expect("mints");
+    let identity = ca.issue(NAMES[1]).expect("issues");
+    let ((a, a_address), (b, b_address)) = (socket(), socket());
+    let runtime = tokio::runtime::Runtime::new().expect("runs");
+    let doomed = tokio::runtime::Runtime::new().expect("runs");
+    let _entered = runtime.enter();
+    let mut low = start(0, a, &b_address, &ca, NAMES[0]);
+    let mut high = doomed.block_on(async { start_as(1, b, &a_address, identity.clone()) });
+    runtime.block_on(low.up(HIGH));
+    doomed.block_on(high.up(LOW));
+    // As a process dies: its tasks stop and its socket closes, and nobody is told.
+    doomed.shutdown_background();
+    drop(high);
+    let started = Instant::now();
+    let again = loop {
+        match UdpSocket::bind(&b_address) {
+            Ok(socket) => break socket,
+            Err(error) => assert!(started.elapsed() < PATIENCE, "{error}"),
+        }
+    };
+    runtime.block_on(async {
+        let mut high = start_as(1, again, &a_address, identity);
+        let reason = low.down().await;
+        assert!(reason.contains("reset"), "{reason}");
+        low.up(HIGH).await;
+        high.up(LOW).await;
+    });
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
 }
