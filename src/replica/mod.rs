@@ -173,11 +173,8 @@ impl Replica {
             logical: 0,
             region: config.region,
         };
-        let hlc = if saved > now.wall_us {
-            Hlc::resume(config.region, bound)
-        } else {
-            Hlc::new(config.region)
-        };
+        // Even where the wall is past the bound: it may be set back before the first stamp is issued.
+        let hlc = Hlc::resume(config.region, bound);
         let clock_bound = saved.max(now.wall_us) + CLOCK_BOUND_WINDOW_US;
         if config.planted != Some(PlantedBug::ClockBoundForgotten) {
             txn.put(Db::Meta, meta::CLOCK_BOUND, &clock_bound.to_be_bytes())?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::host::{Asker, Done, Finished};
 use super::super::plan::{Operation, OperationKind};
 use super::super::report::OracleId;
 use super::super::workload;

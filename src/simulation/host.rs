@@ -33,7 +33,7 @@ pub enum Asker {
 pub enum Work {
     Write {
         asker: Asker,
-        request: WriteRequest,
+        request: Box<WriteRequest>,
     },
     Remote {
         from: RegionId,
@@ -249,7 +249,7 @@ fn run(
     let mut jobs = Vec::with_capacity(work.len());
     for one in &work {
         jobs.push(match one {
-            Work::Write { request, .. } => Job::Write(request.clone()),
+            Work::Write { request, .. } => Job::Write(WriteRequest::clone(request)),
             Work::Remote { commits, .. } => Job::Remote(commits.clone()),
         });
     }
