@@ -297,11 +297,16 @@ fn updated(
         return Ok((None, touched, false));
     }
     for index in &def.indexes {
-        index.keys.admit_index(&index.name, &new).map_err(|error| match error {
-            // `api` refused what the request alone tells: this type came out of the item.
-            KeyError::IndexTypeMismatch { .. } if !update.legacy => ApiError::validation(COPIED_INDEX_TYPE),
-            other => ApiError::validation(other.to_string()),
-        })?;
+        index
+            .keys
+            .admit_index(&index.name, &new)
+            .map_err(|error| match error {
+                // `api` refused what the request alone tells: this type came out of the item.
+                KeyError::IndexTypeMismatch { .. } if !update.legacy => {
+                    ApiError::validation(COPIED_INDEX_TYPE)
+                }
+                other => ApiError::validation(other.to_string()),
+            })?;
     }
     if size::item_size(&new) > size::ITEM_SIZE_MAX {
         let message = "Item size to update has exceeded the maximum allowed size";

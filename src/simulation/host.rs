@@ -30,6 +30,10 @@ pub enum Asker {
 
 /// One job of the writer.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "jobs are moved once and never kept in bulk"
+)]
 pub enum Work {
     Write {
         asker: Asker,

@@ -11,7 +11,6 @@ use crate::clock::RegionId;
 use crate::replica::mutation::{Change, Commit, Dot, Rank, RankKind, Version};
 use crate::replica::request::WriteResponse;
 use crate::replica::{ApiError, conflict, log, read};
-use crate::simulation::region::{Asker, Done, Finished};
 use crate::store::{ReadTxn, StoreError};
 
 /// A group's own commits, in order, with the hashes of their bytes.

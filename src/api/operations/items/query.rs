@@ -15,8 +15,7 @@ use crate::replica::ApiError;
 use crate::replica::catalog::TableDef;
 use crate::replica::request::PageRequest;
 
-const NO_KEY_CONDITION: &str =
-    "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.";
+const NO_KEY_CONDITION: &str = "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.";
 
 struct Request {
     read: PageRead,
@@ -119,13 +118,9 @@ fn admit(mut given: QueryParams) -> Result<Request, ApiError> {
     }
 
     let mut placeholders = page.substitutes.placeholders(Wording::Bare)?;
-    let mut parse = |kind, text: Option<&str>| {
-        params::condition(kind, text, &mut placeholders, Wording::Bare)
-    };
-    let parsed = parse(
-        ExpressionKind::KeyCondition,
-        given.key_condition.as_deref(),
-    )?;
+    let mut parse =
+        |kind, text: Option<&str>| params::condition(kind, text, &mut placeholders, Wording::Bare);
+    let parsed = parse(ExpressionKind::KeyCondition, given.key_condition.as_deref())?;
     let filter = parse(ExpressionKind::Filter, page.filter.as_deref())?;
     let projection = page.projection.parse(&mut placeholders)?;
     placeholders.finish()?;
