@@ -160,7 +160,7 @@ impl Replica {
                     self.apply_item(txn, now, version, *table, key, image.as_deref())?
                 }
                 Change::Table { name, def } => {
-                    self.apply_table(txn, version, name, def.as_deref())?
+                    self.apply_table(txn, now, version, name, def.as_deref())?
                 }
             }
         }
