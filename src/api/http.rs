@@ -18,6 +18,8 @@ const UNKNOWN: &[u8] = b"<UnknownOperationException/>\n";
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// How long browsers may cache a preflight answer, in seconds.
 const CORS_MAX_AGE: &str = "172800";
+/// The headers that scripts in browsers may read.
+const CORS_EXPOSED: &str = "x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,Date";
 const REQUEST_ID_CHARS: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const REQUEST_ID_LENGTH: usize = 52;
 
@@ -45,6 +47,10 @@ where
             header::ACCESS_CONTROL_ALLOW_ORIGIN,
             HeaderValue::from_static("*"),
         );
+        reply.headers_mut().insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static(CORS_EXPOSED),
+        );
     }
     reply
 }
@@ -67,7 +73,7 @@ async fn route(backend: &dyn Backend, parts: &hyper::http::request::Parts, bytes
             plain(StatusCode::OK, Bytes::from(text))
         }
         Method::OPTIONS if headers.contains_key(header::ORIGIN) => preflight(headers),
-        Method::POST => {
+        Method::POST if parts.uri.path() == "/" => {
             let content_type = content_type(headers);
             if !bytes.is_empty() && content_type != JSON && content_type != JSON_AMZ {
                 return plain(StatusCode::NOT_FOUND, Bytes::from_static(UNKNOWN));
@@ -78,7 +84,11 @@ async fn route(backend: &dyn Backend, parts: &hyper::http::request::Parts, bytes
             {
                 return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, Bytes::new());
             }
-            let answer_type = if content_type == JSON { JSON } else { JSON_AMZ };
+            let answer_type = if content_type == JSON_AMZ {
+                JSON_AMZ
+            } else {
+                JSON
+            };
             operation(backend, parts, &bytes, answer_type).await
         }
         _ => plain(StatusCode::NOT_FOUND, Bytes::from_static(UNKNOWN)),
@@ -191,6 +201,7 @@ fn plain(status: StatusCode, body: Bytes) -> Reply {
         HeaderName::from_static("x-amz-crc32"),
         HeaderValue::from(crc),
     );
+    headers.insert(header::SERVER, HeaderValue::from_static("Server"));
     if let Ok(id) = HeaderValue::from_str(&request_id()) {
         headers.insert(HeaderName::from_static("x-amzn-requestid"), id);
     }

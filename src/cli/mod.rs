@@ -95,6 +95,10 @@ pub enum CliError {
     Refused { region: String, reason: String },
     #[error("there is no region '{name}' in this cluster; it has: {known}")]
     UnknownRegion { name: String, known: String },
+    #[error(
+        "the folder '{path}' is already in use by another `meridian up`\n  hint: stop it, or choose another folder with --data"
+    )]
+    InUse { path: String },
     #[error("'{path}' cannot be written: {source}\n  hint: choose another folder with --data")]
     Write {
         path: String,

@@ -51,7 +51,13 @@ enum SimCommand {
 
 pub fn run(args: SimArgs) -> Result<(), CliError> {
     match args.command {
-        SimCommand::Run { file, seed, seeds, report, json } => {
+        SimCommand::Run {
+            file,
+            seed,
+            seeds,
+            report,
+            json,
+        } => {
             let scenario = Scenario::load(&file)?;
             let range = seed.map_or(0..seeds, |seed| seed..seed.saturating_add(1));
             run_seeds(&scenario, &file, range, report, json)
@@ -80,7 +86,10 @@ fn run_seeds(
             for violation in &run.violations {
                 eprintln!("  {violation}");
             }
-            eprintln!("  replay: meridian sim replay {} --seed {seed} --trace", file.display());
+            eprintln!(
+                "  replay: meridian sim replay {} --seed {seed} --trace",
+                file.display()
+            );
         }
         reports.push(run);
         if std::io::stderr().is_terminal() && drawn.elapsed() > PROGRESS_EVERY {
@@ -90,19 +99,33 @@ fn run_seeds(
     }
     if let Some(folder) = report {
         let path = folder.join("report.json");
-        let write = |source| CliError::Write { path: path.display().to_string(), source };
+        let write = |source| CliError::Write {
+            path: path.display().to_string(),
+            source,
+        };
         std::fs::create_dir_all(&folder).map_err(write)?;
-        std::fs::write(&path, serde_json::to_vec_pretty(&reports).unwrap_or_default()).map_err(write)?;
+        std::fs::write(
+            &path,
+            serde_json::to_vec_pretty(&reports).unwrap_or_default(),
+        )
+        .map_err(write)?;
     }
     let mut out = std::io::stdout().lock();
     if json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&reports).unwrap_or_default())?;
+        writeln!(
+            out,
+            "{}",
+            serde_json::to_string_pretty(&reports).unwrap_or_default()
+        )?;
     } else {
         writeln!(out, "{}", summary(&reports, failed, started.elapsed()))?;
     }
     match failed {
         0 => Ok(()),
-        count => Err(CliError::Violations { count, seeds: total }),
+        count => Err(CliError::Violations {
+            count,
+            seeds: total,
+        }),
     }
 }
 
@@ -110,7 +133,10 @@ fn draw_progress(done: u64, total: u64, failed: usize, elapsed: Duration) -> Res
     let rate = done as f64 / elapsed.as_secs_f64().max(1e-3);
     let left = total.saturating_sub(done) as f64 / rate.max(1e-3);
     let mut err = std::io::stderr().lock();
-    write!(err, "\r{done}/{total} seeds, {failed} failed, {rate:.1}/s, {left:.0} s left   ")?;
+    write!(
+        err,
+        "\r{done}/{total} seeds, {failed} failed, {rate:.1}/s, {left:.0} s left   "
+    )?;
     if done == total {
         writeln!(err)?;
     }
@@ -132,7 +158,10 @@ fn summary(reports: &[RunReport], failed: usize, elapsed: Duration) -> String {
 
 fn replay(scenario: &Scenario, seed: u64, trace: bool) -> Result<(), CliError> {
     let mut print = |line: String| println!("{line}");
-    let options = Options { trace: trace.then_some(&mut print), ..Options::default() };
+    let options = Options {
+        trace: trace.then_some(&mut print),
+        ..Options::default()
+    };
     let run = simulation::run(scenario, seed, options);
     println!("{}", serde_json::to_string_pretty(&run).unwrap_or_default());
     match run.violations.len() {

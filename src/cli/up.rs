@@ -47,6 +47,7 @@ pub fn run(args: UpArgs) -> Result<(), CliError> {
         let front_port = listener.local_addr()?.port();
         place(&mut topology, args.port)?;
         let home = args.data.join(&topology.name);
+        let _lock = lock(&home)?;
         let plan = prepare(&topology, &home, args.in_memory)?;
         let members = Arc::new(Members::new(&topology));
         let stop = CancellationToken::new();
@@ -145,13 +146,31 @@ fn free_port() -> Result<u16, CliError> {
     }
 }
 
+/// Claims the cluster's folder for as long as the file is held, before anything in it is changed.
+fn lock(home: &Path) -> Result<std::fs::File, CliError> {
+    let path = home.join("up.lock");
+    let shown = || path.display().to_string();
+    let write = |source| CliError::Write {
+        path: shown(),
+        source,
+    };
+    std::fs::create_dir_all(home).map_err(write)?;
+    let file = std::fs::File::create(&path).map_err(write)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(CliError::InUse {
+            path: home.display().to_string(),
+        }),
+        Err(std::fs::TryLockError::Error(source)) => Err(write(source)),
+    }
+}
+
 /// Writes the placed topology and mints what certificates are missing.
 fn prepare(topology: &Topology, home: &Path, in_memory: bool) -> Result<Vec<Launch>, CliError> {
     let write_error = |path: &Path, source| CliError::Write {
         path: path.display().to_string(),
         source,
     };
-    std::fs::create_dir_all(home).map_err(|e| write_error(home, e))?;
     let file = home.join("topology.toml");
     std::fs::write(&file, topology.to_toml()).map_err(|e| write_error(&file, e))?;
     let certs = home.join("certs");

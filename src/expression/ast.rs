@@ -106,7 +106,9 @@ pub enum KeyPredicate {
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyClause {
     pub attribute: String,
-    pub predicate: KeyPredicate,
+    /// `None` for an operator of KeyConditions that no key can answer: refused only once the key
+    /// attributes are known.
+    pub predicate: Option<KeyPredicate>,
 }
 
 /// A key condition bound to the schema of a table or index.

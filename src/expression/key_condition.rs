@@ -16,6 +16,12 @@ pub fn parse_key_condition(
     placeholders: &mut Placeholders,
 ) -> Result<Vec<KeyClause>, ExpressionError> {
     let condition = parse_condition(ExpressionKind::KeyCondition, source, placeholders)?;
+    key_clauses(condition)
+}
+
+/// The clauses of a parsed KeyConditionExpression, in the order written. DynamoDB parses the other
+/// expressions of a request before it looks at what this one asks for.
+pub fn key_clauses(condition: Condition) -> Result<Vec<KeyClause>, ExpressionError> {
     let mut clauses = Vec::new();
     collect(condition, &mut clauses)?;
     Ok(clauses)
@@ -41,16 +47,17 @@ fn collect(condition: Condition, clauses: &mut Vec<KeyClause>) -> Result<(), Exp
         Condition::Compare { left, op, right } => comparison(left, op, right)?,
         Condition::Between { value, low, high } => {
             let attribute = subject("BETWEEN", value, [&low, &high])?;
+            let predicate = KeyPredicate::Between(literal(low)?, literal(high)?);
             KeyClause {
                 attribute,
-                predicate: KeyPredicate::Between(literal(low)?, literal(high)?),
+                predicate: Some(predicate),
             }
         }
         Condition::BeginsWith(value, prefix) => {
             let attribute = subject("begins_with", value, [&prefix])?;
             KeyClause {
                 attribute,
-                predicate: KeyPredicate::BeginsWith(literal(prefix)?),
+                predicate: Some(KeyPredicate::BeginsWith(literal(prefix)?)),
             }
         }
     };
@@ -88,7 +95,7 @@ fn comparison(left: Operand, op: Comparator, right: Operand) -> Result<KeyClause
     };
     Ok(KeyClause {
         attribute: top_level(path)?,
-        predicate,
+        predicate: Some(predicate),
     })
 }
 
@@ -177,6 +184,23 @@ fn missed(attribute: &KeyAttribute) -> ExpressionError {
     ))
 }
 
+fn not_indexable() -> ExpressionError {
+    ExpressionError("Attempted conditional constraint is not an indexable operation".to_owned())
+}
+
+/// What is said of a missing condition, or one that is no equality, on a key of several attributes.
+fn needs_equality(role: &str, attribute: &KeyAttribute, because: Option<&str>) -> ExpressionError {
+    let reason = because
+        .map(|later| format!(" because a condition is present on key attribute {later}"))
+        .unwrap_or_default();
+    ExpressionError(format!(
+        "{role} key attributes {} must have equality conditions specified in the query{reason}",
+        attribute.name
+    ))
+}
+
+type Predicates = BTreeMap<String, Option<KeyPredicate>>;
+
 /// Holds clauses against the key of a table or index: an equality for every partition attribute, then
 /// conditions on the leading sort attributes, of which only the last may be a range.
 pub fn bind_key_condition(
@@ -192,7 +216,7 @@ pub fn bind_key_condition(
     if clauses.len() > key_attributes {
         return Err(not_supported());
     }
-    let mut predicates = BTreeMap::new();
+    let mut predicates = Predicates::new();
     for clause in clauses {
         if predicates
             .insert(clause.attribute, clause.predicate)
@@ -201,39 +225,66 @@ pub fn bind_key_condition(
             return Err(one_condition_per_key());
         }
     }
-    let mut partition = Vec::with_capacity(schema.partition.len());
-    for attribute in &schema.partition {
-        let predicate = predicates
-            .remove(&attribute.name)
-            .ok_or_else(|| missed(attribute))?;
-        check_types(attribute, &predicate)?;
-        match predicate {
-            KeyPredicate::Eq(value) => partition.push(value),
-            _ => return Err(not_supported()),
-        }
-    }
-    let mut sort = Vec::new();
-    for attribute in &schema.sort {
-        if predicates.is_empty() {
-            break;
-        }
-        if sort
-            .last()
-            .is_some_and(|last| !matches!(last, KeyPredicate::Eq(_)))
-        {
-            return Err(not_supported());
-        }
-        let predicate = predicates
-            .remove(&attribute.name)
-            .ok_or_else(|| missed(attribute))?;
-        check_types(attribute, &predicate)?;
-        sort.push(predicate);
-    }
+    let partition = bind_partition(schema, &mut predicates)?;
+    let sort = bind_sort(schema, &mut predicates)?;
     debug_assert!(
         predicates.is_empty(),
         "no more clauses than key attributes, and each was matched"
     );
     Ok(KeyCondition { partition, sort })
+}
+
+/// Takes the equality of every partition attribute.
+fn bind_partition(
+    schema: &KeySchema,
+    predicates: &mut Predicates,
+) -> Result<Vec<Value>, ExpressionError> {
+    let several = schema.partition.len() > 1;
+    let mut partition = Vec::with_capacity(schema.partition.len());
+    for attribute in &schema.partition {
+        let Some(predicate) = predicates.remove(&attribute.name) else {
+            return Err(if several {
+                needs_equality("HASH", attribute, None)
+            } else {
+                missed(attribute)
+            });
+        };
+        let predicate = predicate.ok_or_else(not_indexable)?;
+        check_types(attribute, &predicate)?;
+        match predicate {
+            KeyPredicate::Eq(value) => partition.push(value),
+            _ if several => return Err(needs_equality("HASH", attribute, None)),
+            _ => return Err(not_supported()),
+        }
+    }
+    Ok(partition)
+}
+
+/// Takes the conditions on the leading sort attributes.
+fn bind_sort(
+    schema: &KeySchema,
+    predicates: &mut Predicates,
+) -> Result<Vec<KeyPredicate>, ExpressionError> {
+    let mut sort = Vec::new();
+    for (position, attribute) in schema.sort.iter().enumerate() {
+        if predicates.is_empty() {
+            break;
+        }
+        let given = predicates.remove(&attribute.name);
+        let later = schema
+            .sort
+            .iter()
+            .skip(position + 1)
+            .find(|later| predicates.contains_key(&later.name));
+        if let (Some(later), false) = (later, matches!(given, Some(Some(KeyPredicate::Eq(_))))) {
+            return Err(needs_equality("RANGE", attribute, Some(&later.name)));
+        }
+        let predicate = given.ok_or_else(|| missed(attribute))?;
+        let predicate = predicate.ok_or_else(not_indexable)?;
+        check_types(attribute, &predicate)?;
+        sort.push(predicate);
+    }
+    Ok(sort)
 }
 
 /// Refuses values that the key attribute cannot have.

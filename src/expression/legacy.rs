@@ -44,6 +44,9 @@ impl LegacyFilter {
     }
 }
 
+/// Attributes in the longest key: four HASH and four RANGE.
+const KEY_CONDITIONS_MAX: usize = 8;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operator {
     In,
@@ -196,23 +199,17 @@ pub fn key_conditions_to_clauses(conditions: &Json) -> Result<Vec<KeyClause>, Le
         let (attribute, operator, values) = arguments(entry)?;
         checked.push((attribute, operator, values));
     }
-    if !(1..=2).contains(&checked.len()) {
+    // More than two only an index with a key of several attributes can tell.
+    if !(1..=KEY_CONDITIONS_MAX).contains(&checked.len()) {
         return Err(LegacyError::Validation(
             "Conditions can be of length 1 or 2 only".into(),
         ));
     }
-    let clause = |(attribute, operator, values): (&str, Operator, Vec<Value>)| {
-        let predicate = key_predicate(operator, values).ok_or_else(|| {
-            LegacyError::Validation(
-                "Attempted conditional constraint is not an indexable operation".into(),
-            )
-        })?;
-        Ok(KeyClause {
-            attribute: attribute.to_string(),
-            predicate,
-        })
+    let clause = |(attribute, operator, values): (&str, Operator, Vec<Value>)| KeyClause {
+        attribute: attribute.to_string(),
+        predicate: key_predicate(operator, values),
     };
-    checked.into_iter().map(clause).collect()
+    Ok(checked.into_iter().map(clause).collect())
 }
 
 /// `AttributesToGet`: top-level names.

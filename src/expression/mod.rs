@@ -26,7 +26,7 @@ pub mod update_parse;
 
 pub use ast::*;
 pub use condition::parse_condition;
-pub use key_condition::{bind_key_condition, parse_key_condition};
+pub use key_condition::{bind_key_condition, key_clauses, parse_key_condition};
 pub use placeholders::Placeholders;
 pub use project::{project, touched_values};
 pub use projection::parse_projection;

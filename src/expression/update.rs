@@ -62,6 +62,15 @@ impl Update {
         set.chain(&self.remove).chain(add).chain(delete)
     }
 
+    /// Every path that a right-hand side reads.
+    pub fn sources(&self) -> impl Iterator<Item = &Path> {
+        let mut paths = Vec::new();
+        for (_, value) in &self.set {
+            value_sources(value, &mut paths);
+        }
+        paths.into_iter()
+    }
+
     /// Whether the update brings a missing item into being. One that only removes does not, though an
     /// update without any clause does: it leaves the bare key.
     pub fn creates_item(&self) -> bool {
@@ -72,14 +81,16 @@ impl Update {
     /// The item after the update, and the paths it touched.
     ///
     /// `before` is empty when there is no item; `key` holds the key attributes, which the result is
-    /// given if it lacks them. Expressions do not see them on a missing item. Whether a missing item is
-    /// created at all is for [`Update::creates_item`] to say.
+    /// given if it lacks them. Unlike conditions, an update sees them on a missing item too: there
+    /// `SET b = if_not_exists(b, pk)` copies the key. Whether a missing item is created at all is for
+    /// [`Update::creates_item`] to say.
     pub fn apply(&self, before: &Item, key: &Item) -> Result<(Item, Vec<Path>), ExpressionError> {
-        let changes = self.read(before)?;
-        let mut after = before.clone();
+        let mut start = before.clone();
         for (name, value) in key {
-            after.entry(name.clone()).or_insert_with(|| value.clone());
+            start.entry(name.clone()).or_insert_with(|| value.clone());
         }
+        let changes = self.read(&start)?;
+        let mut after = start.clone();
         write(&mut after, changes.writes)?;
         remove(&mut after, changes.removals, before)?;
         Ok((after, self.targets().cloned().collect()))
@@ -115,6 +126,33 @@ impl Update {
             }
         }
         Ok(changes)
+    }
+}
+
+/// Recurses as deep as the parser let the value nest.
+fn value_sources<'a>(value: &'a SetValue, paths: &mut Vec<&'a Path>) {
+    match value {
+        SetValue::Operand(operand) => operand_sources(operand, paths),
+        SetValue::Plus(left, right) | SetValue::Minus(left, right) => {
+            operand_sources(left, paths);
+            operand_sources(right, paths);
+        }
+    }
+}
+
+fn operand_sources<'a>(operand: &'a SetOperand, paths: &mut Vec<&'a Path>) {
+    match operand {
+        SetOperand::Path(path) => paths.push(path),
+        SetOperand::Value(_) => {}
+        SetOperand::IfNotExists(path, otherwise) => {
+            paths.push(path);
+            operand_sources(otherwise, paths);
+        }
+        SetOperand::ListAppend(head, tail) => {
+            operand_sources(head, paths);
+            operand_sources(tail, paths);
+        }
+        SetOperand::Group(value) => value_sources(value, paths),
     }
 }
 

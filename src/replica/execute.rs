@@ -12,13 +12,17 @@ use super::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteRes
 use super::{ExecuteError, Replica, index, read};
 use crate::clock::Now;
 use crate::expression::Update;
-use crate::item::{Item, codec, size};
+use crate::item::{Item, KeyError, codec, size};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
 /// How long a transaction's token is remembered, microseconds (api.md section 3).
 const TOKEN_LIFE_US: u64 = 600_000_000;
 /// Expired tokens forgotten by each transaction that brings a new one.
 const TOKENS_FORGOTTEN: usize = 4;
+
+/// Of an UpdateExpression that copies a value of the wrong type into an index key (values-and-keys.md section 3).
+const COPIED_INDEX_TYPE: &str =
+    "The update expression attempted to update the secondary index key to unsupported type";
 
 /// A write that has passed its condition and is ready to be made.
 struct Plan {
@@ -292,7 +296,18 @@ fn updated(
     if old.is_none() && !update.creates_item() {
         return Ok((None, touched, false));
     }
-    admit_index_keys(def, &new)?;
+    for index in &def.indexes {
+        index
+            .keys
+            .admit_index(&index.name, &new)
+            .map_err(|error| match error {
+                // `api` refused what the request alone tells: this type came out of the item.
+                KeyError::IndexTypeMismatch { .. } if !update.legacy => {
+                    ApiError::validation(COPIED_INDEX_TYPE)
+                }
+                other => ApiError::validation(other.to_string()),
+            })?;
+    }
     if size::item_size(&new) > size::ITEM_SIZE_MAX {
         let message = "Item size to update has exceeded the maximum allowed size";
         return Err(ApiError::validation(message).into());

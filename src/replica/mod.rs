@@ -82,7 +82,10 @@ pub struct ReplicaConfig {
 
 /// One thing for the writer to do.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "jobs are moved once and never kept in bulk")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "jobs are moved once and never kept in bulk"
+)]
 pub enum Job {
     Write(WriteRequest),
     /// Sealed commits of one log, in order, from a peer.
@@ -170,11 +173,8 @@ impl Replica {
             logical: 0,
             region: config.region,
         };
-        let hlc = if saved > now.wall_us {
-            Hlc::resume(config.region, bound)
-        } else {
-            Hlc::new(config.region)
-        };
+        // Even where the wall is past the bound: it may be set back before the first stamp is issued.
+        let hlc = Hlc::resume(config.region, bound);
         let clock_bound = saved.max(now.wall_us) + CLOCK_BOUND_WINDOW_US;
         if config.planted != Some(PlantedBug::ClockBoundForgotten) {
             txn.put(Db::Meta, meta::CLOCK_BOUND, &clock_bound.to_be_bytes())?;

@@ -160,10 +160,7 @@ pub fn versions(
 pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Every index entry of a table here: row and codec bytes, for the oracle that rebuilds them.
-pub fn index_rows(
-    txn: &dyn ReadTxn,
-    def: &TableDef,
-) -> Result<Rows, StoreError> {
+pub fn index_rows(txn: &dyn ReadTxn, def: &TableDef) -> Result<Rows, StoreError> {
     let mut entries = Vec::new();
     for row in rows(txn, Db::Index, &keys::table_prefix(def.uid), usize::MAX)? {
         let value = txn.get(Db::Index, &row)?.unwrap_or_default().to_vec();

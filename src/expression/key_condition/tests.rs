@@ -224,16 +224,19 @@ fn keys_of_several_attributes_take_a_range_only_on_the_last_sort_condition() {
         bind("d > :n2 and q=:n and p=:s and c=:n", &schema).unwrap(),
         expected
     );
+    let prior = "RANGE key attributes c must have equality conditions specified in the query \
+                 because a condition is present on key attribute d";
     for (source, message) in [
-        ("p=:s", "Query condition missed key schema element: q"),
         (
-            "p=:s and q=:n and d=:n",
-            "Query condition missed key schema element: c",
+            "p=:s",
+            "HASH key attributes q must have equality conditions specified in the query",
         ),
         (
-            "p=:s and q=:n and c>:n and d=:n",
-            "Query key condition not supported",
+            "p=:s and q>:n",
+            "HASH key attributes q must have equality conditions specified in the query",
         ),
+        ("p=:s and q=:n and d=:n", prior),
+        ("p=:s and q=:n and c>:n and d=:n", prior),
     ] {
         assert_eq!(bind(source, &schema).unwrap_err().0, message, "{source}");
     }

@@ -8,12 +8,14 @@ use crate::api::params::{self, Styles, Wording};
 use crate::api::projection::refuse_paths_into_keys;
 use crate::api::{Backend, Constraints, Fields, fields};
 use crate::expression::{
-    Condition, ExpressionKind, KeyClause, bind_key_condition, legacy, parse_key_condition,
+    Condition, ExpressionKind, KeyClause, bind_key_condition, key_clauses, legacy,
 };
 use crate::item::KeySchema;
 use crate::replica::ApiError;
 use crate::replica::catalog::TableDef;
 use crate::replica::request::PageRequest;
+
+const NO_KEY_CONDITION: &str = "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.";
 
 struct Request {
     read: PageRead,
@@ -111,29 +113,24 @@ fn admit(mut given: QueryParams) -> Result<Request, ApiError> {
     let limit = page.limit();
     page.admit_select(Reader::Query)?;
     let start = page.start.map(start_key::admit_values).transpose()?;
+    if given.key_condition.is_none() && given.key_conditions.is_none() {
+        return Err(ApiError::validation(NO_KEY_CONDITION));
+    }
 
     let mut placeholders = page.substitutes.placeholders(Wording::Bare)?;
+    let mut parse =
+        |kind, text: Option<&str>| params::condition(kind, text, &mut placeholders, Wording::Bare);
+    let parsed = parse(ExpressionKind::KeyCondition, given.key_condition.as_deref())?;
+    let filter = parse(ExpressionKind::Filter, page.filter.as_deref())?;
     let projection = page.projection.parse(&mut placeholders)?;
-    let filter = params::condition(
-        ExpressionKind::Filter,
-        page.filter.as_deref(),
-        &mut placeholders,
-        Wording::Bare,
-    )?;
-    let parsed = match &given.key_condition {
-        Some(text) => Some(parse_key_condition(text, &mut placeholders)?),
-        None => None,
-    };
     placeholders.finish()?;
     let clauses = match (parsed, &given.key_conditions) {
-        (Some(clauses), _) => clauses,
+        (Some(condition), _) => key_clauses(condition)?,
         (None, Some(conditions)) => {
             legacy::key_conditions_to_clauses(conditions).map_err(params::legacy_error)?
         }
         (None, None) => {
-            return Err(ApiError::validation(
-                "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
-            ));
+            return Err(ApiError::validation(NO_KEY_CONDITION));
         }
     };
     let request = PageRequest {
@@ -179,13 +176,17 @@ fn bind(
         start_key::admit_attributes(start, &keys.sort)?;
         start_key::admit_table_key(start, table)?;
         start_key::admit_bounds(start, keys, &condition)?;
+        if !indexed && keys.sort.is_empty() {
+            return Err(start_key::of_a_lone_item(start));
+        }
     }
     page.condition = Some(condition);
     refuse_paths_into_keys(request.read.projection.paths(), table)?;
-    match &page.filter {
-        Some(filter) => admit_filter(filter, keys, request.legacy_filter),
-        None => Ok(()),
+    if let Some(filter) = &page.filter {
+        admit_filter(filter, keys, request.legacy_filter)?;
+        refuse_paths_into_keys(filter.paths(), table)?;
     }
+    Ok(())
 }
 
 /// A filter of a Query names no key of what is queried: that is the key condition's part.

@@ -83,17 +83,17 @@ fn admit(mut given: ScanParams) -> Result<PageRead, ApiError> {
     let select = page.select();
     let limit = page.limit();
     page.admit_select(Reader::Scan)?;
-    let segment = admit_segment(given.segment, given.segments)?;
     let start = page.start.map(start_key::admit_values).transpose()?;
+    let segment = admit_segment(given.segment, given.segments)?;
 
     let mut placeholders = page.substitutes.placeholders(Wording::Bare)?;
-    let projection = page.projection.parse(&mut placeholders)?;
     let filter = params::condition(
         ExpressionKind::Filter,
         page.filter.as_deref(),
         &mut placeholders,
         Wording::Bare,
     )?;
+    let projection = page.projection.parse(&mut placeholders)?;
     placeholders.finish()?;
     let request = PageRequest {
         table,

@@ -86,6 +86,21 @@ pub(crate) fn admit_table_key(start: &Item, table: &TableDef) -> Result<(), ApiE
     })
 }
 
+/// A partition without a sort key holds one item, so nothing can come after it.
+pub(crate) fn of_a_lone_item(start: &Item) -> ApiError {
+    let shown = |(name, value): (&String, &Value)| {
+        let mut json = Vec::new();
+        crate::item::json::write_value(value, &mut json);
+        let text = String::from_utf8_lossy(&json).replace('"', "");
+        format!("{name}=AttributeValue: {text}")
+    };
+    let shown: Vec<_> = start.iter().map(shown).collect();
+    ApiError::validation(format!(
+        "The provided exclusive start key is invalid: ExclusiveStartKey: {{{}}}",
+        shown.join(", ")
+    ))
+}
+
 /// A start key lies in the queried partition and satisfies the condition on the sort key.
 pub(crate) fn admit_bounds(
     start: &Item,

@@ -7,11 +7,12 @@ use crate::api::params::{
     self, ConditionParams, Styles, Substitutes, Wording, admit_values, invalid_parameter,
     item_member,
 };
+use crate::api::projection::refuse_paths_into_keys;
 use crate::api::{Backend, Constraints, Fields, fields};
 use crate::expression::{
     Condition, Path, Placeholders, SetOperand, SetValue, Update, legacy, parse_update,
 };
-use crate::item::{Item, Value};
+use crate::item::{Item, KeyError};
 use crate::replica::ApiError;
 use crate::replica::catalog::TableDef;
 use crate::replica::request::{ItemWrite, WriteAction};
@@ -122,7 +123,8 @@ fn constrain_actions(updates: Option<&Json>, constraints: &mut Constraints) {
 }
 
 /// Holds an update against the keys of its table, before any item is read: key attributes can not be
-/// changed, and index keys take only literals of their type (AttributeUpdates word that on the result).
+/// changed, index keys take only values of their type and no path leads into either (AttributeUpdates
+/// word that on the result).
 pub(crate) fn admit_update(table: &TableDef, update: &Update) -> Result<(), ApiError> {
     if let Some(path) = update
         .targets()
@@ -136,28 +138,35 @@ pub(crate) fn admit_update(table: &TableDef, update: &Update) -> Result<(), ApiE
     if update.legacy {
         return Ok(());
     }
-    let index_keys = table
-        .indexes
-        .iter()
-        .flat_map(|index| index.keys.attributes());
-    for key in index_keys {
-        for (path, value) in literals(update).filter(|(path, _)| path.root == key.name) {
-            if !path.steps.is_empty() || !key.kind.matches(value) {
-                return Err(ApiError::validation(
-                    "The update expression attempted to update the secondary index key to unsupported type",
-                ));
+    for index in &table.indexes {
+        for key in index.keys.attributes() {
+            let whole = |path: &Path| path.root == key.name && path.steps.is_empty();
+            let expected = key.kind.name();
+            let wrong = |(path, kind): &(&Path, &str)| whole(path) && *kind != expected;
+            if let Some((_, actual)) = typed(update).find(wrong) {
+                return Err(params::key_error(KeyError::IndexTypeMismatch {
+                    name: key.name.clone(),
+                    expected,
+                    actual,
+                    index: index.name.clone(),
+                }));
             }
         }
     }
-    Ok(())
+    refuse_paths_into_keys(update.targets().chain(update.sources()), table)
 }
 
-/// The targets that an update sets to a value of the request.
-fn literals(update: &Update) -> impl Iterator<Item = (&Path, &Value)> {
-    let set = update.set.iter().filter_map(|(path, value)| match value {
-        SetValue::Operand(SetOperand::Value(value)) => Some((path, value)),
-        _ => None,
+/// The targets whose new value has a type that the request alone tells.
+fn typed(update: &Update) -> impl Iterator<Item = (&Path, &'static str)> {
+    let set = update.set.iter().filter_map(|(path, value)| {
+        let kind = match value {
+            SetValue::Operand(SetOperand::Value(value)) => value.type_name(),
+            SetValue::Operand(SetOperand::ListAppend(..)) => "L",
+            SetValue::Plus(..) | SetValue::Minus(..) => "N",
+            SetValue::Operand(_) => return None,
+        };
+        Some((path, kind))
     });
-    let add = update.add.iter().map(|(path, value)| (path, value));
-    set.chain(add)
+    let add = update.add.iter();
+    set.chain(add.map(|(path, value)| (path, value.type_name())))
 }
