@@ -35,14 +35,15 @@ impl Drop for Up {
 
 fn up(data: &std::path::Path) -> (Up, String, Duration) {
     let started = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_meridian"))
+    let child = Command::new(env!("CARGO_BIN_EXE_meridian"))
         .args(["up", "--port", "0", "--data"])
         .arg(data)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .expect("meridian starts");
-    let stdout = child.stdout.take().expect("piped above");
+    let mut up = Up(child);
+    let stdout = up.0.stdout.take().expect("piped above");
     let mut endpoint = String::new();
     for line in BufReader::new(stdout).lines() {
         let line = line.expect("text");
@@ -50,7 +51,7 @@ fn up(data: &std::path::Path) -> (Up, String, Duration) {
             endpoint = address.to_owned();
         }
         if line == "ready" {
-            return (Up(child), endpoint, started.elapsed());
+            return (up, endpoint, started.elapsed());
         }
     }
     panic!("meridian was never ready");
