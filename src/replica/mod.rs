@@ -112,6 +112,8 @@ pub enum RemoteError {
     },
     #[error("a commit of group {0:?} does not concern this region")]
     Foreign(GroupId),
+    #[error("a commit's stamp is impossible: {0}")]
+    Stamp(#[from] crate::clock::HlcError),
     #[error("a peer sent a commit in this region's own name that it never made: {0:?}")]
     Forged(Dot),
 }
