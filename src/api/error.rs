@@ -44,6 +44,7 @@ fn kind(error: &ApiError) -> (&'static str, &'static str, Text) {
         }
         ApiError::GlobalTableNotFound(_) => (DYNAMODB, "GlobalTableNotFoundException", Text::Lower),
         ApiError::TableNotFound(_) => (DYNAMODB, "TableNotFoundException", Text::Lower),
+        ApiError::AccessDenied(_) => (CORAL, "AccessDeniedException", Text::Upper),
         ApiError::MissingAuthenticationToken(_) => {
             (CORAL, "MissingAuthenticationTokenException", Text::Lower)
         }

@@ -96,19 +96,21 @@ pub(crate) fn checked_item(json: Json) -> Result<Checked<Item>, ApiError> {
 }
 
 fn checked_names(item: Item) -> Checked<Item> {
-    for name in item.keys() {
-        if name.is_empty() {
-            return Err(format!(
-                "{INVALID_PARAMETER}Attribute name must not be empty"
-            ));
-        }
-        if name.len() > ATTRIBUTE_NAME_MAX {
-            return Err(format!(
-                "{INVALID_PARAMETER}Attribute name is too large, must be less than 65536 bytes"
-            ));
-        }
-    }
+    check_names(item.keys())?;
     Ok(item)
+}
+
+/// What is wrong with the first bad one of these attribute names.
+pub(crate) fn check_names<'n>(names: impl IntoIterator<Item = &'n String>) -> Checked<()> {
+    for name in names {
+        let fault = match name.len() {
+            0 => "Empty attribute name",
+            1..=ATTRIBUTE_NAME_MAX => continue,
+            _ => "Attribute name is too large, must be less than 65536 bytes",
+        };
+        return Err(format!("{INVALID_PARAMETER}{fault}"));
+    }
+    Ok(())
 }
 
 /// A member that is a map of attribute values: `Key`, `Item`, `ExclusiveStartKey`.

@@ -45,6 +45,9 @@ pub enum ApiError {
     GlobalTableNotFound(String),
     #[error("{0}")]
     TableNotFound(String),
+    /// A resource of another account.
+    #[error("{0}")]
+    AccessDenied(String),
     #[error("{0}")]
     MissingAuthenticationToken(String),
     #[error("{0}")]

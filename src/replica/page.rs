@@ -30,8 +30,13 @@ struct Bounds {
     to: Bound<Vec<u8>>,
 }
 
-/// One page: walks the range the request names, filters, and stops at its limit or 1 MB.
-pub fn page(txn: &dyn ReadTxn, def: &TableDef, request: &PageRequest) -> Result<Page, ApiError> {
+/// Checks that a start key lies in the range the request names, without reading anything.
+pub fn admit_start(def: &TableDef, request: &PageRequest) -> Result<(), ApiError> {
+    prepare(def, request).map(drop)
+}
+
+/// What is walked, and from where to where.
+fn prepare<'a>(def: &'a TableDef, request: &PageRequest) -> Result<(Target<'a>, Bounds), ApiError> {
     let index = match &request.index {
         None => None,
         Some(name) => Some(def.index(name).ok_or_else(|| {
@@ -45,6 +50,12 @@ pub fn page(txn: &dyn ReadTxn, def: &TableDef, request: &PageRequest) -> Result<
     if let Some(start) = &request.start {
         target.resume(&mut bounds, start, request)?;
     }
+    Ok((target, bounds))
+}
+
+/// One page: walks the range the request names, filters, and stops at its limit or 1 MB.
+pub fn page(txn: &dyn ReadTxn, def: &TableDef, request: &PageRequest) -> Result<Page, ApiError> {
+    let (target, bounds) = prepare(def, request)?;
     let mut page = Page::default();
     let mut last = None;
     let mut failure = None;

@@ -13,7 +13,7 @@ use crate::item::key::KeyBytes;
 use crate::item::{Item, codec};
 use crate::store::{Db, Range, ReadTxn, StoreError};
 
-pub use super::page::page;
+pub use super::page::{admit_start, page};
 
 /// How many items a table has here, and their size as DynamoDB counts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

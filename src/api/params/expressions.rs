@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::{Checked, Wording, invalid_parameter};
+use super::{Checked, Wording, check_names, invalid_parameter};
 use crate::api::projection::Projection;
 use crate::api::{Constraints, Fields, enums};
 use crate::expression::legacy::{self, LegacyError};
@@ -294,9 +294,10 @@ impl ProjectionParams {
         self.expression.is_some() || self.attributes.is_some()
     }
 
-    /// `AttributesToGet` names each attribute once.
+    /// `AttributesToGet` names each attribute once, by a name that an attribute can have.
     pub(crate) fn refuse_duplicates(&self) -> Result<(), ApiError> {
         let names = self.attributes.as_deref().unwrap_or_default();
+        check_names(names).map_err(ApiError::Validation)?;
         for (position, name) in names.iter().enumerate() {
             if names.iter().take(position).any(|earlier| earlier == name) {
                 return Err(invalid_parameter(format!(

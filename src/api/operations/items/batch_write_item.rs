@@ -13,7 +13,7 @@ use crate::api::capacity::{Consumed, Report};
 use crate::api::fields::{GENERICS_MISMATCH, serialization};
 use crate::api::params::{self, Checked, Wording, admit_values, item_member};
 use crate::api::{Backend, Constraints, Fields, enums, fields};
-use crate::item::Item;
+use crate::item::{Item, KeyError};
 use crate::replica::ApiError;
 use crate::replica::catalog::TableDef;
 use crate::replica::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
@@ -246,8 +246,13 @@ fn admit_keys(writes: &[ItemWrite], tables: &BTreeMap<String, TableDef>) -> Resu
     for (write, (table, item)) in writes.iter().zip(addressed(writes, tables)) {
         let key = match write.action {
             WriteAction::Put { .. } => {
+                // In a batch, key attributes that are missing or mistyped are not named.
+                let key = table.keys.bytes(item);
+                if key.is_err() {
+                    return Err(params::key_error(KeyError::SchemaMismatch));
+                }
                 params::admit_put(table, item)?;
-                table.keys.bytes(item)
+                key
             }
             _ => table.keys.admit_key(item),
         };

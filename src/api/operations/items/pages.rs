@@ -152,22 +152,29 @@ impl PageRead {
         Ok(Some(index))
     }
 
+    /// ALL_ATTRIBUTES of a global index needs them all to be projected.
+    pub(crate) fn admit_all_attributes(&self, index: Option<&IndexDef>) -> Result<(), ApiError> {
+        let lacking = |index: &&IndexDef| {
+            index.kind == IndexKind::Global && index.projection != Projected::All
+        };
+        match index.filter(lacking) {
+            Some(index) if self.select == Some(Select::AllAttributes) => {
+                Err(params::invalid_parameter(format!(
+                    "Select type ALL_ATTRIBUTES is not supported for global secondary index {} because its \
+                     projection type is not ALL",
+                    index.name
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether entries of the index must be completed from the table.
     fn fetches(&self, table: &TableDef, index: &IndexDef) -> Result<bool, ApiError> {
         if self.select != Some(Select::AllAttributes) {
             return needs_table(&self.projection, table, index);
         }
-        if index.projection == Projected::All {
-            return Ok(false);
-        }
-        match index.kind {
-            IndexKind::Local => Ok(true),
-            IndexKind::Global => Err(params::invalid_parameter(format!(
-                "Select type ALL_ATTRIBUTES is not supported for global secondary index {} because its projection \
-                 type is not ALL",
-                index.name
-            ))),
-        }
+        Ok(index.projection != Projected::All)
     }
 
     /// Reads the page and writes the answer.

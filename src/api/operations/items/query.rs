@@ -12,7 +12,7 @@ use crate::expression::{
 };
 use crate::item::KeySchema;
 use crate::replica::ApiError;
-use crate::replica::catalog::TableDef;
+use crate::replica::catalog::{IndexDef, TableDef};
 use crate::replica::request::PageRequest;
 
 const NO_KEY_CONDITION: &str = "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.";
@@ -37,8 +37,7 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     params::snapshot(backend, move |txn| {
         let table = params::table(backend, txn, &request.read.request.table)?;
         let index = request.read.index(&table)?;
-        let keys = index.map_or(&table.keys, |index| &index.keys);
-        bind(&mut request, &table, keys, index.is_some())?;
+        bind(&mut request, &table, index)?;
         request.read.answer(txn, &table, index)
     })
 }
@@ -159,12 +158,8 @@ fn admit(mut given: QueryParams) -> Result<Request, ApiError> {
 }
 
 /// Holds the request against the queried keys: start key and key condition, then projection and filter.
-fn bind(
-    request: &mut Request,
-    table: &TableDef,
-    keys: &KeySchema,
-    indexed: bool,
-) -> Result<(), ApiError> {
+fn bind(request: &mut Request, table: &TableDef, index: Option<&IndexDef>) -> Result<(), ApiError> {
+    let (keys, indexed) = (index.map_or(&table.keys, |i| &i.keys), index.is_some());
     let page = &mut request.read.request;
     if let Some(start) = &page.start {
         let index = indexed.then_some(keys);
@@ -184,9 +179,10 @@ fn bind(
     refuse_paths_into_keys(request.read.projection.paths(), table)?;
     if let Some(filter) = &page.filter {
         admit_filter(filter, keys, request.legacy_filter)?;
-        refuse_paths_into_keys(filter.paths(), table)?;
     }
-    Ok(())
+    request.read.admit_all_attributes(index)?;
+    let filtered = request.read.request.filter.iter();
+    refuse_paths_into_keys(filtered.flat_map(Condition::paths), table)
 }
 
 /// A filter of a Query names no key of what is queried: that is the key condition's part.

@@ -8,10 +8,9 @@ use crate::api::params::{self, Styles, Wording};
 use crate::api::projection::refuse_paths_into_keys;
 use crate::api::{Backend, Constraints, Fields, fields};
 use crate::expression::{ExpressionKind, legacy};
-use crate::item::KeySchema;
-use crate::replica::ApiError;
-use crate::replica::catalog::TableDef;
+use crate::replica::catalog::{IndexDef, TableDef};
 use crate::replica::request::PageRequest;
+use crate::replica::{ApiError, read};
 
 const TOTAL_SEGMENTS_MAX: i64 = 1_000_000;
 
@@ -27,7 +26,7 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     params::snapshot(backend, move |txn| {
         let table = params::table(backend, txn, &request.request.table)?;
         let index = request.index(&table)?;
-        bind(&request, &table, index.map(|index| &index.keys))?;
+        bind(&request, &table, index)?;
         request.answer(txn, &table, index)
     })
 }
@@ -144,20 +143,24 @@ fn admit_segment(
 }
 
 /// Holds the start key and the projection against the keys of what is scanned.
-fn bind(read: &PageRead, table: &TableDef, index: Option<&KeySchema>) -> Result<(), ApiError> {
-    if let Some(start) = &read.request.start {
-        let complaint = match index {
-            Some(_) => start_key::complaint(),
-            None => start_key::scan_complaint(),
+fn bind(scan: &PageRead, table: &TableDef, index: Option<&IndexDef>) -> Result<(), ApiError> {
+    if let Some(start) = &scan.request.start {
+        let (keys, complaint) = match index {
+            Some(index) => (Some(&index.keys), start_key::complaint()),
+            None => (None, start_key::scan_complaint()),
         };
-        start_key::admit_count(start, table, index, &complaint)?;
-        if let Some(keys) = index {
+        start_key::admit_count(start, table, keys, &complaint)?;
+        if let Some(keys) = keys {
             start_key::admit_attributes(start, keys.attributes())?;
         }
-        start_key::admit_table_key(start, table)?;
     }
-    refuse_paths_into_keys(read.projection.paths(), table)?;
-    let filtered = read.request.filter.iter().flat_map(|filter| filter.paths());
+    scan.admit_all_attributes(index)?;
+    if let Some(start) = &scan.request.start {
+        start_key::admit_table_key(start, table)?;
+        read::admit_start(table, &scan.request)?;
+    }
+    refuse_paths_into_keys(scan.projection.paths(), table)?;
+    let filtered = scan.request.filter.iter().flat_map(|filter| filter.paths());
     refuse_paths_into_keys(filtered, table)
 }
 

@@ -303,7 +303,10 @@ fn refuse_large(writes: &[ItemWrite]) -> Result<(), ApiError> {
         total = total.saturating_add(item_size(target(&write.action)));
     }
     if total > BYTES_MAX {
-        Err(too_large())
+        // What counts is what was sent, not the items it meets: deleting large ones is fine.
+        Err(ApiError::validation(format!(
+            "Transaction payload size cannot exceed {BYTES_MAX} bytes"
+        )))
     } else {
         Ok(())
     }

@@ -101,6 +101,9 @@ fn expressions(
     condition: ConditionParams,
     substitutes: Substitutes,
 ) -> Result<(Update, Option<Condition>), ApiError> {
+    let names = updates.as_ref().and_then(Json::as_object);
+    params::check_names(names.into_iter().flatten().map(|(name, _)| name))
+        .map_err(ApiError::Validation)?;
     let legacy = legacy::attribute_updates_to_update(updates.as_ref());
     let legacy = legacy.map_err(params::legacy_error)?;
     let expected = condition.legacy()?;

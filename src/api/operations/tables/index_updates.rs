@@ -92,9 +92,10 @@ impl IndexUpdates {
                     }
                     Action::Update(name, throughput) => {
                         name_constraints(c, &format!("{path}.update.indexName"), name.as_deref());
+                        let path = format!("{path}.update.provisionedThroughput");
+                        c.required(&path, throughput.as_ref());
                         if let Some(throughput) = throughput {
-                            throughput
-                                .constrain(c, &format!("{path}.update.provisionedThroughput"));
+                            throughput.constrain(c, &path);
                         }
                     }
                 }
@@ -104,10 +105,17 @@ impl IndexUpdates {
 
     /// The static checks: they come before the table is looked up.
     pub(super) fn check(&self) -> Result<(), ApiError> {
-        if self.elements.iter().any(|actions| actions.len() != 1) {
-            return Err(invalid(
-                "One of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, GlobalSecondaryIndexUpdate.Delete must not be null",
-            ));
+        let actions = "GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, GlobalSecondaryIndexUpdate.Delete";
+        for element in &self.elements {
+            match element.len() {
+                0 => return Err(invalid(format!("One of {actions} must not be null"))),
+                1 => {}
+                _ => {
+                    return Err(invalid(format!(
+                        "Only one of {actions} can be specified in one update"
+                    )));
+                }
+            }
         }
         let mut seen = BTreeSet::new();
         for action in self.actions() {
@@ -181,19 +189,38 @@ fn global(def: &TableDef, name: &str) -> Result<usize, ApiError> {
         .ok_or_else(ApiError::resource_not_found)
 }
 
+fn redefined(given: &KeyAttribute, stored: &KeyAttribute, role: &str) -> ApiError {
+    let element = |a: &KeyAttribute| {
+        format!(
+            "Schema:[SchemaElement: key{{{}:{}:{role}}}]",
+            a.name,
+            a.kind.name()
+        )
+    };
+    invalid(format!(
+        "Attributes cannot be redefined. Please check that your attribute has the same type as previously defined. \
+         Existing schema: {} New schema: {}",
+        element(stored),
+        element(given)
+    ))
+}
+
 fn create(
     spec: &IndexSpec,
     given: &[KeyAttribute],
     def: &TableDef,
 ) -> Result<TableChange, ApiError> {
-    // Types that the table knows already win over those of the request.
-    let known = |a: &KeyAttribute| {
-        def.attributes
-            .iter()
-            .find(|k| k.name == a.name)
-            .unwrap_or(a)
-            .clone()
-    };
+    // What is declared again is ignored, unless the new index would need it.
+    let stored = |a: &KeyAttribute| def.attributes.iter().find(|k| k.name == a.name);
+    for attribute in given {
+        let role = spec.role_of(&attribute.name);
+        if let (Some(stored), Some(role)) = (stored(attribute), role)
+            && stored.kind != attribute.kind
+        {
+            return Err(redefined(attribute, stored, role));
+        }
+    }
+    let known = |a: &KeyAttribute| stored(a).unwrap_or(a).clone();
     let defined: Vec<KeyAttribute> = given.iter().map(known).collect();
     let index = spec.global(&defined, def.throughput.is_none())?;
     if def.index(&index.name).is_some() {

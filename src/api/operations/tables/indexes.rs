@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::schema::{
-    self, KEY_NAME_MAX, KeyElement, Keys, build, distinct, hash_then_range, kind_of,
-};
+use super::schema::{self, KEY_NAME_MAX, KeyElement, Keys, build, distinct, hash_then_range};
 use super::settings::Throughput;
 use super::{ApiError, invalid};
 use crate::api::{Constraints, Fields, enums};
@@ -55,6 +53,11 @@ impl IndexSpec {
             .map(|mut f| IndexSpec::take(&mut f))
             .collect::<Result<_, _>>()
             .map(Some)
+    }
+
+    /// HASH or RANGE, for an attribute of this index's key.
+    pub(super) fn role_of(&self, attribute: &str) -> Option<&str> {
+        self.keys.role_of(attribute)
     }
 
     pub(super) fn name(&self) -> &str {
@@ -156,8 +159,8 @@ impl IndexSpec {
     /// The definition of an LSI of a table with these keys.
     fn local(&self, defined: &[KeyAttribute], table: &KeySchema) -> Result<IndexDef, ApiError> {
         let elements = self.defined_elements(defined)?;
-        hash_then_range(&elements)?;
         distinct(&elements)?;
+        hash_then_range(&elements)?;
         let name = self.name();
         if elements.len() < 2 {
             return Err(invalid(format!(
@@ -204,21 +207,7 @@ impl IndexSpec {
     /// The key elements, all of which must be defined.
     fn defined_elements(&self, defined: &[KeyAttribute]) -> Result<Vec<KeyElement>, ApiError> {
         let elements = self.keys.elements();
-        if elements.iter().any(|e| kind_of(defined, &e.name).is_none()) {
-            return Err(invalid(format!(
-                "Some index key attributes are not defined in AttributeDefinitions. Keys: [{}], AttributeDefinitions: [{}]",
-                elements
-                    .iter()
-                    .map(|e| e.name.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                defined
-                    .iter()
-                    .map(|a| a.name.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            )));
-        }
+        schema::all_defined(&elements, defined)?;
         Ok(elements)
     }
 

@@ -8,7 +8,7 @@ use crate::api::{Constraints, Fields, enums};
 use crate::item::{KeyAttribute, KeySchema, KeyType};
 use crate::replica::catalog::IndexDef;
 
-const NAME_MIN: usize = 3;
+pub(super) const NAME_MIN: usize = 3;
 pub(super) const NAME_MAX: usize = 255;
 /// The longest name of a key or projected attribute.
 pub(super) const KEY_NAME_MAX: usize = 255;
@@ -104,7 +104,9 @@ impl Definitions {
                 _ => KeyType::S,
             };
             if attributes.iter().any(|a| a.name == name) {
-                return Err(invalid("Cannot have two attributes with the same name"));
+                return Err(ApiError::validation(format!(
+                    "Attribute Name is duplicated: {name}"
+                )));
             }
             attributes.push(KeyAttribute { name, kind });
         }
@@ -142,6 +144,12 @@ impl Keys {
         }
     }
 
+    /// HASH or RANGE, for an attribute of this key.
+    pub(super) fn role_of(&self, attribute: &str) -> Option<&str> {
+        let is = |(name, _): &&Pair| name.as_deref() == Some(attribute);
+        self.given.iter().flatten().find(is)?.1.as_deref()
+    }
+
     /// The elements, once the constraints hold.
     pub(super) fn elements(&self) -> Vec<KeyElement> {
         let element = |(name, role): &Pair| KeyElement {
@@ -159,12 +167,13 @@ pub(super) fn table_keys(
     indexed: bool,
 ) -> Result<KeySchema, ApiError> {
     let elements = keys.elements();
-    distinct(&elements)?;
-    if elements.iter().any(|e| kind_of(defined, &e.name).is_none()) {
+    if elements.len() > defined.len() {
         return Err(ApiError::validation(
             "Invalid KeySchema: Some index key attribute have no definition",
         ));
     }
+    all_defined(&elements, defined)?;
+    distinct(&elements)?;
     hash_then_range(&elements)?;
     if !indexed && elements.len() != defined.len() {
         return Err(invalid(
@@ -172,6 +181,22 @@ pub(super) fn table_keys(
         ));
     }
     Ok(build(&elements, defined))
+}
+
+/// Every key attribute must be among the definitions.
+pub(super) fn all_defined(
+    elements: &[KeyElement],
+    defined: &[KeyAttribute],
+) -> Result<(), ApiError> {
+    if elements.iter().all(|e| kind_of(defined, &e.name).is_some()) {
+        return Ok(());
+    }
+    let listed = |names: Vec<&str>| names.join(", ");
+    Err(invalid(format!(
+        "Some index key attributes are not defined in AttributeDefinitions. Keys: [{}], AttributeDefinitions: [{}]",
+        listed(elements.iter().map(|e| e.name.as_str()).collect()),
+        listed(defined.iter().map(|a| a.name.as_str()).collect()),
+    )))
 }
 
 pub(super) fn distinct(elements: &[KeyElement]) -> Result<(), ApiError> {

@@ -16,10 +16,12 @@ pub(super) const TAGS: &str = "Tags";
 /// Set once a table was PAY_PER_REQUEST: its BillingModeSummary stays.
 pub(super) const WAS_ON_DEMAND: &str = "WasOnDemand";
 
+/// The most capacity units that DynamoDB takes at all.
+const UNITS_MAX: i64 = 1_000_000_000_000;
 const POLICY_BYTES_MAX: usize = 20 * 1024;
 
 pub(super) const NEITHER_UNIT: &str = "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST";
-pub(super) const BOTH_UNITS: &str = "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED";
+const BOTH_UNITS: &str = "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED";
 
 /// A ProvisionedThroughput as sent.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +51,21 @@ impl Throughput {
             c.required(&path, units.as_ref());
             c.range(&path, units, 1, i64::MAX);
         }
+    }
+
+    /// The bound beyond the constraints.
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        for (name, units) in [
+            ("ReadCapacityUnits", self.read),
+            ("WriteCapacityUnits", self.write),
+        ] {
+            if let Some(units) = units.filter(|units| *units > UNITS_MAX) {
+                return Err(ApiError::validation(format!(
+                    "Given value {units} for {name} is out of bounds"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// (read, write), once the constraints hold.
@@ -133,7 +150,10 @@ impl Settings {
             (Some("PAY_PER_REQUEST"), Some(_)) => Err(invalid(NEITHER_UNIT)),
             (Some("PAY_PER_REQUEST"), None) => Ok(None),
             (_, None) => Err(invalid(BOTH_UNITS)),
-            (_, Some(throughput)) => Ok(Some(throughput.units())),
+            (_, Some(throughput)) => {
+                throughput.check()?;
+                Ok(Some(throughput.units()))
+            }
         }
     }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::schema::{NAME_MAX, NAME_MIN};
 use super::settings::{self, recorded};
 use super::{change, invalid, lookup};
 use crate::api::operations::Answer;
-use crate::api::{Backend, Constraints, Fields, error, fields};
+use crate::api::{Backend, Constraints, Fields, error};
 use crate::replica::ApiError;
 use crate::replica::catalog::TableDef;
 use crate::replica::request::{TableChange, WriteRequest};
@@ -54,8 +55,15 @@ impl Tags {
     /// The rules beyond the constraints.
     pub(super) fn admit(&self) -> Result<(), ApiError> {
         let mut seen = BTreeMap::new();
-        for (key, _) in &self.given {
+        for (key, value) in &self.given {
             let key = key.as_deref().unwrap_or_default();
+            let value = value.as_deref().unwrap_or_default();
+            if !(legal(key) && legal(value)) {
+                return Err(invalid(format!(
+                    "Tag keys and values may only contain letters, white space, numbers and the characters \
+                     + - = . _ : / @, Tag: {key}={value}"
+                )));
+            }
             if key.starts_with("aws:") {
                 return Err(ApiError::validation(format!(
                     "Tag Key cannot be prefixed with aws:, Key: {key}"
@@ -83,6 +91,12 @@ impl Tags {
     pub(super) fn to_json(&self) -> Value {
         list_of(&self.map())
     }
+}
+
+/// The characters that the developer guide allows in tags.
+fn legal(text: &str) -> bool {
+    let one = |c: char| c.is_alphanumeric() || c.is_whitespace() || "+-=._:/@".contains(c);
+    text.chars().all(one)
 }
 
 fn too_many() -> ApiError {
@@ -116,21 +130,46 @@ fn constrain_arn(arn: Option<&String>, c: &mut Constraints) {
     }
 }
 
-/// The table of an ARN.
-fn table(backend: &dyn Backend, arn: &str) -> Result<TableDef, ApiError> {
+/// The name of the table that an ARN means; tables are all that can be tagged. Nothing is looked up.
+fn table_of(backend: &dyn Backend, arn: &str) -> Result<String, ApiError> {
     if !arn.starts_with("arn:") {
         return Err(invalid(format!("ARNs must start with 'arn:': {arn}")));
     }
-    let missing = || {
+    let malformed = || {
+        ApiError::validation(format!(
+            "Invalid TableArn: Invalid ResourceArn provided as input {arn}"
+        ))
+    };
+    let mut parts = arn.splitn(6, ':').skip(2);
+    let (Some("dynamodb"), Some(region), Some(account), Some(resource)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(malformed());
+    };
+    let own = backend.region();
+    if account != own.account {
+        return Err(ApiError::AccessDenied("Access is denied".into()));
+    }
+    let name = resource.strip_prefix("table/").unwrap_or_default();
+    if name.contains("/index/") {
+        return Err(invalid(format!(
+            "Invalid resource arn provided, only table or stream is accepted. Provided resource arn: {arn}"
+        )));
+    }
+    if region != own.name || !(NAME_MIN..=NAME_MAX).contains(&name.len()) {
+        return Err(malformed());
+    }
+    Ok(name.to_owned())
+}
+
+/// The table of an ARN.
+fn table(backend: &dyn Backend, arn: &str) -> Result<TableDef, ApiError> {
+    let name = table_of(backend, arn)?;
+    lookup(backend, &name)?.ok_or_else(|| {
         ApiError::ResourceNotFound(format!(
             "Requested resource not found: ResourcArn: {arn} not found"
         ))
-    };
-    let name = fields::name_in_arn(arn).ok_or_else(missing)?;
-    if backend.region().table_arn(name) != arn {
-        return Err(missing());
-    }
-    lookup(backend, name)?.ok_or_else(missing)
+    })
 }
 
 async fn store(
@@ -172,13 +211,15 @@ pub(crate) async fn tag(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let given = given.unwrap_or_default();
     given.constrain(&mut c);
     c.finish()?;
+    let arn = arn.unwrap_or_default();
+    table_of(backend, &arn)?;
     if given.given.is_empty() {
         return Err(ApiError::validation(
             "Atleast one Tag needs to be provided as Input.",
         ));
     }
     given.admit()?;
-    let def = table(backend, &arn.unwrap_or_default())?;
+    let def = table(backend, &arn)?;
     let mut tags = tags_of(&def);
     tags.extend(given.map());
     if tags.len() > TAGS_MAX {
@@ -195,13 +236,15 @@ pub(crate) async fn untag(backend: &dyn Backend, mut fields: Fields) -> Answer {
     constrain_arn(arn.as_ref(), &mut c);
     c.required("tagKeys", keys.as_ref());
     c.finish()?;
+    let arn = arn.unwrap_or_default();
+    table_of(backend, &arn)?;
     let keys = keys.unwrap_or_default();
     if keys.is_empty() {
         return Err(ApiError::validation(
             "Atleast one Tag Key needs to be provided as Input.",
         ));
     }
-    let def = table(backend, &arn.unwrap_or_default())?;
+    let def = table(backend, &arn)?;
     let mut tags = tags_of(&def);
     for key in &keys {
         tags.remove(key);

@@ -133,7 +133,7 @@ async fn invalid_tables_are_refused_in_dynamodbs_words() {
         ),
         (
             json!({"KeySchema": [{"AttributeName": "x", "KeyType": "HASH"}]}),
-            "Invalid KeySchema: Some index key attribute have no definition",
+            "One or more parameter values were invalid: Some index key attributes are not defined in AttributeDefinitions. Keys: [x], AttributeDefinitions: [pk]",
         ),
         (
             gsi(

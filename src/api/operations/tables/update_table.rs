@@ -6,7 +6,7 @@ use super::description::{Status, describe};
 use super::index_updates::IndexUpdates;
 use super::replica_updates::ReplicaUpdates;
 use super::schema::Definitions;
-use super::settings::{self, BOTH_UNITS, NEITHER_UNIT, Settings};
+use super::settings::{self, NEITHER_UNIT, Settings};
 use super::{change, counts, find, invalid};
 use crate::api::operations::Answer;
 use crate::api::{Backend, Constraints, Fields, error, fields};
@@ -36,6 +36,7 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let name = fields::table_name(request.name.clone())?;
     constrain(&request)?;
     alone(&request)?;
+    check_capacity(&request.settings)?;
     let region = backend.region();
     if let Some(replicas) = &request.replicas {
         replicas.check(region)?;
@@ -104,6 +105,17 @@ fn constrain(request: &Request) -> Result<(), ApiError> {
         &["EVENTUAL", "STRONG"],
     );
     c.finish()
+}
+
+/// What can be said of throughput without the table.
+fn check_capacity(settings: &Settings) -> Result<(), ApiError> {
+    match (settings.billing.as_deref(), &settings.throughput) {
+        (Some("PROVISIONED"), None) => Err(invalid(
+            "ProvisionedThroughput must be specified when BillingMode is PROVISIONED",
+        )),
+        (_, Some(throughput)) => throughput.check(),
+        _ => Ok(()),
+    }
 }
 
 /// Something must change, and only one kind of thing.
@@ -205,7 +217,6 @@ fn capacity(request: &Request, def: &mut TableDef) -> Result<(), ApiError> {
             def.indexes.iter_mut().for_each(|i| i.throughput = None);
         }
         (true, None) => {}
-        (false, None) if switched => return Err(invalid(BOTH_UNITS)),
         (false, None) => {}
         (false, Some(units)) if def.throughput == Some(units) && request.indexes.is_none() => {
             return Err(unchanged(units));
