@@ -15,6 +15,10 @@ use crate::transport::DevCa;
 
 /// How long regions may take to answer before `up` gives in.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Where `--port 0` looks for the regions' ports.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+/// How many ports it tries.
+const PORT_ATTEMPTS: usize = 1_000;
 
 #[derive(Debug, Args)]
 pub struct UpArgs {
@@ -135,15 +139,22 @@ fn place(topology: &mut Topology, port: u16) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A port that is free for TCP and UDP now.
+/// A port that is free for TCP and UDP now, below the range from which the system takes ports for outgoing
+/// connections: one of those could be gone again before the region binds it, or while it restarts.
 fn free_port() -> Result<u16, CliError> {
-    loop {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = tcp.local_addr()?.port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
+    let mut last = std::io::Error::from(std::io::ErrorKind::AddrInUse);
+    for _ in 0..PORT_ATTEMPTS {
+        let port = fastrand::u16(PORTS);
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        match tcp.and_then(|_held| UdpSocket::bind((Ipv4Addr::LOCALHOST, port))) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = error,
         }
     }
+    Err(CliError::Listen {
+        address: "any port".to_owned(),
+        source: last,
+    })
 }
 
 /// Claims the cluster's folder for as long as the file is held, before anything in it is changed.
