@@ -9,7 +9,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::supervisor::{Child, Launch, Members};
-use super::{CliError, PORT_DEFAULT, block_on, front};
+use super::{CliError, PORT_DEFAULT, block_on, front, stop_signal};
 use crate::config::Topology;
 use crate::transport::DevCa;
 
@@ -75,7 +75,7 @@ async fn run_until_stopped(
     children: &mut [Child],
     front_port: u16,
 ) -> Result<(), CliError> {
-    let interrupted = interrupted();
+    let interrupted = stop_signal();
     tokio::pin!(interrupted);
     let ready = async {
         for child in children.iter_mut() {
@@ -100,22 +100,6 @@ async fn run_until_stopped(
     println!("ready");
     interrupted.await;
     Ok(())
-}
-
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
 }
 
 /// Gives every region its addresses: the ports after the front door's, or whatever is free for port 0.
