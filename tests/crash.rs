@@ -18,6 +18,7 @@ use common::{
     AP, Cluster, EU, Item, US, create, eventually, get, item, n, put, query_all, s, scan_all,
     signal, text, wait_for,
 };
+use tokio::task::JoinHandle;
 
 /// The keys of acknowledged writes.
 type Acknowledged = Arc<Mutex<BTreeSet<String>>>;
@@ -44,10 +45,6 @@ async fn write_on(client: Client, name: String, acknowledged: Acknowledged, stop
     }
 }
 
-fn count(acknowledged: &Acknowledged) -> usize {
-    acknowledged.lock().unwrap().len()
-}
-
 async fn keys(client: &Client) -> BTreeSet<String> {
     let items = scan_all(client, "Items").await;
     items
@@ -56,48 +53,104 @@ async fn keys(client: &Client) -> BTreeSet<String> {
         .collect()
 }
 
+/// Writers that go on until they are stopped.
+struct Load {
+    acknowledged: Acknowledged,
+    stop: Arc<AtomicBool>,
+    writers: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Two writers for each of `clients`; returns once their writes flow.
+    async fn start(clients: &[Client]) -> Load {
+        let acknowledged = Acknowledged::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut writers = Vec::new();
+        for (n, client) in clients.iter().flat_map(|c| [c, c]).enumerate() {
+            let name = format!("writer{n}");
+            let write = write_on(client.clone(), name, acknowledged.clone(), stop.clone());
+            writers.push(tokio::spawn(write));
+        }
+        let load = Load {
+            acknowledged,
+            stop,
+            writers,
+        };
+        load.flows().await;
+        load
+    }
+
+    fn count(&self) -> usize {
+        self.acknowledged.lock().unwrap().len()
+    }
+
+    /// Waits until another hundred writes are acknowledged.
+    async fn flows(&self) {
+        let so_far = self.count();
+        eventually("writes flow", async || self.count() >= so_far + 100).await;
+    }
+
+    /// Stops the writers; gives every acknowledged key.
+    async fn end(self) -> BTreeSet<String> {
+        self.stop.store(true, Ordering::SeqCst);
+        for writer in self.writers {
+            writer.await.expect("writers end");
+        }
+        let acknowledged = self.acknowledged.lock().unwrap();
+        acknowledged.clone()
+    }
+}
+
+/// Every region has every acknowledged key, and all have the same.
+async fn nothing_is_lost(cluster: &Cluster, clients: &[Client], acknowledged: &BTreeSet<String>) {
+    cluster.settled().await;
+    let found = keys(&clients[0]).await;
+    let lost: Vec<&String> = acknowledged.difference(&found).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    for client in &clients[1..] {
+        assert_eq!(keys(client).await, found, "every region has the same");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_region_loses_nothing_and_comes_back() {
     let cluster = Cluster::start();
     let clients = cluster.clients();
     create(&clients, "Items", "pk:S", None, None).await;
-    let acknowledged = Acknowledged::default();
-    let stop = Arc::new(AtomicBool::new(false));
-    let writer = |n: usize| {
-        let name = format!("writer{n}");
-        write_on(clients[0].clone(), name, acknowledged.clone(), stop.clone())
-    };
-    let writers: Vec<_> = (0..4).map(|n| tokio::spawn(writer(n))).collect();
-    eventually("writes flow", async || count(&acknowledged) >= 100).await;
-    for round in 0..2 {
-        let old = cluster.kill(US).await;
+    let load = Load::start(&clients[..2]).await;
+    let mut meanwhile = BTreeSet::new();
+    // The region that is written to, and the one that is replicated to.
+    for (round, region) in [US, AP, US].into_iter().enumerate() {
+        let old = cluster.kill(region).await;
         // The others go on, and the dead region hears of it later.
-        put(
-            &clients[1],
-            "Items",
-            item([("pk", s(format!("meanwhile-{round}")))]),
-        )
-        .await;
-        cluster.back(US, old).await;
-        let so_far = count(&acknowledged);
-        eventually("writes flow again", async || {
-            count(&acknowledged) >= so_far + 50
-        })
-        .await;
+        let pk = format!("meanwhile-{round}");
+        put(&clients[1], "Items", item([("pk", s(&pk))])).await;
+        meanwhile.insert(pk);
+        cluster.back(region, old).await;
+        load.flows().await;
     }
-    stop.store(true, Ordering::SeqCst);
-    for writer in writers {
-        writer.await.expect("writers end");
+    let mut acknowledged = load.end().await;
+    acknowledged.extend(meanwhile);
+    nothing_is_lost(&cluster, &clients, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_killed_at_once_loses_nothing() {
+    let mut cluster = Cluster::start();
+    let clients = cluster.clients();
+    create(&clients, "Items", "pk:S", None, None).await;
+    let load = Load::start(&clients).await;
+    let mut pids = vec![cluster.process.pid()];
+    for region in [US, EU, AP] {
+        pids.push(cluster.pid(region).await);
     }
-    let mut wanted = acknowledged.lock().unwrap().clone();
-    wanted.extend((0..2).map(|round| format!("meanwhile-{round}")));
-    cluster.settled().await;
-    let found = keys(&clients[0]).await;
-    let lost: Vec<&String> = wanted.difference(&found).collect();
-    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-    for client in &clients[1..] {
-        assert_eq!(keys(client).await, found, "every region has the same");
+    for pid in pids {
+        signal(pid, "KILL");
     }
+    let acknowledged = load.end().await;
+    cluster.process.wait();
+    let cluster = Cluster::start_in(&cluster.data, None);
+    nothing_is_lost(&cluster, &cluster.clients(), &acknowledged).await;
 }
 
 #[tokio::test]

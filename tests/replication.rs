@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use common::{
-    AP, Cluster, EU, Item, REGIONS, US, create, eventually, get, item, n, put, query_all, s,
+    AP, Cluster, EU, Item, REGIONS, US, code, create, eventually, get, item, n, put, query_all, s,
     scan_all, text, wait_for,
 };
 use serde_json::Value;
@@ -197,6 +197,75 @@ async fn a_slow_link_is_slow() {
     );
     cluster.run(&["heal"]).await;
     cluster.settled().await;
+}
+
+/// Waits until no region knows the table.
+async fn gone(clients: &[Client], table: &str) {
+    for client in clients {
+        wait_for("a deleted table is gone everywhere", async || match client
+            .describe_table()
+            .table_name(table)
+            .send()
+            .await
+        {
+            Err(error) if code(&error) == "ResourceNotFoundException" => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_table_is_gone_everywhere_and_comes_back_empty() {
+    let cluster = Cluster::start();
+    let clients = cluster.clients();
+    create(&clients, "Items", "pk:S", None, None).await;
+    put(&clients[0], "Items", entry("old", "us")).await;
+    all_read(&clients, "old", Some(entry("old", "us"))).await;
+    let deleted = clients[1].delete_table().table_name("Items").send().await;
+    deleted.expect("deleted where it was not created");
+    gone(&clients, "Items").await;
+    create(&clients, "Items", "pk:S", None, None).await;
+    put(&clients[2], "Items", entry("new", "ap")).await;
+    all_read(&clients, "new", Some(entry("new", "ap"))).await;
+    cluster.settled().await;
+    for client in &clients {
+        assert_eq!(scan_all(client, "Items").await, [entry("new", "ap")]);
+    }
+}
+
+#[tokio::test]
+async fn a_table_created_twice_unseen_becomes_one_and_loses_nothing_silently() {
+    let cluster = Cluster::start();
+    let clients = cluster.clients();
+    let [us, eu, _] = &clients;
+    cluster.run(&["partition", US, EU]).await;
+    cluster.run(&["partition", US, AP]).await;
+    create(from_ref(us), "Items", "pk:S", None, None).await;
+    put(us, "Items", entry("k", "us")).await;
+    create(&clients[1..], "Items", "pk:S", None, None).await;
+    put(eu, "Items", entry("k", "eu")).await;
+    cluster.run(&["heal"]).await;
+    cluster.settled().await;
+    let mut found = Vec::new();
+    for client in &clients {
+        found.push(scan_all(client, "Items").await);
+    }
+    assert!(found.iter().all(|items| *items == found[0]), "{found:?}");
+    let lost = ["us", "eu"]
+        .into_iter()
+        .filter(|v| !found[0].contains(&entry("k", v)));
+    let conflicts = cluster.json(&["conflicts", "--table", "Items"]).await;
+    let listed = conflicts["conflicts"].as_array().expect("a list");
+    for value in lost {
+        let named = |conflict: &Value| conflict["loser"]["item"]["v"]["S"] == value;
+        assert!(
+            listed.iter().any(named),
+            "'{value}' is neither kept nor listed: {conflicts}"
+        );
+    }
+    put(eu, "Items", entry("k", "later")).await;
+    all_read(&clients, "k", Some(entry("k", "later"))).await;
 }
 
 /// One region's share of a storm: puts, removals from the index and deletes, all on the same 20 items.

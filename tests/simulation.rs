@@ -162,3 +162,17 @@ fn a_forgotten_index_delete_is_caught() {
         OracleId::DerivedState,
     );
 }
+
+/// What seeds have found before, each with the story in its file.
+#[test]
+fn what_was_found_once_stays_fixed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("simulations/found");
+    let files = std::fs::read_dir(folder).expect("the folder is there");
+    for file in files {
+        let path = file.expect("the folder can be read").path();
+        let scenario = Scenario::load(&path).expect("the scenario is valid");
+        for seed in 0..3 {
+            assert_clean(&play(&scenario, seed));
+        }
+    }
+}

@@ -49,7 +49,8 @@ impl Cluster {
             .map_err(|e| no_cluster(format!("it is not a front door of meridian ({e})")))
     }
 
-    fn of(topology: &Topology) -> Cluster {
+    /// The cluster as its topology has it.
+    pub fn of(topology: &Topology) -> Cluster {
         let member = |region: &crate::config::RegionSpec| Member {
             name: region.name.clone(),
             pid: None,

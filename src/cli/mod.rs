@@ -95,6 +95,10 @@ pub enum CliError {
     Refused { region: String, reason: String },
     #[error("there is no region '{name}' in this cluster; it has: {known}")]
     UnknownRegion { name: String, known: String },
+    #[error(
+        "the folder '{path}' is already in use by another `meridian up`\n  hint: stop it, or choose another folder with --data"
+    )]
+    InUse { path: String },
     #[error("'{path}' cannot be written: {source}\n  hint: choose another folder with --data")]
     Write {
         path: String,
@@ -149,6 +153,23 @@ fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, C
         .enable_all()
         .build()?
         .block_on(future)
+}
+
+/// Waits for SIGINT (Ctrl-C) or SIGTERM.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                terminate.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
 }
 
 /// Reads `200ms`, `1.5s` or `2m`.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-use super::{CliError, block_on};
+use super::{CliError, block_on, stop_signal};
 use crate::config::Topology;
 use crate::region::{IdentitySource, Region, RegionConfig};
 use crate::telemetry;
@@ -99,7 +99,6 @@ async fn config(args: &ServeArgs) -> Result<RegionConfig, CliError> {
 
 /// Waits for SIGINT or SIGTERM, or for the end of standard input when supervised.
 async fn stop_asked(supervised: bool) {
-    use tokio::signal::unix::{SignalKind, signal};
     let orphaned = async {
         if supervised {
             let mut rest = Vec::new();
@@ -109,17 +108,8 @@ async fn stop_asked(supervised: bool) {
             std::future::pending::<()>().await;
         }
     };
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
+        () = stop_signal() => {}
         () = orphaned => {}
     }
 }

@@ -33,22 +33,13 @@ pub struct Members {
 
 impl Members {
     pub fn new(topology: &Topology) -> Self {
-        let member = |region: &crate::config::RegionSpec| Member {
-            name: region.name.clone(),
-            pid: None,
-            endpoint: region
-                .endpoint
-                .as_ref()
-                .map(|a| format!("http://{a}"))
-                .unwrap_or_default(),
-            admin: None,
-        };
-        let regions = topology.regions.iter().map(member).collect();
+        let mut cluster = Cluster::of(topology);
+        for member in &mut cluster.regions {
+            // Each region picks its admin port and says so when it is ready.
+            member.admin = None;
+        }
         Members {
-            cluster: Mutex::new(Cluster {
-                name: topology.name.clone(),
-                regions,
-            }),
+            cluster: Mutex::new(cluster),
         }
     }
 

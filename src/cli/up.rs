@@ -9,12 +9,16 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::supervisor::{Child, Launch, Members};
-use super::{CliError, PORT_DEFAULT, block_on, front};
+use super::{CliError, PORT_DEFAULT, block_on, front, stop_signal};
 use crate::config::Topology;
 use crate::transport::DevCa;
 
 /// How long regions may take to answer before `up` gives in.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Where `--port 0` looks for the regions' ports.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+/// How many ports it tries.
+const PORT_ATTEMPTS: usize = 1_000;
 
 #[derive(Debug, Args)]
 pub struct UpArgs {
@@ -47,6 +51,7 @@ pub fn run(args: UpArgs) -> Result<(), CliError> {
         let front_port = listener.local_addr()?.port();
         place(&mut topology, args.port)?;
         let home = args.data.join(&topology.name);
+        let _lock = lock(&home)?;
         let plan = prepare(&topology, &home, args.in_memory)?;
         let members = Arc::new(Members::new(&topology));
         let stop = CancellationToken::new();
@@ -70,7 +75,7 @@ async fn run_until_stopped(
     children: &mut [Child],
     front_port: u16,
 ) -> Result<(), CliError> {
-    let interrupted = interrupted();
+    let interrupted = stop_signal();
     tokio::pin!(interrupted);
     let ready = async {
         for child in children.iter_mut() {
@@ -97,22 +102,6 @@ async fn run_until_stopped(
     Ok(())
 }
 
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
-}
-
 /// Gives every region its addresses: the ports after the front door's, or whatever is free for port 0.
 fn place(topology: &mut Topology, port: u16) -> Result<(), CliError> {
     for (n, region) in topology.regions.iter_mut().enumerate() {
@@ -134,14 +123,40 @@ fn place(topology: &mut Topology, port: u16) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A port that is free for TCP and UDP now.
+/// A port that is free for TCP and UDP now, below the range from which the system takes ports for outgoing
+/// connections: one of those could be gone again before the region binds it, or while it restarts.
 fn free_port() -> Result<u16, CliError> {
-    loop {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = tcp.local_addr()?.port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
+    let mut last = std::io::Error::from(std::io::ErrorKind::AddrInUse);
+    for _ in 0..PORT_ATTEMPTS {
+        let port = fastrand::u16(PORTS);
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        match tcp.and_then(|_held| UdpSocket::bind((Ipv4Addr::LOCALHOST, port))) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = error,
         }
+    }
+    Err(CliError::Listen {
+        address: "any port".to_owned(),
+        source: last,
+    })
+}
+
+/// Claims the cluster's folder for as long as the file is held, before anything in it is changed.
+fn lock(home: &Path) -> Result<std::fs::File, CliError> {
+    let path = home.join("up.lock");
+    let shown = || path.display().to_string();
+    let write = |source| CliError::Write {
+        path: shown(),
+        source,
+    };
+    std::fs::create_dir_all(home).map_err(write)?;
+    let file = std::fs::File::create(&path).map_err(write)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(CliError::InUse {
+            path: home.display().to_string(),
+        }),
+        Err(std::fs::TryLockError::Error(source)) => Err(write(source)),
     }
 }
 
@@ -151,7 +166,6 @@ fn prepare(topology: &Topology, home: &Path, in_memory: bool) -> Result<Vec<Laun
         path: path.display().to_string(),
         source,
     };
-    std::fs::create_dir_all(home).map_err(|e| write_error(home, e))?;
     let file = home.join("topology.toml");
     std::fs::write(&file, topology.to_toml()).map_err(|e| write_error(&file, e))?;
     let certs = home.join("certs");

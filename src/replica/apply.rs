@@ -10,7 +10,7 @@ use super::mutation::{
 };
 use super::record::Record;
 use super::{PlantedBug, RemoteError, Replica, TableState, index, read};
-use crate::clock::{Now, Stamp};
+use crate::clock::{Hlc, Now, Stamp};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
 impl Replica {
@@ -95,7 +95,8 @@ impl Replica {
         let mut expected = None;
         let mut commits = Vec::with_capacity(sealed.len());
         for bytes in sealed {
-            let (dot, _) = log::header(bytes)?;
+            let (dot, issued) = log::header(bytes)?;
+            Hlc::admit(issued)?;
             if !dot.log.group.contains(self.config.region) {
                 return Err(RemoteError::Foreign(dot.log.group));
             }
@@ -160,7 +161,7 @@ impl Replica {
                     self.apply_item(txn, now, version, *table, key, image.as_deref())?
                 }
                 Change::Table { name, def } => {
-                    self.apply_table(txn, version, name, def.as_deref())?
+                    self.apply_table(txn, now, version, name, def.as_deref())?
                 }
             }
         }

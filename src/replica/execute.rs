@@ -163,7 +163,7 @@ impl Replica {
             }
         };
         if let WriteAction::Put { item } = &write.action {
-            admit_index_keys(&def, item)?;
+            index::admit(&def, &key, item)?;
         }
         let old = current(txn, &def, &key)?;
         if let Some(condition) = &write.condition {
@@ -177,7 +177,10 @@ impl Replica {
             WriteAction::Put { item } => (Some(item.clone()), Vec::new(), true),
             WriteAction::Delete { .. } => (None, Vec::new(), old.is_some()),
             WriteAction::Check { .. } => (old.clone(), Vec::new(), false),
-            WriteAction::Update { key, update } => updated(&def, old.as_ref(), key, update)?,
+            WriteAction::Update {
+                key: key_item,
+                update,
+            } => updated(&def, &key, old.as_ref(), key_item, update)?,
         };
         let index_units = index::write_units(&def, old.as_ref(), new.as_ref());
         let image = changes.then(|| new.as_ref().map(codec::encode));
@@ -275,18 +278,12 @@ fn refuse_key_updates(def: &TableDef, update: &Update) -> Result<(), ApiError> {
     }
 }
 
-fn admit_index_keys(def: &TableDef, item: &Item) -> Result<(), ExecuteError> {
-    for index in &def.indexes {
-        index.keys.admit_index(&index.name, item)?;
-    }
-    Ok(())
-}
-
 type Updated = (Option<Item>, Vec<crate::expression::Path>, bool);
 
 /// Applies an update to an item or to its absence.
 fn updated(
     def: &TableDef,
+    base: &ItemKey,
     old: Option<&Item>,
     key: &Item,
     update: &Update,
@@ -296,18 +293,13 @@ fn updated(
     if old.is_none() && !update.creates_item() {
         return Ok((None, touched, false));
     }
-    for index in &def.indexes {
-        index
-            .keys
-            .admit_index(&index.name, &new)
-            .map_err(|error| match error {
-                // `api` refused what the request alone tells: this type came out of the item.
-                KeyError::IndexTypeMismatch { .. } if !update.legacy => {
-                    ApiError::validation(COPIED_INDEX_TYPE)
-                }
-                other => ApiError::validation(other.to_string()),
-            })?;
-    }
+    index::admit(def, base, &new).map_err(|error| match error {
+        // `api` refused what the request alone tells: this type came out of the item.
+        KeyError::IndexTypeMismatch { .. } if !update.legacy => {
+            ApiError::validation(COPIED_INDEX_TYPE)
+        }
+        other => ApiError::validation(other.to_string()),
+    })?;
     if size::item_size(&new) > size::ITEM_SIZE_MAX {
         let message = "Item size to update has exceeded the maximum allowed size";
         return Err(ApiError::validation(message).into());

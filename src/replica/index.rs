@@ -8,8 +8,8 @@ use super::keys;
 use super::mutation::ItemKey;
 use super::read::{self, Rows, damaged};
 use super::record::Record;
-use crate::item::{Item, codec, size};
-use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
+use crate::item::{Item, KeyError, codec, size};
+use crate::store::{Db, KEY_BYTES_MAX, Range, ReadTxn, StoreError, WriteTxn};
 
 /// Items indexed between two looks at the store while an index is built.
 const BACKFILL_CHUNK: usize = 1000;
@@ -35,7 +35,22 @@ pub(super) fn projected(def: &TableDef, index: &IndexDef, item: &Item) -> Option
 
 fn entry_row(def: &TableDef, index: &IndexDef, key: &ItemKey, entry: &Item) -> Option<Vec<u8>> {
     let bytes = index.keys.bytes(entry).ok()?;
-    Some(keys::index_row(def.uid, index.id, &bytes, key))
+    let row = keys::index_row(def.uid, index.id, &bytes, key);
+    (row.len() <= KEY_BYTES_MAX).then_some(row)
+}
+
+/// Whether an item's index keys are ones that DynamoDB and the store can hold: right types, not empty, not
+/// too long. Sort keys of several attributes can be within DynamoDB's limits and still too long here when
+/// they are full of zero bytes.
+pub(super) fn admit(def: &TableDef, key: &ItemKey, item: &Item) -> Result<(), KeyError> {
+    for index in &def.indexes {
+        if let Some(bytes) = index.keys.admit_index(&index.name, item)?
+            && keys::index_row(def.uid, index.id, &bytes, key).len() > KEY_BYTES_MAX
+        {
+            return Err(KeyError::SortTooLong);
+        }
+    }
+    Ok(())
 }
 
 /// The row and value that an index should hold for an item.

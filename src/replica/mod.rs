@@ -112,6 +112,8 @@ pub enum RemoteError {
     },
     #[error("a commit of group {0:?} does not concern this region")]
     Foreign(GroupId),
+    #[error("a commit's stamp is impossible: {0}")]
+    Stamp(#[from] crate::clock::HlcError),
     #[error("a peer sent a commit in this region's own name that it never made: {0:?}")]
     Forged(Dot),
 }
@@ -173,11 +175,8 @@ impl Replica {
             logical: 0,
             region: config.region,
         };
-        let hlc = if saved > now.wall_us {
-            Hlc::resume(config.region, bound)
-        } else {
-            Hlc::new(config.region)
-        };
+        // Even where the wall is past the bound: it may be set back before the first stamp is issued.
+        let hlc = Hlc::resume(config.region, bound);
         let clock_bound = saved.max(now.wall_us) + CLOCK_BOUND_WINDOW_US;
         if config.planted != Some(PlantedBug::ClockBoundForgotten) {
             txn.put(Db::Meta, meta::CLOCK_BOUND, &clock_bound.to_be_bytes())?;

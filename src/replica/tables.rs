@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bincode::{Decode, Encode};
 
 use super::catalog::{TableDef, TableUid};
+use super::conflict::{self, Conflict};
 use super::error::ApiError;
 use super::keys::{self, meta};
 use super::mutation::{Change, GroupId, Mutation, Version};
@@ -124,6 +125,9 @@ impl Replica {
         Ok(TableUid(region | incarnation | count))
     }
 
+    /// Removes this region's replica of a table, as DynamoDB does (global-tables.md section 3.1); the table
+    /// itself with its last replica. Where every table is global by the topology, it goes everywhere: what
+    /// one CreateTable made, one DeleteTable removes, and its name is free again.
     pub(super) fn delete_table(
         &mut self,
         txn: &mut dyn WriteTxn,
@@ -138,8 +142,17 @@ impl Replica {
             )
             .into());
         }
-        self.commit_table(txn, now, def.group, name.to_owned(), None)?;
-        Ok(WriteResponse::Table(Box::new(def)))
+        let others = def.group.without(self.config.region);
+        if self.config.replicate_all || others == GroupId(0) {
+            self.commit_table(txn, now, def.group, name.to_owned(), None)?;
+            return Ok(WriteResponse::Table(Box::new(def)));
+        }
+        self.update_table(
+            txn,
+            now,
+            name,
+            TableChange::RemoveReplica(self.config.region),
+        )
     }
 
     pub(super) fn update_table(
@@ -227,6 +240,7 @@ impl Replica {
     pub(super) fn apply_table(
         &mut self,
         txn: &mut dyn WriteTxn,
+        now: Now,
         version: Version,
         name: &str,
         def: Option<&TableDef>,
@@ -239,6 +253,7 @@ impl Replica {
             let current = stored.def.as_ref().map(|d| d.uid);
             if let Some(loser) = def.filter(|d| Some(d.uid) != current) {
                 txn.put(Db::Meta, &meta::uid(loser.uid), DEAD)?;
+                self.record_losses(txn, now, loser, stored.version)?;
                 self.purge(txn, loser.uid)?;
             }
             return Ok(());
@@ -253,6 +268,9 @@ impl Replica {
             && def.is_none_or(|d| d.uid != old.uid)
         {
             txn.put(Db::Meta, &meta::uid(old.uid), DEAD)?;
+            if def.is_some() {
+                self.record_losses(txn, now, old, version)?;
+            }
             self.purge(txn, old.uid)?;
         }
         let Some(def) = def else { return Ok(()) };
@@ -299,6 +317,32 @@ impl Replica {
                 let issued = self.hlc.tick(now);
                 self.commit_local(txn, now, def.group, chunk.to_vec(), issued)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Another table took this one's name (two regions created it unseen by each other): its items go to
+    /// the conflict log, since nothing is lost silently.
+    fn record_losses(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        lost: &TableDef,
+        winner: Version,
+    ) -> Result<(), StoreError> {
+        for (key, loser, image) in read::versions(txn.as_read(), lost)? {
+            let Some(image) = image else { continue };
+            let conflict = Conflict {
+                table: lost.name.clone(),
+                uid: lost.uid,
+                key,
+                winner,
+                loser,
+                winner_image: None,
+                loser_image: Some(image),
+                detected_us: now.wall_us,
+            };
+            conflict::record(txn, &conflict)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What happens to regions: requests, frames, syncs, connections, and the faults of the plan.
 
+use super::host::{Asker, Done, Finished, Work};
 use super::plan::{Fault, Kill, Operation, index};
-use super::region::{Asker, Done, Finished, Work};
 use super::report::OracleId;
 use super::workload;
 use super::world::{IDLE_US, TICK_US, Trouble, What, World, region_id};
@@ -42,7 +42,7 @@ impl World<'_> {
     }
 
     pub(super) fn create_table(&mut self, request: WriteRequest) -> Result<(), Trouble> {
-        let asker = Asker::World;
+        let (asker, request) = (Asker::World, Box::new(request));
         self.regions[0].enqueue(Work::Write { asker, request });
         self.begin_group(0, false)
     }
@@ -68,7 +68,7 @@ impl World<'_> {
             self.refused += u64::from(!there);
             return Ok(());
         };
-        let asker = Asker::Client(operation);
+        let (asker, request) = (Asker::Client(operation), Box::new(request));
         self.regions[region].enqueue(Work::Write { asker, request });
         self.begin_group(region, false)
     }

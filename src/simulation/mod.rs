@@ -7,14 +7,14 @@
 //! what oracles compute, they compute in another way.
 //!
 //! [`scenario`] reads a file, `plan` and `storms` draw the rest from the seed, `world` and `happen` play
-//! it on `region` and `net`, `oracle` judges it, [`report`] says what came of it.
+//! it on `host` and `net`, `oracle` judges it, [`report`] says what came of it.
 
 mod geography;
 mod happen;
+mod host;
 mod net;
 mod oracle;
 mod plan;
-mod region;
 pub mod report;
 mod rng;
 pub mod scenario;

@@ -26,6 +26,8 @@ pub struct Config {
     pub cohorts: u32,
     pub cohort_keys: u32,
     pub clients_per_region: u64,
+    /// Bytes that some items carry besides.
+    pub padding: usize,
     /// Jobs that one transaction of the store takes at most.
     pub group_jobs_max: usize,
     /// Of 1,000 frames, how many arrive twice.
@@ -72,6 +74,7 @@ pub enum OperationKind {
     Put {
         key: u32,
         index: Option<u64>,
+        padding: usize,
     },
     PutIfAbsent {
         key: u32,
@@ -187,6 +190,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         cohorts: workload.cohorts.unwrap_or(rng.pick(&[1, 2, 4])),
         cohort_keys: workload.cohort_keys.unwrap_or(rng.pick(&[2, 3, 5])),
         clients_per_region: rng.between(1, 3),
+        padding: rng.pick(&[0, 0, 100, 2_000, 30_000]),
         group_jobs_max: rng.pick(&[1, 4, 64]),
         duplicates: if rng.coin() { rng.between(10, 200) } else { 0 },
         spikes: if rng.coin() { rng.between(2, 30) } else { 0 },
@@ -290,6 +294,11 @@ fn kind(config: &Config, mix: &Mix, rng: &mut Rng) -> OperationKind {
     let indexed = rng.per_mille(750);
     let index = indexed.then(|| rng.below(4));
     let cohort = below(rng, config.cohorts);
+    let padding = if rng.per_mille(100) {
+        config.padding
+    } else {
+        0
+    };
     match mix.pick(rng) {
         1 => OperationKind::PutIfAbsent { key },
         2 => OperationKind::Update { key, index },
@@ -301,7 +310,11 @@ fn kind(config: &Config, mix: &Mix, rng: &mut Rng) -> OperationKind {
             OperationKind::Transaction { cohort, order }
         }
         6 if config.cohorts > 0 => OperationKind::ReadCohort { cohort },
-        _ => OperationKind::Put { key, index },
+        _ => OperationKind::Put {
+            key,
+            index,
+            padding,
+        },
     }
 }
 

@@ -125,7 +125,17 @@ fn draw_one(steps: &mut Vec<Step>, config: &Config, rng: &mut Rng, class: Class,
             } else {
                 by_us
             };
-            push(steps, at_us, Fault::Kill(kill(rng, a, by_us)));
+            let mut kill = kill(rng, a, by_us);
+            if let Some(after_us) = kill.restart_after_us.filter(|_| rng.coin()) {
+                // The clock is set just after the restart, before anything was stamped.
+                (kill.step_us, kill.within_commit) = (0, false);
+                push(
+                    steps,
+                    at_us + after_us + 1,
+                    Fault::Skew { region: a, by_us },
+                );
+            }
+            push(steps, at_us, Fault::Kill(kill));
         }
         Class::Skew => {
             let size_us = rng.pick(&[10_000, 1_000_000, 20_000_000]);

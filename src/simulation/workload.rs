@@ -18,6 +18,8 @@ pub const SHELF: &str = "shelf";
 const WRITER: &str = "writer";
 /// How often the item was updated.
 const UPDATES: &str = "updates";
+/// Nothing but bytes.
+const PADDING: &str = "padding";
 
 /// Creates the table with its index.
 pub fn create_table() -> WriteRequest {
@@ -109,8 +111,15 @@ pub fn written_keys(kind: &OperationKind) -> Vec<ItemKey> {
 pub fn request(operation: &Operation) -> Option<WriteRequest> {
     let id = operation.id;
     let item = match &operation.kind {
-        OperationKind::Put { key, index } => {
-            let item = image(register(*key), id, *index);
+        OperationKind::Put {
+            key,
+            index,
+            padding,
+        } => {
+            let mut item = image(register(*key), id, *index);
+            if *padding > 0 {
+                item.insert(PADDING.into(), Value::B(vec![0; *padding]));
+            }
             item_write(WriteAction::Put { item }, None)
         }
         OperationKind::PutIfAbsent { key } => {

@@ -10,10 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use siphasher::sip::SipHasher13;
 
+use super::host::Region;
 use super::net::Net;
 use super::oracle::Oracles;
 use super::plan::{Act, Kill, Plan, index};
-use super::region::Region;
 use super::report::{OracleId, RunReport, percentile};
 use super::rng::Chance;
 use super::skew::SkewedClock;

@@ -82,16 +82,12 @@ pub async fn meridian<A: AsRef<OsStr>>(args: &[A]) -> Finished {
     }
 }
 
-/// Sends a signal, such as `KILL`, to a process.
+/// Sends a signal, such as `KILL`, to a process that may be gone already.
 pub fn signal(pid: u32, name: &str) {
-    let sent = Command::new("kill")
-        .args([format!("-{name}"), pid.to_string()])
-        .stderr(Stdio::null())
-        .status();
-    assert!(
-        sent.is_ok_and(|status| status.success()),
-        "kill -{name} {pid}"
-    );
+    let mut kill = Command::new("kill");
+    kill.args([format!("-{name}"), pid.to_string()]);
+    let sent = kill.stderr(Stdio::null()).status();
+    sent.expect("there is a kill command");
 }
 
 /// A long-running `meridian`, stopped with SIGTERM when dropped.

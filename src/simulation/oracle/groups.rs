@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::super::host::{Asker, Done, Finished};
 use super::super::plan::{Operation, OperationKind};
-use super::super::region::{Asker, Done, Finished};
 use super::super::report::OracleId;
 use super::super::workload;
 use super::{Made, MadeChange, Oracles, Shadow, hash_of};

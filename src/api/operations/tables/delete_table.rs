@@ -1,12 +1,11 @@
-//! DeleteTable (api.md section 4). In a member of a global table it removes that member alone: the others
-//! keep their items (global-tables.md section 3.1).
+//! DeleteTable (api.md section 4). What it removes of a global table is the replica's to say.
 
 use super::description::describe_deleted;
 use super::{change, counts, find};
 use crate::api::operations::Answer;
 use crate::api::{Backend, Fields, error, fields};
 use crate::replica::ApiError;
-use crate::replica::request::{TableChange, WriteRequest};
+use crate::replica::request::WriteRequest;
 
 /// Runs DeleteTable.
 pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
@@ -18,16 +17,7 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
         ));
     }
     let counted = counts(backend, &def)?;
-    let others = def.group.without(backend.region().id);
-    let request = if others.regions().next().is_some() {
-        WriteRequest::UpdateTable {
-            table: name,
-            change: TableChange::RemoveReplica(backend.region().id),
-        }
-    } else {
-        WriteRequest::DeleteTable { table: name }
-    };
-    change(backend, request).await?;
+    change(backend, WriteRequest::DeleteTable { table: name }).await?;
     Ok(error::object([(
         "TableDescription",
         describe_deleted(backend.region(), &def, &counted),

@@ -30,10 +30,14 @@ pub enum Asker {
 
 /// One job of the writer.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "jobs are moved once and never kept in bulk"
+)]
 pub enum Work {
     Write {
         asker: Asker,
-        request: WriteRequest,
+        request: Box<WriteRequest>,
     },
     Remote {
         from: RegionId,
@@ -249,7 +253,7 @@ fn run(
     let mut jobs = Vec::with_capacity(work.len());
     for one in &work {
         jobs.push(match one {
-            Work::Write { request, .. } => Job::Write(request.clone()),
+            Work::Write { request, .. } => Job::Write(WriteRequest::clone(request)),
             Work::Remote { commits, .. } => Job::Remote(commits.clone()),
         });
     }
