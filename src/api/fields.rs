@@ -269,28 +269,56 @@ pub(crate) fn missing(name: &str) -> ApiError {
     ))
 }
 
-/// The `TableName` of every operation but CreateTable: required, a name or a table ARN, reported alone.
-/// Returns the short name.
+/// The `TableName` of the operations on tables, CreateTable excepted: required, a name or a table ARN,
+/// reported alone. Returns the short name.
 pub(crate) fn table_name(given: Option<String>) -> Result<String, ApiError> {
     let given = given.ok_or_else(|| missing("TableName"))?;
+    if !given.starts_with("arn:") {
+        refuse_name_length(&given)?;
+    }
+    named(given)
+}
+
+/// The `TableName` of the operations on items: when absent it is one of the violations collected in
+/// `constraints`, and what is returned does not matter; when wrong it is reported alone.
+pub(crate) fn item_table_name(
+    given: Option<String>,
+    constraints: &mut super::Constraints,
+) -> Result<String, ApiError> {
+    let Some(given) = given else {
+        constraints.required::<String>("tableName", None);
+        return Ok(String::new());
+    };
+    let given = named(given)?;
+    refuse_name_length(&given)?;
+    Ok(given)
+}
+
+/// The short name of a name or an ARN that breaks no constraint.
+fn named(given: String) -> Result<String, ApiError> {
+    let is_arn = given.starts_with("arn:");
     let mut constraints = super::Constraints::default();
-    constraints.length("tableName", &given, 1, NAME_OR_ARN_MAX);
-    if given.starts_with("arn:") {
-        constraints.finish()?;
+    let max = if is_arn { NAME_OR_ARN_MAX } else { NAME_MAX };
+    constraints.length("tableName", &given, 1, max);
+    if !is_arn && !given.is_empty() {
+        constraints.name_pattern("tableName", &given);
+    }
+    constraints.finish()?;
+    if is_arn {
         return name_in_arn(&given)
             .map(str::to_owned)
             .ok_or_else(|| ApiError::Validation(format!("Invalid table ARN: {given}")));
     }
-    if !given.is_empty() {
-        constraints.name_pattern("tableName", &given);
-    }
-    constraints.finish()?;
-    if !(NAME_MIN..=NAME_MAX).contains(&given.len()) {
-        return Err(ApiError::validation(format!(
-            "TableName must be at least {NAME_MIN} characters long and at most {NAME_MAX} characters long"
-        )));
-    }
     Ok(given)
+}
+
+fn refuse_name_length(name: &str) -> Result<(), ApiError> {
+    if (NAME_MIN..=NAME_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(ApiError::validation(format!(
+        "TableName must be at least {NAME_MIN} characters long and at most {NAME_MAX} characters long"
+    )))
 }
 
 /// The table's name in `arn:aws:dynamodb:{region}:{account}:table/{name}[/...]`.
@@ -399,11 +427,13 @@ mod tests {
             "The parameter 'TableName' is required but was not present in the request"
         );
         assert_eq!(
-            table_name(Some(String::new())).unwrap_err().to_string(),
+            item_table_name(Some(String::new()), &mut Default::default())
+                .unwrap_err()
+                .to_string(),
             "1 validation error detected: Value '' at 'tableName' failed to satisfy constraint: Member must have length greater than or equal to 1"
         );
         assert!(
-            table_name(Some("a;c".into()))
+            table_name(Some("a;cd".into()))
                 .unwrap_err()
                 .to_string()
                 .contains("[a-zA-Z0-9_.-]+")

@@ -45,11 +45,15 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     params::snapshot(backend, |txn| {
         let mut tables = Vec::with_capacity(reads.len());
         for name in reads.keys() {
-            let table = params::table(backend, txn, &fields::table_name(Some(name.clone()))?)?;
+            let table = params::table(backend, txn, &short_name(name)?)?;
             tables.push(table);
         }
         answer(txn, &tables, &reads, report)
     })
+}
+
+fn short_name(given: &str) -> Result<String, ApiError> {
+    fields::item_table_name(Some(given.to_owned()), &mut Constraints::default())
 }
 
 fn admit(mut fields: Fields) -> Result<(BTreeMap<String, TableRead>, Report), ApiError> {
@@ -71,6 +75,7 @@ fn admit(mut fields: Fields) -> Result<(BTreeMap<String, TableRead>, Report), Ap
     if !given {
         constraints.required::<Json>("requestItems", None);
     }
+    constrain_tables(&tables, &mut constraints);
     constraints.finish()?;
     if tables.is_empty() {
         return Err(ApiError::validation(
@@ -80,7 +85,7 @@ fn admit(mut fields: Fields) -> Result<(BTreeMap<String, TableRead>, Report), Ap
     admit_sizes(&tables)?;
     let mut reads = BTreeMap::new();
     for (name, table) in tables {
-        fields::table_name(Some(name.clone()))?;
+        short_name(&name)?;
         reads.insert(name, admit_table(table)?);
     }
     Ok((reads, params::report(report.as_deref())))
@@ -117,8 +122,7 @@ fn take_key(key: Json) -> Result<Checked<Item>, ApiError> {
     }
 }
 
-fn admit_sizes(tables: &BTreeMap<String, TableParams>) -> Result<(), ApiError> {
-    let mut constraints = Constraints::default();
+fn constrain_tables(tables: &BTreeMap<String, TableParams>, constraints: &mut Constraints) {
     for (name, table) in tables {
         let path = format!("requestItems.{name}.member.keys");
         constraints.required(&path, table.keys.as_ref());
@@ -127,10 +131,12 @@ fn admit_sizes(tables: &BTreeMap<String, TableParams>) -> Result<(), ApiError> {
         }
         table.projection.constrain(
             &format!("requestItems.{name}.member.attributesToGet"),
-            &mut constraints,
+            constraints,
         );
     }
-    constraints.finish()?;
+}
+
+fn admit_sizes(tables: &BTreeMap<String, TableParams>) -> Result<(), ApiError> {
     let count = |table: &TableParams| table.keys.as_ref().map_or(0, Vec::len);
     if let Some((name, _)) = tables.iter().find(|(_, table)| count(table) > KEYS_MAX) {
         return Err(ApiError::validation(format!(

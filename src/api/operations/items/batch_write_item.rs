@@ -123,7 +123,7 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
     }
     let mut writes = Vec::new();
     for (name, table) in tables {
-        let name = fields::table_name(Some(name))?;
+        let name = fields::item_table_name(Some(name), &mut Constraints::default())?;
         for write in table.writes {
             writes.push(admit_write(&name, write)?);
         }

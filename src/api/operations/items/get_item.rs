@@ -36,8 +36,8 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
     let substitutes = Substitutes::names_only(&mut fields)?;
     let report = fields.string("ReturnConsumedCapacity")?;
 
-    let table = fields::table_name(name)?;
     let mut constraints = Constraints::default();
+    let table = fields::item_table_name(name, &mut constraints)?;
     params::constrain_report(report.as_deref(), &mut constraints);
     projection.constrain("attributesToGet", &mut constraints);
     constraints.required("key", key.as_ref());

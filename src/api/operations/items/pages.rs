@@ -67,9 +67,7 @@ impl PageParams {
     pub(crate) fn constrain(&self, constraints: &mut Constraints) {
         constraints.one_of("select", self.select.as_deref(), enums::SELECT);
         if let Some(index) = &self.index {
-            if !index.is_empty() {
-                constraints.name_pattern("indexName", index);
-            }
+            constraints.name_pattern("indexName", index);
             constraints.length("indexName", index, INDEX_NAME.0, INDEX_NAME.1);
         }
         params::constrain_report(self.report.as_deref(), constraints);

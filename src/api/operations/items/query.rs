@@ -52,9 +52,8 @@ fn take(mut fields: Fields) -> Result<QueryParams, ApiError> {
     })
 }
 
-fn check(given: &QueryParams) -> Result<(), ApiError> {
+fn check(given: &QueryParams, mut constraints: Constraints) -> Result<(), ApiError> {
     let page = &given.page;
-    let mut constraints = Constraints::default();
     page.constrain(&mut constraints);
     params::constrain_operators(
         "queryFilter",
@@ -98,8 +97,9 @@ fn check(given: &QueryParams) -> Result<(), ApiError> {
 }
 
 fn admit(mut given: QueryParams) -> Result<Request, ApiError> {
-    let table = fields::table_name(given.page.name.take())?;
-    check(&given)?;
+    let mut constraints = Constraints::default();
+    let table = fields::item_table_name(given.page.name.take(), &mut constraints)?;
+    check(&given, constraints)?;
     let page = given.page;
     let legacy_filter = legacy::filter_to_condition(
         legacy::LegacyFilter::Query,

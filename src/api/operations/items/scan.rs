@@ -40,9 +40,8 @@ fn take(mut fields: Fields) -> Result<ScanParams, ApiError> {
     })
 }
 
-fn check(given: &ScanParams) -> Result<(), ApiError> {
+fn check(given: &ScanParams, mut constraints: Constraints) -> Result<(), ApiError> {
     let page = &given.page;
-    let mut constraints = Constraints::default();
     page.constrain(&mut constraints);
     constraints.range("totalSegments", given.segments, 1, TOTAL_SEGMENTS_MAX);
     params::constrain_operators(
@@ -69,8 +68,9 @@ fn check(given: &ScanParams) -> Result<(), ApiError> {
 }
 
 fn admit(mut given: ScanParams) -> Result<PageRead, ApiError> {
-    let table = fields::table_name(given.page.name.take())?;
-    check(&given)?;
+    let mut constraints = Constraints::default();
+    let table = fields::item_table_name(given.page.name.take(), &mut constraints)?;
+    check(&given, constraints)?;
     let page = given.page;
     page.projection.refuse_duplicates()?;
     let legacy_filter = legacy::filter_to_condition(

@@ -100,7 +100,7 @@ fn take(element: Json) -> Result<Option<GetParams>, ApiError> {
 }
 
 fn admit_get(get: GetParams) -> Result<Get, ApiError> {
-    let table = fields::table_name(get.table)?;
+    let table = fields::item_table_name(get.table, &mut Constraints::default())?;
     let styles = Styles {
         expressions: &[("ProjectionExpression", get.projection.expression.is_some())],
         legacy: &[],

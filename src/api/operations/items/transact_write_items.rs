@@ -251,7 +251,7 @@ fn only_actions(actions: Vec<Vec<ActionParams>>) -> Result<Vec<ActionParams>, Ap
 }
 
 fn admit_action(action: ActionParams) -> Result<ItemWrite, ApiError> {
-    let table = fields::table_name(action.table)?;
+    let table = fields::item_table_name(action.table, &mut Constraints::default())?;
     let updates = action.kind == Kind::Update;
     let condition = ("ConditionExpression", action.condition.is_some());
     let with_update = [("UpdateExpression", action.update.is_some()), condition];

@@ -65,8 +65,8 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
     let substitutes = Substitutes::take(&mut fields)?;
     let options = OptionParams::take(&mut fields)?;
 
-    let table = fields::table_name(name)?;
     let mut constraints = Constraints::default();
+    let table = fields::item_table_name(name, &mut constraints)?;
     constraints.required("key", key.as_ref());
     constrain_actions(updates.as_ref(), &mut constraints);
     condition.constrain(&mut constraints);

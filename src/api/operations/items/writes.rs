@@ -70,12 +70,17 @@ impl OptionParams {
         }
     }
 
-    /// UpdateItem names the first invalid enumeration only.
+    /// UpdateItem names the first invalid enumeration only, of which ReturnValues comes first.
     pub(crate) fn constrain_first(&self, constraints: &mut Constraints) {
         let invalid = |(_, value, allowed): &(_, Option<&str>, &[&str])| {
             value.is_some_and(|value| !allowed.contains(&value))
         };
-        if let Some((path, value, allowed)) = self.enumerations().into_iter().find(invalid) {
+        let enumerations = self.enumerations();
+        let return_values = enumerations
+            .iter()
+            .filter(|(path, ..)| *path == "returnValues");
+        let first = return_values.chain(&enumerations).find(|e| invalid(e));
+        if let Some((path, value, allowed)) = first.copied() {
             constraints.one_of(path, value, allowed);
         }
     }
