@@ -82,10 +82,6 @@ impl Topology {
         self.regions.iter_mut().find(|r| r.name == name)
     }
 
-    pub fn region_by_id(&self, id: u16) -> Option<&RegionSpec> {
-        self.regions.iter().find(|r| r.id == id)
-    }
-
     /// The injected round trip between two regions, 0 where no link is described.
     pub fn rtt_ms(&self, a: &str, b: &str) -> f64 {
         self.links

@@ -1,12 +1,12 @@
 //! `apply`: the one door. Every change to an item or a table, local or from a peer, passes here, inside
 //! one transaction with its index entries, log row, context and counts.
 
-use super::catalog::TableUid;
+use super::catalog::{TableDef, TableUid};
 use super::conflict::{self, Conflict};
 use super::keys;
 use super::log::{self, SealError};
 use super::mutation::{
-    Change, Commit, Dot, GroupId, ItemKey, LogId, Mutation, Rank, RankKind, Version,
+    Change, Commit, Dot, Frontier, GroupId, ItemKey, LogId, Mutation, Rank, RankKind, Version,
 };
 use super::record::Record;
 use super::{PlantedBug, RemoteError, Replica, TableState, index, read};
@@ -53,13 +53,14 @@ impl Replica {
             context,
             mutations,
         };
-        let sealed = log::seal(&commit);
-        self.apply(txn, now, &commit, &sealed)
+        // A log that no other region reads is not kept.
+        let sealed = (group != GroupId::of([self.config.region])).then(|| log::seal(&commit));
+        self.apply(txn, now, &commit, sealed.as_deref())
     }
 
     /// The frontier of other origins' logs, when it changed since this region's last commit in `group`.
-    fn context_for(&mut self, group: GroupId) -> Option<super::mutation::Frontier> {
-        let others: super::mutation::Frontier = self
+    fn context_for(&mut self, group: GroupId) -> Option<Frontier> {
+        let others: Frontier = self
             .frontier
             .iter()
             .filter(|(log, _)| log.origin.region != self.config.region)
@@ -85,7 +86,7 @@ impl Replica {
         };
         for (commit, sealed) in &commits {
             self.hlc.observe(commit.issued, now);
-            self.apply(txn, now, commit, sealed)?;
+            self.apply(txn, now, commit, Some(sealed))?;
             self.relog_own_versions(txn, now)?;
         }
         Ok(Ok(()))
@@ -128,13 +129,13 @@ impl Replica {
         Ok(commits)
     }
 
-    /// The one door.
+    /// The one door. `sealed` goes into the log as it is.
     fn apply(
         &mut self,
         txn: &mut dyn WriteTxn,
         now: Now,
         commit: &Commit,
-        sealed: &[u8],
+        sealed: Option<&[u8]>,
     ) -> Result<(), StoreError> {
         let dot = commit.dot;
         let before = self.frontier.get(&dot.log).copied().unwrap_or(0);
@@ -165,7 +166,7 @@ impl Replica {
                 }
             }
         }
-        if dot.log.group != GroupId::of([self.config.region]) {
+        if let Some(sealed) = sealed {
             txn.put(Db::Log, &keys::dot_row(dot), sealed)?;
         }
         self.frontier.insert(dot.log, dot.seq);
@@ -239,9 +240,8 @@ impl Replica {
         if m.log.origin.region == c.log.origin.region || m.log.origin == self.origin {
             return Ok(false);
         }
-        let saw = |context: super::mutation::Frontier, dot: Dot| {
-            context.get(&dot.log).is_some_and(|seq| dot.seq <= *seq)
-        };
+        let saw =
+            |context: Frontier, dot: Dot| context.get(&dot.log).is_some_and(|seq| dot.seq <= *seq);
         Ok(!saw(log::context(txn, m)?, c) && !saw(log::context(txn, c)?, m))
     }
 
@@ -251,7 +251,7 @@ impl Replica {
         txn: &mut dyn WriteTxn,
         now: Now,
         uid: TableUid,
-        def: Option<&super::catalog::TableDef>,
+        def: Option<&TableDef>,
         key: &ItemKey,
         winner: &Record<'_>,
         loser: &Record<'_>,

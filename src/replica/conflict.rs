@@ -8,7 +8,6 @@ use super::catalog::TableUid;
 use super::keys::meta;
 use super::mutation::{ItemKey, Version};
 use super::read;
-use crate::item::{Item, codec};
 use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
 
 const FORMAT: u8 = 1;
@@ -27,16 +26,6 @@ pub struct Conflict {
     pub loser_image: Option<Vec<u8>>,
     /// This region's wall clock when the two met.
     pub detected_us: u64,
-}
-
-impl Conflict {
-    /// One of the two images, decoded: at least one exists.
-    pub fn any_image(&self) -> Option<Item> {
-        self.winner_image
-            .as_deref()
-            .or(self.loser_image.as_deref())
-            .and_then(|b| codec::decode(b).ok())
-    }
 }
 
 /// Appends a conflict.

@@ -6,13 +6,24 @@ use crate::item::Item;
 use crate::store::StoreError;
 
 /// Why one action of a transaction failed.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CancellationReason {
     /// `None`, `ConditionalCheckFailed`, `ValidationError`, `TransactionConflict` ...
     pub code: &'static str,
     pub message: Option<String>,
     /// The item as it was, when asked for with ReturnValuesOnConditionCheckFailure.
     pub item: Option<Item>,
+}
+
+impl Default for CancellationReason {
+    /// The reason of an action that did not fail.
+    fn default() -> Self {
+        CancellationReason {
+            code: "None",
+            message: None,
+            item: None,
+        }
+    }
 }
 
 /// A DynamoDB exception. `Display` is the message of the wire.

@@ -89,13 +89,13 @@ impl Replica {
         let mut invalid = false;
         for write in writes {
             if invalid {
-                reasons.push(reason("None", None, None));
+                reasons.push(CancellationReason::default());
                 continue;
             }
             match self.plan(txn.as_read(), write) {
                 Ok(plan) => {
                     plans.push(plan);
-                    reasons.push(reason("None", None, None));
+                    reasons.push(CancellationReason::default());
                 }
                 Err(ExecuteError::Api(ApiError::ConditionalCheckFailed { item })) => {
                     let message = ApiError::ConditionalCheckFailed { item: None }.to_string();
@@ -142,10 +142,15 @@ impl Replica {
         txn: &dyn ReadTxn,
         name: &str,
     ) -> Result<Arc<TableDef>, ExecuteError> {
-        match read::table(txn, self.config.region, name)? {
-            Some(def) => Ok(Arc::new(def)),
-            None => Err(ApiError::resource_not_found().into()),
+        if let Some(def) = self.names.get(name) {
+            return Ok(def.clone());
         }
+        let Some(def) = read::table(txn, self.config.region, name)? else {
+            return Err(ApiError::resource_not_found().into());
+        };
+        let def = Arc::new(def);
+        self.names.insert(name.to_owned(), def.clone());
+        Ok(def)
     }
 
     /// Reads the item, evaluates the condition, and says what would change.

@@ -143,6 +143,8 @@ pub struct Replica {
     contexts: BTreeMap<GroupId, Frontier>,
     /// Definitions by uid as last read; `None` = dropped or replaced. Cleared by every change of a table.
     tables: BTreeMap<TableUid, Option<Arc<TableDef>>>,
+    /// Definitions by name, of tables with a replica here. Cleared together with `tables`.
+    names: BTreeMap<String, Arc<TableDef>>,
     /// Item and byte counts changed in the open group.
     counts: BTreeMap<TableUid, read::TableCounts>,
     /// Tables whose own versions must travel again, into a new group.
@@ -194,6 +196,7 @@ impl Replica {
             late: BTreeSet::new(),
             contexts: BTreeMap::new(),
             tables: BTreeMap::new(),
+            names: BTreeMap::new(),
             counts: BTreeMap::new(),
             relogs: Vec::new(),
         })
@@ -210,11 +213,6 @@ impl Replica {
     /// What has been applied, the last group included.
     pub fn frontier(&self) -> &Frontier {
         &self.frontier
-    }
-
-    /// The last stamp issued or observed.
-    pub fn clock_now(&self) -> Stamp {
-        self.hlc.last()
     }
 
     /// Issues a stamp that no commit has: every commit of this region so far is below it.
@@ -253,12 +251,13 @@ impl Replica {
 
     /// The group's transaction was dropped: forget what it would have changed.
     pub fn aborted(&mut self) -> Result<(), StoreError> {
-        let txn = self.store.begin_read()?;
+        let store = Arc::clone(&self.store);
+        let txn = store.begin_read()?;
         self.frontier = log::frontier(&*txn)?;
         self.clock_bound = read::meta_u64(&*txn, meta::CLOCK_BOUND)?.unwrap_or(0);
         self.dirty.clear();
         self.contexts.clear();
-        self.tables.clear();
+        self.forget_tables();
         self.counts.clear();
         self.relogs.clear();
         Ok(())
@@ -290,6 +289,12 @@ impl Replica {
             "I11: a stamp passed the clock's bound"
         );
         Ok(())
+    }
+
+    /// A table changed, or its change was dropped: definitions are read anew.
+    fn forget_tables(&mut self) {
+        self.tables.clear();
+        self.names.clear();
     }
 
     /// The definition of a table by uid, from the transaction, remembered until a table changes.

@@ -68,13 +68,10 @@ pub fn page(txn: &dyn ReadTxn, def: &TableDef, request: &PageRequest) -> Result<
         target.db(),
         range,
         &mut |_, stored| match target.visit(request, stored, &mut page) {
-            Ok(Visited::Skipped) => ControlFlow::Continue(()),
-            Ok(Visited::Evaluated(key)) => {
-                if is_full(&page, request) {
-                    last = Some(key);
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
+            Ok(None) => ControlFlow::Continue(()),
+            Ok(Some(key)) => {
+                last = Some(key);
+                ControlFlow::Break(())
             }
             Err(error) => {
                 failure = Some(error);
@@ -91,13 +88,6 @@ pub fn page(txn: &dyn ReadTxn, def: &TableDef, request: &PageRequest) -> Result<
 
 fn is_full(page: &Page, request: &PageRequest) -> bool {
     request.limit.is_some_and(|limit| page.scanned >= limit) || page.scanned_bytes >= PAGE_BYTES_MAX
-}
-
-enum Visited {
-    /// A tombstone, or outside the key condition.
-    Skipped,
-    /// Counted; its key is where a next page would start.
-    Evaluated(Item),
 }
 
 impl Target<'_> {
@@ -127,32 +117,24 @@ impl Target<'_> {
         }
     }
 
+    /// Counts and filters one row. The key of the last one of a full page: where the next would start.
     fn visit(
         &self,
         request: &PageRequest,
         stored: &[u8],
         page: &mut Page,
-    ) -> Result<Visited, StoreError> {
+    ) -> Result<Option<Item>, StoreError> {
         let image = match self.index {
             Some(_) => stored,
             None => match Record::decode(stored)?.image {
                 Some(image) => image,
-                None => return Ok(Visited::Skipped),
+                None => return Ok(None),
             },
         };
         let item = codec::decode(image).map_err(damaged)?;
-        if self.schema().sort.len() > 1
-            && let Some(condition) = &request.condition
-            && !matches_sort(self.schema(), condition, &item)
-        {
-            return Ok(Visited::Skipped);
-        }
         page.scanned += 1;
         page.scanned_bytes += size::item_size(&item);
-        let mut key = self.def.keys.key_of(&item);
-        if let Some(index) = self.index {
-            key.extend(index.keys.key_of(&item));
-        }
+        let last = is_full(page, request).then(|| self.start_key(&item));
         if request
             .filter
             .as_ref()
@@ -160,7 +142,16 @@ impl Target<'_> {
         {
             page.items.push(item);
         }
-        Ok(Visited::Evaluated(key))
+        Ok(last)
+    }
+
+    /// The attributes of an item that a page may start after: of the table's key and of the index's.
+    fn start_key(&self, item: &Item) -> Item {
+        let mut key = self.def.keys.key_of(item);
+        if let Some(index) = self.index {
+            key.extend(index.keys.key_of(item));
+        }
+        key
     }
 
     fn bounds(&self, request: &PageRequest) -> Result<Bounds, ApiError> {
@@ -188,29 +179,11 @@ impl Target<'_> {
 
     fn query_bounds(&self, condition: &KeyCondition) -> Result<Bounds, ApiError> {
         let schema = self.schema();
-        let key: Item = schema
-            .partition
-            .iter()
-            .zip(&condition.partition)
-            .map(|(a, v)| (a.name.clone(), v.clone()))
-            .collect();
-        let partition_only = KeySchema {
-            partition: schema.partition.clone(),
-            sort: Vec::new(),
-        };
-        let partition = partition_only
-            .bytes(&key)
-            .map_err(|e| ApiError::validation(e.to_string()))?
-            .partition;
+        let partition = schema
+            .partition_of(&condition.partition)
+            .ok_or_else(wrong_type)?;
         let prefix = self.partition_prefix(&partition);
-        let predicate = condition.sort.first().filter(|_| schema.sort.len() == 1);
-        let Some(predicate) = predicate else {
-            return Ok(Bounds {
-                to: end_of(&prefix),
-                from: Bound::Included(prefix),
-            });
-        };
-        let (low, high) = sort_bounds(predicate)?;
+        let (low, high) = sort_bounds(schema, &condition.sort)?;
         let from = match low {
             Bound::Unbounded => Bound::Included(prefix.clone()),
             Bound::Included(sort) => Bound::Included(self.sort_row(&prefix, &sort, false)),
@@ -307,14 +280,25 @@ fn segment_start(prefix: &[u8], segment: u32, total: u32) -> Vec<u8> {
 
 type SortBounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
-fn sort_bounds(predicate: &KeyPredicate) -> Result<SortBounds, ApiError> {
-    let bytes = |value: &Value| {
-        key::sort_bytes(value).ok_or_else(|| {
-            ApiError::validation(
-                "One or more parameter values were invalid: Condition parameter type does not match schema type",
-            )
-        })
-    };
+fn wrong_type() -> ApiError {
+    ApiError::validation(
+        "One or more parameter values were invalid: Condition parameter type does not match schema type",
+    )
+}
+
+/// The sort bytes that satisfy predicates on the leading sort attributes, of which all but the last are
+/// equalities.
+fn sort_bounds(schema: &KeySchema, predicates: &[KeyPredicate]) -> Result<SortBounds, ApiError> {
+    match predicates.split_last() {
+        None => Ok((Bound::Unbounded, Bound::Unbounded)),
+        Some((predicate, _)) if schema.sort.len() == 1 => single_bounds(predicate),
+        Some((predicate, leading)) => part_bounds(schema, leading, predicate),
+    }
+}
+
+/// Where the sort key is one attribute, its bytes are the whole.
+fn single_bounds(predicate: &KeyPredicate) -> Result<SortBounds, ApiError> {
+    let bytes = |value: &Value| key::sort_bytes(value).ok_or_else(wrong_type);
     Ok(match predicate {
         KeyPredicate::Eq(v) => (Bound::Included(bytes(v)?), Bound::Included(bytes(v)?)),
         KeyPredicate::Lt(v) => (Bound::Unbounded, Bound::Excluded(bytes(v)?)),
@@ -326,35 +310,132 @@ fn sort_bounds(predicate: &KeyPredicate) -> Result<SortBounds, ApiError> {
         }
         KeyPredicate::BeginsWith(v) => {
             let prefix = bytes(v)?;
-            let end = keys::after_prefix(&prefix).map_or(Bound::Unbounded, Bound::Excluded);
-            (Bound::Included(prefix), end)
+            (Bound::Included(prefix.clone()), end_of(&prefix))
         }
     })
 }
 
-/// Multi-attribute sort keys are judged attribute by attribute.
-fn matches_sort(schema: &KeySchema, condition: &KeyCondition, item: &Item) -> bool {
-    schema
-        .sort
-        .iter()
-        .zip(&condition.sort)
-        .all(|(attribute, predicate)| {
-            let Some(bytes) = item.get(&attribute.name).and_then(key::sort_bytes) else {
-                return false;
+/// Where it is several, the bytes of the leading ones are a prefix of the whole, and a value's place is
+/// the range of what begins with it.
+fn part_bounds(
+    schema: &KeySchema,
+    leading: &[KeyPredicate],
+    predicate: &KeyPredicate,
+) -> Result<SortBounds, ApiError> {
+    let equal = |p: &KeyPredicate| match p {
+        KeyPredicate::Eq(value) => Ok(value.clone()),
+        _ => Err(ApiError::validation("Query key condition not supported")),
+    };
+    let leading = leading.iter().map(equal).collect::<Result<Vec<_>, _>>()?;
+    let prefix = |value: Option<&Value>, open: bool| {
+        let mut values = leading.clone();
+        values.extend(value.cloned());
+        schema.sort_prefix(&values, open).ok_or_else(wrong_type)
+    };
+    let all = prefix(None, false)?;
+    let within = |value: &Value| prefix(Some(value), false);
+    let (start, end) = (Bound::Included(all.clone()), end_of(&all));
+    Ok(match predicate {
+        KeyPredicate::Eq(v) => (Bound::Included(within(v)?), end_of(&within(v)?)),
+        KeyPredicate::Lt(v) => (start, Bound::Excluded(within(v)?)),
+        KeyPredicate::Le(v) => (start, end_of(&within(v)?)),
+        KeyPredicate::Gt(v) => match keys::after_prefix(&within(v)?) {
+            Some(after) => (Bound::Included(after), end),
+            None => (Bound::Excluded(within(v)?), Bound::Excluded(within(v)?)),
+        },
+        KeyPredicate::Ge(v) => (Bound::Included(within(v)?), end),
+        KeyPredicate::Between(low, high) => (Bound::Included(within(low)?), end_of(&within(high)?)),
+        KeyPredicate::BeginsWith(v) => {
+            let open = prefix(Some(v), true)?;
+            (Bound::Included(open.clone()), end_of(&open))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::{KeyAttribute, KeyType, Number};
+    use proptest::prelude::*;
+
+    fn schema() -> KeySchema {
+        let attribute = |name: &str, kind| KeyAttribute {
+            name: name.to_owned(),
+            kind,
+        };
+        KeySchema {
+            partition: vec![attribute("pk", KeyType::S)],
+            sort: vec![
+                attribute("a", KeyType::S),
+                attribute("b", KeyType::N),
+                attribute("c", KeyType::B),
+            ],
+        }
+    }
+
+    fn values() -> impl Strategy<Value = [Value; 3]> {
+        let text = proptest::string::string_regex("[a\u{0}\u{1}b]{1,3}").expect("a pattern");
+        let bytes = prop::collection::vec(prop::sample::select(vec![0u8, 1, 0xfe, 0xff]), 1..4);
+        (text, -2i64..3, bytes)
+            .prop_map(|(a, b, c)| [Value::S(a), Value::N(Number::from(b)), Value::B(c)])
+    }
+
+    fn predicate(kind: usize, low: &Value, high: &Value) -> KeyPredicate {
+        let v = low.clone();
+        match kind {
+            0 => KeyPredicate::Eq(v),
+            1 => KeyPredicate::Lt(v),
+            2 => KeyPredicate::Le(v),
+            3 => KeyPredicate::Gt(v),
+            4 => KeyPredicate::Ge(v),
+            5 => KeyPredicate::Between(v, high.clone()),
+            _ if matches!(v, Value::N(_)) => KeyPredicate::Ge(v),
+            _ => KeyPredicate::BeginsWith(v),
+        }
+    }
+
+    /// What the predicate means, on the attribute's own bytes.
+    fn holds(predicate: &KeyPredicate, value: &Value) -> bool {
+        let bytes = |v: &Value| key::sort_bytes(v).expect("a key value");
+        let value = bytes(value);
+        match predicate {
+            KeyPredicate::Eq(v) => value == bytes(v),
+            KeyPredicate::Lt(v) => value < bytes(v),
+            KeyPredicate::Le(v) => value <= bytes(v),
+            KeyPredicate::Gt(v) => value > bytes(v),
+            KeyPredicate::Ge(v) => value >= bytes(v),
+            KeyPredicate::Between(low, high) => bytes(low) <= value && value <= bytes(high),
+            KeyPredicate::BeginsWith(v) => value.starts_with(&bytes(v)),
+        }
+    }
+
+    proptest! {
+        /// The bounds hold exactly the rows that satisfy every predicate, as rows of an index are stored.
+        #[test]
+        fn bounds_of_several_attributes_are_exact(
+            row in values(),
+            low in values(),
+            high in values(),
+            depth in 0usize..3,
+            kind in 0usize..7,
+        ) {
+            let mut predicates: Vec<KeyPredicate> =
+                low.iter().take(depth).cloned().map(KeyPredicate::Eq).collect();
+            predicates.push(predicate(kind, &low[depth], &high[depth]));
+            let names = ["a", "b", "c"].map(str::to_owned);
+            let mut item: Item = names.into_iter().zip(row.clone()).collect();
+            item.insert("pk".into(), Value::S("p".into()));
+            let stored = |sort: &[u8]| {
+                let mut row = Vec::new();
+                keys::push_terminated(&mut row, sort);
+                row
             };
-            let Ok((low, high)) = sort_bounds(predicate) else {
-                return false;
-            };
-            let above = match &low {
-                Bound::Unbounded => true,
-                Bound::Included(low) => bytes >= *low,
-                Bound::Excluded(low) => bytes > *low,
-            };
-            let below = match &high {
-                Bound::Unbounded => true,
-                Bound::Included(high) => bytes <= *high,
-                Bound::Excluded(high) => bytes < *high,
-            };
-            above && below
-        })
+            let sort = schema().bytes(&item).expect("a whole key").sort;
+            let (low, high) = sort_bounds(&schema(), &predicates).expect("typed as the schema");
+            let range = (low.as_ref().map(|b| stored(b)), high.as_ref().map(|b| stored(b)));
+            let inside = std::ops::RangeBounds::contains(&range, &stored(&sort));
+            let wanted = predicates.iter().zip(&row).all(|(p, v)| holds(p, v));
+            prop_assert_eq!(inside, wanted);
+        }
+    }
 }

@@ -246,7 +246,7 @@ impl Replica {
         def: Option<&TableDef>,
     ) -> Result<(), StoreError> {
         let stored = entry(txn.as_read(), name)?;
-        self.tables.clear();
+        self.forget_tables();
         if let Some(stored) = &stored
             && stored.version.rank >= version.rank
         {
