@@ -7,8 +7,6 @@
 mod shape;
 mod updates;
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map, Value as Json};
 
 use super::ast::{Comparator, Condition, KeyClause, KeyPredicate, Operand, Path};
@@ -210,26 +208,6 @@ pub fn key_conditions_to_clauses(conditions: &Json) -> Result<Vec<KeyClause>, Le
         predicate: key_predicate(operator, values),
     };
     Ok(checked.into_iter().map(clause).collect())
-}
-
-/// `AttributesToGet`: top-level names.
-pub fn attributes_to_get_to_paths(names: &Json) -> Result<Vec<Path>, LegacyError> {
-    let names = shape::list(names)?
-        .iter()
-        .map(shape::string)
-        .collect::<Result<Vec<_>, _>>()?;
-    if names.is_empty() {
-        let violation = "Value '[]' at 'attributesToGet' failed to satisfy constraint: \
-                         Member must have length greater than or equal to 1";
-        constraints(vec![violation.into()], None)?;
-    }
-    let mut seen = BTreeSet::new();
-    if let Some(repeated) = names.iter().find(|name| !seen.insert(**name)) {
-        return Err(invalid(format!(
-            "Duplicate value in attribute name: {repeated}"
-        )));
-    }
-    Ok(names.into_iter().map(Path::attribute).collect())
 }
 
 fn read_entries<'a>(json: Option<&'a Json>, shape: &str) -> Result<Vec<Entry<'a>>, LegacyError> {

@@ -312,12 +312,8 @@ impl ProjectionParams {
         if let Some(text) = &self.expression {
             return Ok(Projection::Paths(parse_projection(text, placeholders)?));
         }
-        let whole = |root| Path {
-            root,
-            steps: Vec::new(),
-        };
         Ok(match self.attributes {
-            Some(names) => Projection::Paths(names.into_iter().map(whole).collect()),
+            Some(names) => Projection::Paths(names.into_iter().map(Path::attribute).collect()),
             None => Projection::All,
         })
     }
@@ -366,12 +362,40 @@ mod tests {
         );
     }
 
+    fn attributes_to_get(json: serde_json::Value) -> Result<ProjectionParams, ApiError> {
+        let body = serde_json::json!({ "AttributesToGet": json });
+        ProjectionParams::take(&mut Fields::from_element(body, "GetItem")?)
+    }
+
+    #[test]
+    fn attributes_to_get_are_whole_names() {
+        let params = attributes_to_get(serde_json::json!(["a.b", "a"])).expect("two names");
+        params.refuse_duplicates().expect("they differ");
+        let parsed = params.parse(&mut Placeholders::default()).expect("paths");
+        let whole = ["a.b", "a"].map(Path::attribute);
+        assert_eq!(parsed.paths(), whole);
+    }
+
+    #[test]
+    fn attributes_to_get_are_strings_and_some() {
+        match attributes_to_get(serde_json::json!([1])) {
+            Err(ApiError::Serialization(Some(text))) => {
+                assert_eq!(text, "NUMBER_VALUE cannot be converted to String");
+            }
+            other => panic!("{other:?}"),
+        }
+        let mut constraints = Constraints::default();
+        let params = attributes_to_get(serde_json::json!([])).expect("a list");
+        params.constrain("attributesToGet", &mut constraints);
+        let error = constraints.finish().unwrap_err().to_string();
+        let start = "1 validation error detected: Value '[]' at 'attributesToGet'";
+        assert!(error.starts_with(start), "{error}");
+    }
+
     #[test]
     fn duplicate_attributes_are_named() {
-        let params = ProjectionParams {
-            expression: None,
-            attributes: Some(vec!["a".into(), "b".into(), "a".into()]),
-        };
+        let names = serde_json::json!(["a", "b", "a"]);
+        let params = attributes_to_get(names).expect("three names");
         assert_eq!(
             params.refuse_duplicates().unwrap_err().to_string(),
             "One or more parameter values were invalid: Duplicate value in attribute name: a"

@@ -377,23 +377,3 @@ fn attribute_updates_are_checked() {
             .starts_with("1 validation error detected: ")
     );
 }
-
-#[test]
-fn attributes_to_get() {
-    let paths = attributes_to_get_to_paths(&json!(["a.b", "a"])).unwrap();
-    assert_eq!(paths, [Path::attribute("a.b"), Path::attribute("a")]);
-    let duplicate =
-        "One or more parameter values were invalid: Duplicate value in attribute name: a";
-    let error = |json| attributes_to_get_to_paths(&json).unwrap_err();
-    assert_eq!(
-        error(json!(["a", "b", "a"])),
-        LegacyError::Validation(duplicate.into())
-    );
-    let number = "NUMBER_VALUE cannot be converted to String";
-    assert_eq!(error(json!([1])), LegacyError::Serialization(number.into()));
-    assert!(
-        error(json!([]))
-            .to_string()
-            .starts_with("1 validation error detected: Value '[]' at 'attributesToGet'")
-    );
-}

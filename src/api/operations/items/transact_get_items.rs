@@ -143,14 +143,7 @@ fn admit_keys(gets: &[Get], tables: &BTreeMap<String, TableDef>) -> Result<(), A
     let Some((position, message)) = invalid else {
         return Ok(());
     };
-    let mut reasons: Vec<CancellationReason> = gets
-        .iter()
-        .map(|_| CancellationReason {
-            code: "None",
-            message: None,
-            item: None,
-        })
-        .collect();
+    let mut reasons = vec![CancellationReason::default(); gets.len()];
     if let Some(reason) = reasons.get_mut(position) {
         reason.code = "ValidationError";
         reason.message = Some(message);

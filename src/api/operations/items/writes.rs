@@ -3,9 +3,11 @@
 use super::body::Body;
 use super::metrics;
 use crate::api::capacity::{Consumed, Report, write_units};
-use crate::api::params::{self, ConditionParams, ReturnValues, Substitutes, Wording};
+use crate::api::params::{
+    self, ConditionParams, ReturnValues, Styles, Substitutes, Wording, admit_values, item_member,
+};
 use crate::api::projection::touched_fragments;
-use crate::api::{Backend, Constraints, Fields, enums};
+use crate::api::{Backend, Constraints, Fields, enums, fields};
 use crate::expression::{Condition, Placeholders};
 use crate::item::{Item, size::item_size};
 use crate::replica::ApiError;
@@ -97,7 +99,7 @@ impl OptionParams {
 
 impl Options {
     /// PutItem and DeleteItem know no updated attributes.
-    pub(crate) fn refuse_updated(&self, wording: Wording) -> Result<(), ApiError> {
+    fn refuse_updated(&self, wording: Wording) -> Result<(), ApiError> {
         match self.return_values {
             ReturnValues::None | ReturnValues::AllOld => Ok(()),
             _ => Err(wording.request(ApiError::validation(
@@ -107,8 +109,58 @@ impl Options {
     }
 }
 
+/// What PutItem and DeleteItem are given: an item or a key, a condition, options.
+pub(crate) struct Whole {
+    pub(crate) table: String,
+    pub(crate) item: Item,
+    pub(crate) condition: Option<Condition>,
+    pub(crate) options: Options,
+}
+
+impl Whole {
+    /// Reads the request, whose `member` (at `path` in messages) holds the item or key, and checks it as
+    /// far as it tells of itself. `check` is what more is asked of the item.
+    pub(crate) fn admit(
+        mut fields: Fields,
+        member: &str,
+        path: &str,
+        wording: Wording,
+        check: fn(&Item) -> Result<(), ApiError>,
+    ) -> Result<Whole, ApiError> {
+        let name = fields.string("TableName")?;
+        let item = item_member(&mut fields, member)?;
+        let condition = ConditionParams::take(&mut fields)?;
+        let substitutes = Substitutes::take(&mut fields)?;
+        let options = OptionParams::take(&mut fields)?;
+
+        let mut constraints = Constraints::default();
+        let table = fields::item_table_name(name, &mut constraints)?;
+        constraints.required(path, item.as_ref());
+        condition.constrain(&mut constraints);
+        options.constrain(&mut constraints);
+        constraints.finish()?;
+
+        let options = options.options();
+        let styles = Styles {
+            expressions: &[("ConditionExpression", condition.expression.is_some())],
+            legacy: &[("Expected", condition.expected.is_some())],
+        };
+        styles.check(&substitutes, wording)?;
+        let item = admit_values(item.unwrap_or_else(|| Ok(Item::new())), wording)?;
+        check(&item)?;
+        options.refuse_updated(wording)?;
+        let condition = only_condition(condition, substitutes, wording)?;
+        Ok(Whole {
+            table,
+            item,
+            condition,
+            options,
+        })
+    }
+}
+
 /// The condition of a request that has no other expression, and its placeholders all used.
-pub(crate) fn only_condition(
+fn only_condition(
     condition: ConditionParams,
     substitutes: Substitutes,
     wording: Wording,
