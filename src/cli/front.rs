@@ -67,13 +67,8 @@ async fn route(
         return Ok(answer(StatusCode::OK, body));
     }
     let region = scope_region(&request);
-    let list = members.list();
-    let member = match &region {
-        None => list.first(),
-        Some(name) => list.iter().find(|m| m.name == *name),
-    };
-    let Some(member) = member else {
-        let known: Vec<&str> = list.iter().map(|m| m.name.as_str()).collect();
+    let Some(member) = members.serving(region.as_deref()) else {
+        let known: Vec<String> = members.list().into_iter().map(|m| m.name).collect();
         return Ok(wrong_region(&region.unwrap_or_default(), &known.join(", ")));
     };
     Ok(match forward(request, &member.endpoint, &proxy).await {

@@ -54,6 +54,15 @@ impl Members {
         self.cluster().regions
     }
 
+    /// The region of that name; the first where a request names none.
+    pub fn serving(&self, region: Option<&str>) -> Option<Member> {
+        let cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut regions = cluster.regions.iter();
+        regions
+            .find(|m| region.is_none_or(|name| name == m.name))
+            .cloned()
+    }
+
     /// The names of the regions that are down.
     pub fn missing(&self) -> Vec<String> {
         self.list()
