@@ -1,4 +1,4 @@
-# The tasks of this repository; CI runs these recipes and nothing else. `just` lists them.
+# The tasks of this repository; `just` lists them. CI (`.ci/run`) needs no `just` and runs the same commands.
 
 [private]
 default:
@@ -18,7 +18,7 @@ test *ARGS:
 # Every simulation on SEEDS fresh seeds; a failing one prints how to replay it
 sim SEEDS="16":
     cargo build --release --locked
-    for file in simulations/*.toml; do target/release/meridian sim run "$file" --seeds {{SEEDS}} || exit 1; done
+    for file in simulations/*.toml simulations/found/*.toml; do target/release/meridian sim run "$file" --seeds {{SEEDS}} || exit 1; done
 
 # One simulation on one seed, event by event
 replay FILE SEED:
