@@ -7,6 +7,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::body::{self, BodyError};
+use super::compression::{self, ANSWER_BYTES_MIN, DecodeError};
 use super::{Backend, auth, error, operations};
 use crate::replica::ApiError;
 
@@ -78,12 +79,13 @@ async fn route(backend: &dyn Backend, parts: &hyper::http::request::Parts, bytes
             if !bytes.is_empty() && content_type != JSON && content_type != JSON_AMZ {
                 return plain(StatusCode::NOT_FOUND, Bytes::from_static(UNKNOWN));
             }
-            if headers
-                .get(header::CONTENT_ENCODING)
-                .is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"identity"))
-            {
-                return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, Bytes::new());
-            }
+            let bytes = match compression::decode(headers, bytes) {
+                Ok(bytes) => bytes,
+                Err(DecodeError::TooLong) => {
+                    return plain(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
+                }
+                Err(DecodeError::Unreadable) => return unreadable(),
+            };
             let answer_type = if content_type == JSON_AMZ {
                 JSON_AMZ
             } else {
@@ -162,7 +164,7 @@ async fn operation(
             error::render(&failure)
         }
     };
-    let mut reply = plain(status, Bytes::from(body));
+    let mut reply = encoded(&parts.headers, status, body);
     reply
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -189,6 +191,26 @@ async fn execute(
         "request"
     );
     operations::run(operation, backend, body::members(json)?, host(parts)).await
+}
+
+/// AWS's answer to a body that its Content-Encoding does not describe.
+fn unreadable() -> Reply {
+    let failure = ApiError::InternalServer("The request body could not be decoded".into());
+    let (status, body) = error::render(&failure);
+    plain(status, Bytes::from(body))
+}
+
+/// The answer in the coding that the client asked for, if it is long enough to gain by it.
+fn encoded(headers: &HeaderMap, status: StatusCode, body: Vec<u8>) -> Reply {
+    let coding = compression::accepted(headers).filter(|_| body.len() > ANSWER_BYTES_MIN);
+    let Some((coding, short)) = coding.and_then(|c| Some((c, compression::encode(c, &body)?)))
+    else {
+        return plain(status, Bytes::from(body));
+    };
+    let mut reply = plain(status, Bytes::from(short));
+    let name = HeaderValue::from_static(coding.name());
+    reply.headers_mut().insert(header::CONTENT_ENCODING, name);
+    reply
 }
 
 /// A response with the headers that all have.

@@ -10,6 +10,7 @@ mod auth;
 mod backend;
 mod body;
 pub(crate) mod capacity;
+mod compression;
 pub(crate) mod constraints;
 pub(crate) mod error;
 pub(crate) mod fields;
