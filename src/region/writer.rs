@@ -45,8 +45,14 @@ impl Writer {
     /// Runs until the queue is closed and drained.
     pub fn run(mut self) {
         let _guard = AbortOnPanic("writer");
-        while let Some(group) = self.queue.next_group(IDLE) {
+        let mut patience = IDLE;
+        while let Some(group) = self.queue.next_group(patience) {
             self.run_group(group);
+            patience = if self.replica.has_chores() {
+                Duration::ZERO
+            } else {
+                IDLE
+            };
         }
         debug!("writer stopped");
     }

@@ -17,8 +17,6 @@ use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
 /// How long a transaction's token is remembered, microseconds (api.md section 3).
 const TOKEN_LIFE_US: u64 = 600_000_000;
-/// Expired tokens forgotten by each transaction that brings a new one.
-const TOKENS_FORGOTTEN: usize = 4;
 
 /// Of an UpdateExpression that copies a value of the wrong type into an index key (values-and-keys.md section 3).
 const COPIED_INDEX_TYPE: &str =
@@ -347,30 +345,9 @@ fn parse_token(stored: &[u8]) -> Result<(u64, u64), StoreError> {
     }
 }
 
-/// Remembers a token for its life, and forgets a few that are past theirs.
+/// Remembers a token for its life; `chores` forgets it after.
 fn remember(txn: &mut dyn WriteTxn, now: Now, token: &str, digest: u64) -> Result<(), StoreError> {
     let expires_us = now.wall_us.saturating_add(TOKEN_LIFE_US);
-    for row in read::rows(
-        txn.as_read(),
-        Db::Meta,
-        meta::TOKEN_EXPIRIES,
-        TOKENS_FORGOTTEN,
-    )? {
-        let rest = row.get(meta::TOKEN_EXPIRIES.len()..).unwrap_or_default();
-        let Some((expiry, old)) = rest.split_at_checked(8) else {
-            continue;
-        };
-        if expiry < now.wall_us.to_be_bytes().as_slice() {
-            txn.delete(Db::Meta, &row)?;
-            let row = meta::token(&String::from_utf8_lossy(old));
-            let stale = txn
-                .get(Db::Meta, &row)?
-                .is_some_and(|stored| stored.get(..8) == Some(expiry));
-            if stale {
-                txn.delete(Db::Meta, &row)?;
-            }
-        }
-    }
     let value = [expires_us.to_be_bytes(), digest.to_be_bytes()].concat();
     txn.put(Db::Meta, &meta::token(token), &value)?;
     txn.put(Db::Meta, &meta::token_expiry(expires_us, token), &[])

@@ -13,12 +13,13 @@
 //! - I10: a version beaten by a concurrent one is recorded (`conflict`)
 //! - I11: a stamp issued is greater than all before, across restarts (`flush` keeps the bound)
 //!
-//! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables`
-//! plan changes; `apply`, `index`, [`conflict`] make them; [`log`] seals them; [`read`] and `page` answer.
+//! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables` and
+//! `chores` plan changes; `apply`, `index`, [`conflict`] make them; [`log`] seals them; [`read`] and `page` answer.
 
 mod apply;
 pub mod catalog;
 pub mod check;
+mod chores;
 pub mod conflict;
 mod error;
 mod execute;
@@ -149,6 +150,10 @@ pub struct Replica {
     counts: BTreeMap<TableUid, read::TableCounts>,
     /// Tables whose own versions must travel again, into a new group.
     relogs: Vec<tables::Relog>,
+    /// A chore has more to do at once.
+    chores_left: bool,
+    /// When chores look for work again, on the monotonic clock.
+    next_chores_us: u64,
 }
 
 impl Replica {
@@ -199,6 +204,8 @@ impl Replica {
             names: BTreeMap::new(),
             counts: BTreeMap::new(),
             relogs: Vec::new(),
+            chores_left: false,
+            next_chores_us: 0,
         })
     }
 
@@ -237,6 +244,7 @@ impl Replica {
                 Job::Remote(commits) => JobResult::Remote(self.absorb(txn, now, &commits)?),
             });
         }
+        self.do_chores(txn, now)?;
         self.flush(txn, now)?;
         Ok(results)
     }
