@@ -76,7 +76,10 @@ pub(super) fn tokens(source: &str) -> Result<Vec<Token<'_>>, PartiqlError> {
 impl<'a> Lexer<'a> {
     /// Takes `length` bytes, which end at a character.
     fn take(&mut self, length: usize) -> &'a str {
-        let (taken, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, ""));
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(length)
+            .unwrap_or((self.rest, ""));
         for c in taken.chars() {
             if c == '\n' {
                 self.line += 1;

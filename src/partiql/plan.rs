@@ -133,10 +133,6 @@ fn joined(parts: impl IntoIterator<Item = Condition>) -> Option<Condition> {
 
 /// What a condition asks of one whole attribute, as a key could answer it.
 fn predicate(condition: &Condition) -> Option<(&str, KeyPredicate)> {
-    let attribute = |operand: &'_ Operand| match operand {
-        Operand::Path(path) => path.steps.is_empty(),
-        _ => false,
-    };
     match condition {
         Condition::Compare { left, op, right } => {
             let (path, op, value) = match (left, right) {
@@ -158,15 +154,15 @@ fn predicate(condition: &Condition) -> Option<(&str, KeyPredicate)> {
                 .then_some((path.root.as_str(), predicate))
         }
         Condition::Between {
-            value: value @ Operand::Path(path),
+            value: Operand::Path(path),
             low: Operand::Value(low),
             high: Operand::Value(high),
-        } if attribute(value) => Some((
+        } if path.steps.is_empty() => Some((
             path.root.as_str(),
             KeyPredicate::Between(low.clone(), high.clone()),
         )),
-        Condition::BeginsWith(value @ Operand::Path(path), Operand::Value(prefix))
-            if attribute(value) =>
+        Condition::BeginsWith(Operand::Path(path), Operand::Value(prefix))
+            if path.steps.is_empty() =>
         {
             Some((path.root.as_str(), KeyPredicate::BeginsWith(prefix.clone())))
         }

@@ -103,7 +103,9 @@ impl Parser<'_> {
         }
         loop {
             let Kind::Text(name) = self.next().kind else {
-                return Err(malformed("Expected a string literal as the name of a field"));
+                return Err(malformed(
+                    "Expected a string literal as the name of a field",
+                ));
             };
             self.expect_symbol(":")?;
             let (inside, depth) = match under {
@@ -173,7 +175,9 @@ fn set_of(members: Vec<Value>) -> Result<Value, PartiqlError> {
         }
     }
     if kinds == (true, true) {
-        return Err(invalid("Bags with values of different types are not supported"));
+        return Err(invalid(
+            "Bags with values of different types are not supported",
+        ));
     }
     if strings.len() + numbers.len() < count {
         return Err(invalid(format!(
@@ -197,6 +201,7 @@ fn number(text: &str, negative: bool, under: &str) -> Result<Value, PartiqlError
     i32::try_from(digits.saturating_sub(i64::from(exponent))).map_err(|_| malformed(""))?;
     let sign = if negative { "-" } else { "" };
     let plain = format!("{sign}0{whole}.{fraction}0e{exponent}");
-    let number = Number::parse(&plain).map_err(|error| invalid(format!("{error} under {under}")))?;
+    let number =
+        Number::parse(&plain).map_err(|error| invalid(format!("{error} under {under}")))?;
     Ok(Value::N(number))
 }

@@ -118,9 +118,7 @@ impl<'a> Parser<'a> {
     fn parameter(&mut self) -> Result<Value, PartiqlError> {
         let value = self.parameters.get(self.used).cloned();
         self.used += 1;
-        value.ok_or_else(|| {
-            invalid("Number of parameters in request and statement don't match.")
-        })
+        value.ok_or_else(|| invalid("Number of parameters in request and statement don't match."))
     }
 
     fn identifier(&mut self) -> Result<String, PartiqlError> {
