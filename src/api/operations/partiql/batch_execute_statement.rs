@@ -33,7 +33,7 @@ enum Step {
     Read {
         table: TableDef,
         key: Item,
-        select: Select,
+        select: Box<Select>,
         consistent: bool,
     },
     Write {
@@ -154,7 +154,7 @@ fn step(
     Ok(Step::Read {
         table,
         key,
-        select,
+        select: Box::new(select),
         consistent: member.consistent,
     })
 }

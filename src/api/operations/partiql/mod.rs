@@ -11,6 +11,3 @@ mod reads;
 mod statement;
 mod token;
 mod writes;
-
-#[cfg(test)]
-mod tests;
