@@ -10,7 +10,7 @@ use super::capacity::Report;
 use super::{Backend, Constraints, Fields, enums};
 use crate::item::json::{ValueError, item_from_json};
 use crate::item::{Item, KeyError};
-use crate::replica::catalog::TableDef;
+use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::request::WriteResponse;
 use crate::replica::{ApiError, read};
 use crate::store::ReadTxn;
@@ -197,13 +197,15 @@ pub(crate) fn snapshot<T>(
     answer.ok_or_else(|| ApiError::InternalServer("a snapshot was not read".into()))
 }
 
-/// The table of that name in this region.
+/// The table of that name in this region. One that is still being created is not there yet (api.md section 3).
 pub(crate) fn table(
     backend: &dyn Backend,
     txn: &dyn ReadTxn,
     name: &str,
 ) -> Result<TableDef, ApiError> {
-    read::table(txn, backend.region().id, name)?.ok_or_else(ApiError::resource_not_found)
+    read::table(txn, backend.region().id, name)?
+        .filter(|def| backend.busy(def) != Some(Busy::Creating))
+        .ok_or_else(ApiError::resource_not_found)
 }
 
 /// Checks the item of a put against the keys of the table and of all its indexes.
