@@ -281,6 +281,7 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
         ttl: TtlSettings {
             interval_us: micros(tuning.ttl_interval),
             cool_down_us: micros(tuning.ttl_cool_down),
+            ..TtlSettings::default()
         },
         planted: None,
     }

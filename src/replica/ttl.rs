@@ -28,8 +28,8 @@ const SWEEP_STEP: usize = 64;
 const REBUILD_STEP: usize = 256;
 /// What expired longer ago is taken for a mistake and never removed, seconds.
 const TOO_OLD_S: u64 = 5 * 365 * 86_400;
-/// How long the region that wrote a version may take to expire it before others do, seconds.
-const OWNER_FIRST_S: u64 = 600;
+/// How long the region that wrote a version has to expire it before others do: ten minutes.
+const OTHERS_AFTER_S: u64 = 600;
 
 /// How a region expires items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,9 @@ pub struct TtlSettings {
     /// For how long after a change of a table's Time To Live the next one is refused. DynamoDB refuses it
     /// for about an hour; the default is 0.
     pub cool_down_us: u64,
+    /// How long the region that wrote a version has to expire it before others do, seconds. Only the
+    /// simulator has other values, so that regions expire the same versions often.
+    pub others_after_s: u64,
 }
 
 impl Default for TtlSettings {
@@ -46,6 +49,7 @@ impl Default for TtlSettings {
         TtlSettings {
             interval_us: INTERVAL_US,
             cool_down_us: 0,
+            others_after_s: OTHERS_AFTER_S,
         }
     }
 }
@@ -327,7 +331,7 @@ impl Replica {
             return Ok(None);
         };
         let ours = record.version.dot.log.origin.region == self.config.region;
-        if !ours && second.saturating_add(OWNER_FIRST_S) >= now_s {
+        if !ours && second.saturating_add(self.config.ttl.others_after_s) >= now_s {
             return Ok(None);
         }
         let change = Change::Expire {

@@ -27,7 +27,7 @@ fn config(id: u16) -> ReplicaConfig {
         replicate_all: true,
         ttl: TtlSettings {
             interval_us: 0,
-            cool_down_us: 0,
+            ..TtlSettings::default()
         },
         planted: None,
     }
@@ -300,7 +300,7 @@ fn two_expiries_of_one_version_are_one() {
     a.put("s", at(START_S + 1));
     exchange(&mut a, &mut b);
     for region in [&mut a, &mut b] {
-        region.now.wall_us += (OWNER_FIRST_S + 5) * 1_000_000;
+        region.now.wall_us += (OTHERS_AFTER_S + 5) * 1_000_000;
         region.rest();
         assert_eq!(region.names(), Vec::<String>::new());
     }
@@ -315,7 +315,7 @@ fn the_region_that_wrote_goes_first() {
     let (mut a, mut b) = two();
     a.put("s", at(START_S + 1));
     exchange(&mut a, &mut b);
-    b.now.wall_us += OWNER_FIRST_S * 1_000_000;
+    b.now.wall_us += OTHERS_AFTER_S * 1_000_000;
     b.rest();
     assert_eq!(b.names(), ["s"], "ten minutes have not passed");
     b.now.wall_us += 3_000_000;

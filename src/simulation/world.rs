@@ -141,6 +141,7 @@ impl<'o> World<'o> {
                 replicate_all: true,
                 ttl: TtlSettings {
                     interval_us: SWEEP_US,
+                    others_after_s: 1,
                     ..TtlSettings::default()
                 },
                 planted: planted.and_then(Planted::in_replica),
