@@ -237,7 +237,7 @@ async fn tables_can_be_slowed_down() {
     let got = us.get_item().table_name(TABLE).set_key(key.clone());
     let error = got.send().await.expect_err("it is not there yet");
     assert_eq!(code(&error), "ResourceNotFoundException");
-    let put = us.put_item().table_name(TABLE).set_item(key);
+    let put = us.put_item().table_name(TABLE).set_item(key.clone());
     let error = put.send().await.expect_err("it is not there yet");
     assert_eq!(code(&error), "ResourceNotFoundException");
     let delete = us.delete_table().table_name(TABLE).send().await;
@@ -270,4 +270,20 @@ async fn tables_can_be_slowed_down() {
     wait_for("the table becomes active again", active).await;
     let deleted = us.delete_table().table_name(TABLE).send().await;
     deleted.expect("nothing holds it");
+    assert_eq!(state().await, Some(TableStatus::Deleting));
+    let delete = us.delete_table().table_name(TABLE).send().await;
+    let error = delete.expect_err("it is being deleted");
+    assert!(message(&error).contains("Table is being deleted"));
+    let got = us.get_item().table_name(TABLE).set_key(key).send().await;
+    let error = got.expect_err("it is as good as gone");
+    assert_eq!(code(&error), "ResourceNotFoundException");
+    for client in &cluster.clients() {
+        wait_for("the table is gone", async || {
+            match client.describe_table().table_name(TABLE).send().await {
+                Err(error) if code(&error) == "ResourceNotFoundException" => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
 }

@@ -56,8 +56,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Queues a write; resolves when it is durable or refused.
     fn write(&self, request: WriteRequest) -> WriteFuture<'_>;
     /// What a table is busy with, where this region slows the states of tables down; by default it does not.
-    fn busy(&self, _def: &TableDef) -> Option<Busy> {
-        None
+    fn busy(&self, _txn: &dyn ReadTxn, _def: &TableDef) -> Result<Option<Busy>, ApiError> {
+        Ok(None)
     }
     /// Runs `reader` on a snapshot, on the caller's thread.
     fn read(

@@ -47,6 +47,7 @@ impl TestBackend {
             members: GroupId::of([RegionId(0), RegionId(1)]),
             replicate_all: false,
             ttl: TtlSettings::default(),
+            table_delay_us: 0,
             planted: None,
         };
         let replica = Replica::open(store.clone(), config, now).unwrap();

@@ -15,7 +15,7 @@ pub struct TuningArgs {
     /// For how long a table's Time To Live cannot be changed again (DynamoDB: about an hour)
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
     ttl_cool_down: Duration,
-    /// How long tables show CREATING and UPDATING, for those who test that they wait
+    /// How long tables show CREATING, UPDATING and DELETING, for those who test that they wait
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
     table_delay: Duration,
 }

@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 use super::clock::RegionClock;
 use super::queue::{Queue, Refused};
 use crate::api::{Backend, RegionInfo, WriteFuture};
-use crate::replica::ApiError;
 use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::request::WriteRequest;
+use crate::replica::{ApiError, deletion};
 use crate::store::{ReadTxn, Store};
 
 /// Why a write was refused before it was queued; retryable.
@@ -47,11 +47,14 @@ impl Backend for RegionBackend {
         })
     }
 
-    fn busy(&self, def: &TableDef) -> Option<Busy> {
+    fn busy(&self, txn: &dyn ReadTxn, def: &TableDef) -> Result<Option<Busy>, ApiError> {
         if self.table_delay_us == 0 {
-            return None;
+            return Ok(None);
         }
-        def.busy(self.clock.now().wall_us, self.table_delay_us)
+        if deletion::is_deleting(txn, def.uid)? {
+            return Ok(Some(Busy::Deleting));
+        }
+        Ok(def.busy(self.clock.now().wall_us, self.table_delay_us))
     }
 
     fn read(

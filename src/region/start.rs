@@ -53,7 +53,7 @@ pub struct Tuning {
     pub ttl_interval: Duration,
     /// For how long a table's Time To Live cannot be changed again.
     pub ttl_cool_down: Duration,
-    /// How long tables show CREATING and UPDATING.
+    /// How long tables show CREATING, UPDATING and DELETING.
     pub table_delay: Duration,
 }
 
@@ -283,6 +283,7 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
             cool_down_us: micros(tuning.ttl_cool_down),
             ..TtlSettings::default()
         },
+        table_delay_us: micros(tuning.table_delay),
         planted: None,
     }
 }

@@ -45,11 +45,12 @@ pub struct TimeToLive {
     pub changed_us: u64,
 }
 
-/// What a table is busy with while a region's table delay has not passed.
+/// What a table is busy with, where a region slows the states of tables down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Busy {
     Creating,
     Updating,
+    Deleting,
 }
 
 /// The definition of a table, the same in every region of its group.

@@ -30,6 +30,7 @@ impl Replica {
             forget_tokens(txn, now)?,
             self.rebuild_ttl(txn)?,
             self.sweep(txn, now)?,
+            self.finish_deletions(txn, now)?,
         ];
         self.chores_left = steps.contains(&Chore::More);
         Ok(())

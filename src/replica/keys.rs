@@ -177,6 +177,7 @@ pub mod meta {
     pub const TABLES: &[u8] = b"t/";
     pub const TOKEN_EXPIRIES: &[u8] = b"e/";
     pub const TTL_WORK: &[u8] = b"x/";
+    pub const DELETIONS: &[u8] = b"d/";
 
     fn join(prefix: &[u8], rest: &[u8]) -> Vec<u8> {
         [prefix, rest].concat()
@@ -199,7 +200,18 @@ pub mod meta {
     }
     /// Whose rebuild a [`ttl_work`] row is.
     pub fn ttl_work_table(row: &[u8]) -> Option<TableUid> {
-        let uid = row.strip_prefix(TTL_WORK)?.try_into().ok()?;
+        table_after(TTL_WORK, row)
+    }
+    /// A table that is to be deleted.
+    pub fn deletion(uid: TableUid) -> Vec<u8> {
+        join(DELETIONS, &uid.0.to_be_bytes())
+    }
+    /// Whose a [`deletion`] row is.
+    pub fn deletion_table(row: &[u8]) -> Option<TableUid> {
+        table_after(DELETIONS, row)
+    }
+    fn table_after(prefix: &[u8], row: &[u8]) -> Option<TableUid> {
+        let uid = row.strip_prefix(prefix)?.try_into().ok()?;
         Some(TableUid(u64::from_be_bytes(uid)))
     }
     pub fn token(token: &str) -> Vec<u8> {

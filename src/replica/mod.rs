@@ -21,6 +21,7 @@ pub mod catalog;
 pub mod check;
 mod chores;
 pub mod conflict;
+pub mod deletion;
 mod error;
 mod execute;
 mod index;
@@ -82,6 +83,8 @@ pub struct ReplicaConfig {
     /// Every new table is global at once (`replicate = "all"` in the topology).
     pub replicate_all: bool,
     pub ttl: ttl::TtlSettings,
+    /// How long a table that is deleted shows DELETING, microseconds; 0 = it is gone at once.
+    pub table_delay_us: u64,
     pub planted: Option<PlantedBug>,
 }
 

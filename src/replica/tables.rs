@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::keys::{self, meta};
 use super::mutation::{Change, GroupId, Mutation, Version};
 use super::request::{TableChange, WriteResponse};
-use super::{ExecuteError, Replica, TableState, index, read, ttl};
+use super::{ExecuteError, Replica, TableState, deletion, index, read, ttl};
 use crate::clock::{Now, RegionId};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
@@ -142,17 +142,32 @@ impl Replica {
             )
             .into());
         }
-        let others = def.group.without(self.config.region);
-        if self.config.replicate_all || others == GroupId(0) {
-            self.commit_table(txn, now, def.group, name.to_owned(), None)?;
-            return Ok(WriteResponse::Table(Box::new(def)));
+        if self.config.table_delay_us > 0 {
+            self.delete_later(txn, now, &def)?;
+        } else {
+            self.remove_table(txn, now, &def)?;
         }
-        self.update_table(
-            txn,
-            now,
-            name,
-            TableChange::RemoveReplica(self.config.region),
-        )
+        Ok(WriteResponse::Table(Box::new(def)))
+    }
+
+    /// What DeleteTable does in the end.
+    pub(super) fn remove_table(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        def: &TableDef,
+    ) -> Result<(), StoreError> {
+        let group = def.group;
+        let left = group.without(self.config.region);
+        if self.config.replicate_all || left == GroupId(0) {
+            return self.commit_table(txn, now, group, def.name.clone(), None);
+        }
+        let mut rest = def.clone();
+        rest.group = left;
+        rest.updated_us = now.wall_us;
+        // The region that leaves says so in a log that still reaches it.
+        self.commit_table(txn, now, group, def.name.clone(), Some(rest))?;
+        self.relog_own_versions(txn, now)
     }
 
     pub(super) fn update_table(
@@ -365,6 +380,7 @@ impl Replica {
             remove_all(txn, db, &keys::table_prefix(uid))?;
         }
         ttl::forget(txn, uid)?;
+        deletion::forget(txn, uid)?;
         self.counts.remove(&uid);
         txn.delete(Db::Meta, &meta::counts(uid)).map(|_| ())
     }

@@ -29,6 +29,7 @@ fn config(id: u16) -> ReplicaConfig {
             interval_us: 0,
             ..TtlSettings::default()
         },
+        table_delay_us: 0,
         planted: None,
     }
 }

@@ -144,6 +144,7 @@ impl<'o> World<'o> {
                     others_after_s: 1,
                     ..TtlSettings::default()
                 },
+                table_delay_us: 0,
                 planted: planted.and_then(Planted::in_replica),
             };
             let spec = config.clocks.get(at).copied().unwrap_or_default();

@@ -42,6 +42,7 @@ impl Region {
             members: GroupId::of([id]),
             replicate_all: false,
             ttl: TtlSettings::default(),
+            table_delay_us: 0,
             planted: None,
         };
         let replica = Replica::open(store.clone(), config, NOW).expect("opens");

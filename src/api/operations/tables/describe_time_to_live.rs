@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::find;
+use super::{busy, find};
 use crate::api::operations::Answer;
 use crate::api::{Backend, Fields, error, fields};
 use crate::replica::catalog::Busy;
@@ -13,7 +13,7 @@ use crate::replica::{ApiError, ttl};
 pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let name = fields::table_name(fields.string("TableName")?)?;
     let def = find(backend, &name)?;
-    if backend.busy(&def) == Some(Busy::Creating) {
+    if busy(backend, &def)? == Some(Busy::Creating) {
         return Err(ApiError::validation(
             "Cannot describe time to live while table is in CREATING state: Current table state is CREATING",
         ));

@@ -41,12 +41,23 @@ fn find(backend: &dyn Backend, name: &str) -> Result<TableDef, ApiError> {
     lookup(backend, name)?.ok_or_else(|| ApiError::table_not_found(name))
 }
 
-/// A table that is still being created or updated cannot be changed (errors-and-validation.md section 2).
+/// What the table is busy with.
+fn busy(backend: &dyn Backend, def: &TableDef) -> Result<Option<Busy>, ApiError> {
+    let mut found = None;
+    backend.read(&mut |txn| {
+        found = backend.busy(txn, def)?;
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// A table that is busy cannot be changed (errors-and-validation.md section 2).
 fn refuse_busy(backend: &dyn Backend, def: &TableDef) -> Result<(), ApiError> {
-    let doing = match backend.busy(def) {
+    let doing = match busy(backend, def)? {
         None => return Ok(()),
         Some(Busy::Creating) => "created",
         Some(Busy::Updating) => "updated",
+        Some(Busy::Deleting) => "deleted",
     };
     Err(ApiError::ResourceInUse(format!(
         "Attempt to change a resource which is still in use: Table is being {doing}: {}",
