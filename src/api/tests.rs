@@ -45,6 +45,7 @@ impl TestBackend {
             region_name: "us-east-1".into(),
             members: GroupId::of([RegionId(0), RegionId(1)]),
             replicate_all: false,
+            retention: Default::default(),
             planted: None,
         };
         let replica = Replica::open(store.clone(), config, now).unwrap();

@@ -23,6 +23,7 @@ use crate::api::{self, Backend, RegionInfo};
 use crate::clock::RegionId;
 use crate::config::{RegionSpec, Topology};
 use crate::replica::mutation::GroupId;
+use crate::replica::stable::Retention;
 use crate::replica::{Replica, ReplicaConfig};
 use crate::replication::{Replicator, ReplicatorConfig};
 use crate::store::Store;
@@ -252,6 +253,7 @@ fn replica_config(topology: &Topology, info: &RegionInfo) -> ReplicaConfig {
         region_name: info.name.clone(),
         members: members(topology),
         replicate_all: topology.replicate_all,
+        retention: Retention::default(),
         planted: None,
     }
 }

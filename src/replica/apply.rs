@@ -9,7 +9,7 @@ use super::mutation::{
     Change, Commit, Dot, Frontier, GroupId, ItemKey, LogId, Mutation, Rank, RankKind, Version,
 };
 use super::record::Record;
-use super::{PlantedBug, RemoteError, Replica, TableState, index, read};
+use super::{PlantedBug, RemoteError, Replica, TableState, index, read, stable};
 use crate::clock::{Hlc, Now, Stamp};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
@@ -219,6 +219,7 @@ impl Replica {
             }
         }
         txn.put(Db::Items, &row, &incoming.encode())?;
+        stable::track(txn, &row, current.as_ref(), &incoming)?;
         let old_image = current.and_then(|c| c.image);
         self.count(txn.as_read(), uid, old_image, image)?;
         if let Some(def) = def.filter(|def| !def.indexes.is_empty()) {

@@ -97,6 +97,7 @@ pub(super) enum What {
 pub struct World<'o> {
     pub(super) plan: Plan,
     pub(super) seed: u64,
+    pub(super) planted: Option<Planted>,
     pub(super) chance: Chance,
     pub(super) now_us: u64,
     events: BTreeMap<(u64, u64), What>,
@@ -136,6 +137,7 @@ impl<'o> World<'o> {
                 region_name: name.clone(),
                 members,
                 replicate_all: true,
+                retention: config.retention,
                 planted: planted.and_then(Planted::in_replica),
             };
             let spec = config.clocks.get(at).copied().unwrap_or_default();
@@ -150,6 +152,7 @@ impl<'o> World<'o> {
         World {
             chance,
             seed,
+            planted,
             now_us: 0,
             events: BTreeMap::new(),
             scheduled: 0,

@@ -49,6 +49,9 @@ impl Oracles {
             );
         }
         self.check_visible(txn, region, &touched)?;
+        if let Some(def) = read::table(txn, region, workload::TABLE)? {
+            self.see_collected(txn, region, &def)?;
+        }
         self.check_conflicts(txn, region, met)
     }
 
@@ -114,6 +117,7 @@ impl Oracles {
                 last.map_or("nothing".into(), |l| l.to_string())
             )
         });
+        self.must_be_new(region, dot.log.group, commit.issued);
         self.regions[home].last_issued = last.max(Some(commit.issued));
         if dot.seq != count + 1 {
             return;
@@ -121,6 +125,7 @@ impl Oracles {
         let changes = self.changes_of(commit);
         let made = Made {
             hash,
+            issued: commit.issued,
             at_us: self.now_us,
             seen: self.regions[home].applied.clone(),
             changes: changes.clone(),
@@ -321,7 +326,10 @@ impl Oracles {
                 .flatten();
             let Some(expected) = shadow else { continue };
             let visible = read::version(txn, &def, &self.keys[*key])?.map(|(version, _)| version);
-            let holds = visible.is_some_and(|v| v.rank >= expected.version.rank);
+            let holds = match visible {
+                Some(visible) => visible.rank >= expected.version.rank,
+                None => self.is_collectable(expected),
+            };
             self.check(OracleId::NoGoingBack, holds, |world| {
                 format!(
                     "{} shows {} at {}, although {} is there",

@@ -40,6 +40,7 @@ impl Region {
             region_name: "us-east-1".into(),
             members: GroupId::of([id]),
             replicate_all: false,
+            retention: Default::default(),
             planted: None,
         };
         let replica = Replica::open(store.clone(), config, NOW).expect("opens");
