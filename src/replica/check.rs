@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
 use super::catalog::TableDef;
-use super::{conflict, index, keys, log, read, stable};
+use super::{conflict, index, keys, log, read, stable, ttl};
 use crate::clock::RegionId;
 use crate::item::codec;
 use crate::store::{Db, Range, ReadTxn, StoreError};
@@ -87,6 +87,17 @@ fn check_table(
             tombstones.len(),
             queued.len()
         ));
+    }
+    if !ttl::is_rebuilding(txn, def.uid)? {
+        let (held, rebuilt) = ttl::rows_and_rebuilt(txn, def)?;
+        if held != rebuilt {
+            findings.problems.push(format!(
+                "table {}: {} rows say when items expire, where a rebuild has {}, or other ones",
+                def.name,
+                held.len(),
+                rebuilt.len()
+            ));
+        }
     }
     let kept = read::counts(txn, def)?;
     if kept != counts {

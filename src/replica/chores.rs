@@ -30,6 +30,9 @@ impl Replica {
             forget_tokens(txn, now)?,
             self.collect_tombstones(txn, now)?,
             self.truncate_logs(txn, now)?,
+            self.rebuild_ttl(txn)?,
+            self.sweep(txn, now)?,
+            self.finish_deletions(txn, now)?,
         ];
         self.chores_left = steps.contains(&Chore::More);
         Ok(())

@@ -14,14 +14,15 @@
 //! - I10: a version beaten by a concurrent one is recorded (`conflict`)
 //! - I11: a stamp issued is greater than all before, across restarts (`flush` keeps the bound)
 //!
-//! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables` and
-//! `chores` plan changes; `apply`, `index`, [`conflict`] make them; [`log`] seals them; [`read`] and `page` answer.
+//! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables`,
+//! [`ttl`] and `chores` plan changes; `apply`, `index`, [`conflict`] make them; [`log`] seals them; [`read`] and `page` answer.
 
 mod apply;
 pub mod catalog;
 pub mod check;
 mod chores;
 pub mod conflict;
+pub mod deletion;
 mod error;
 mod execute;
 mod index;
@@ -34,6 +35,7 @@ mod record;
 pub mod request;
 pub mod stable;
 mod tables;
+pub mod ttl;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -72,6 +74,8 @@ pub enum PlantedBug {
     IndexDeleteForgotten,
     /// Tombstones go by this region's own clock (against I9).
     CollectAlone,
+    /// An expiry is ranked by when it was made, not by the version it expires (replication.md section 4).
+    ExpiryAsWrite,
 }
 
 /// Who a replica is.
@@ -84,6 +88,9 @@ pub struct ReplicaConfig {
     /// Every new table is global at once (`replicate = "all"` in the topology).
     pub replicate_all: bool,
     pub retention: Retention,
+    pub ttl: ttl::TtlSettings,
+    /// How long a table that is deleted shows DELETING, microseconds; 0 = it is gone at once.
+    pub table_delay_us: u64,
     pub planted: Option<PlantedBug>,
 }
 
@@ -163,6 +170,7 @@ pub struct Replica {
     stable: Stability,
     /// Where in the tombstone queue the next look begins.
     collecting: Option<Vec<u8>>,
+    sweep: ttl::Sweep,
     /// A chore has more to do at once.
     chores_left: bool,
     /// When chores look for work again, on the monotonic clock.
@@ -219,6 +227,7 @@ impl Replica {
             relogs: Vec::new(),
             stable: Stability::default(),
             collecting: None,
+            sweep: ttl::Sweep::default(),
             chores_left: false,
             next_chores_us: 0,
         })

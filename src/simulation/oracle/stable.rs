@@ -5,7 +5,7 @@ use super::super::workload;
 use super::{Oracles, Shadow, at};
 use crate::clock::{RegionId, Stamp};
 use crate::replica::catalog::TableDef;
-use crate::replica::mutation::{GroupId, LogId, Rank};
+use crate::replica::mutation::{GroupId, LogId, Rank, Version};
 use crate::replica::read;
 use crate::replica::stable::Stability;
 use crate::store::{ReadTxn, StoreError};
@@ -66,13 +66,11 @@ impl Oracles {
     }
 
     /// Whether some region may have forgotten a deletion: all have it.
-    pub(super) fn is_collectable(&self, shadow: Shadow) -> bool {
-        let group = shadow.version.dot.log.group;
-        let stables = self
-            .regions
-            .iter()
-            .filter_map(|known| known.stable.get(&group));
-        shadow.deleted && stables.max() >= Some(&shadow.version.issued)
+    pub(super) fn is_collectable(&self, deletion: Version) -> bool {
+        let group = deletion.dot.log.group;
+        let known = self.regions.iter();
+        let stables = known.filter_map(|known| known.stable.get(&group));
+        stables.max() >= Some(&deletion.issued)
     }
 
     /// Whether every version of this rank or a lower one is durable everywhere, in whatever group.
@@ -94,7 +92,9 @@ impl Oracles {
             let Some(shadow) = shadow.filter(|s| s.deleted) else {
                 continue;
             };
-            if read::version(txn, def, &self.keys[number])?.is_some() {
+            let stored = read::version(txn, def, &self.keys[number])?;
+            let version = stored.map(|(version, _)| version);
+            if version.is_some_and(|v| v.rank >= shadow.version.rank) {
                 continue;
             }
             let stable = self.regions[here].stable.get(&shadow.version.dot.log.group);
@@ -107,7 +107,11 @@ impl Oracles {
                     world.show_version(shadow.version)
                 )
             });
-            self.regions[here].shadows[number] = None;
+            self.regions[here].shadows[number] = version.map(|version| Shadow {
+                version,
+                deleted: true,
+                expires: None,
+            });
         }
         Ok(())
     }
