@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use super::throttle::Throttle;
 use crate::clock::RegionId;
 use crate::replica::ApiError;
 use crate::replica::request::{WriteRequest, WriteResponse};
@@ -54,6 +55,10 @@ pub trait Backend: Send + Sync + 'static {
     fn region(&self) -> &RegionInfo;
     /// Queues a write; resolves when it is durable or refused.
     fn write(&self, request: WriteRequest) -> WriteFuture<'_>;
+    /// The buckets of capacity, where requests beyond it are refused.
+    fn throttle(&self) -> Option<&Throttle> {
+        None
+    }
     /// Runs `reader` on a snapshot, on the caller's thread.
     fn read(
         &self,

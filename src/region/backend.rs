@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::queue::{Queue, Refused};
-use crate::api::{Backend, RegionInfo, WriteFuture};
+use crate::api::{Backend, RegionInfo, Throttle, WriteFuture};
 use crate::replica::ApiError;
 use crate::replica::request::WriteRequest;
 use crate::store::{ReadTxn, Store};
@@ -21,11 +21,16 @@ pub(super) struct RegionBackend {
     pub info: RegionInfo,
     pub store: Arc<dyn Store>,
     pub queue: Arc<Queue>,
+    pub throttle: Option<Throttle>,
 }
 
 impl Backend for RegionBackend {
     fn region(&self) -> &RegionInfo {
         &self.info
+    }
+
+    fn throttle(&self) -> Option<&Throttle> {
+        self.throttle.as_ref()
     }
 
     fn write(&self, request: WriteRequest) -> WriteFuture<'_> {

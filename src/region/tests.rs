@@ -73,7 +73,7 @@ fn table() -> TableDef {
         created_us: 0,
         throughput: None,
         stream_view: None,
-        deletion_protection: false,
+        protected: GroupId(0),
         recorded: Vec::new(),
         next_index: 0,
     }
@@ -91,7 +91,10 @@ async fn create(region: &Region) {
     let def = Box::new(table());
     let created = region
         .backend()
-        .write(WriteRequest::CreateTable { def })
+        .write(WriteRequest::CreateTable {
+            def,
+            local: Box::default(),
+        })
         .await
         .expect("creates");
     assert!(matches!(created, WriteResponse::Table(_)));

@@ -172,6 +172,10 @@ pub mod meta {
     pub fn counts(uid: TableUid) -> Vec<u8> {
         join(b"c/", &uid.0.to_be_bytes())
     }
+    /// What this region alone keeps of a table.
+    pub fn local(uid: TableUid) -> Vec<u8> {
+        join(b"l/", &uid.0.to_be_bytes())
+    }
     pub fn token(token: &str) -> Vec<u8> {
         join(b"k/", token.as_bytes())
     }

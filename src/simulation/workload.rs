@@ -45,11 +45,14 @@ pub fn create_table() -> WriteRequest {
         created_us: 0,
         throughput: None,
         stream_view: None,
-        deletion_protection: false,
+        protected: GroupId(0),
         recorded: Vec::new(),
         next_index: 0,
     };
-    WriteRequest::CreateTable { def: Box::new(def) }
+    WriteRequest::CreateTable {
+        def: Box::new(def),
+        local: Box::default(),
+    }
 }
 
 /// The key of a register.

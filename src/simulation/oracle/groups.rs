@@ -379,7 +379,7 @@ fn carried(commit: &Commit, operation: &Operation) -> usize {
             };
             ours && keys.contains(key)
         }
-        Change::Table { .. } => false,
+        Change::Table { .. } | Change::Local { .. } => false,
     };
     commit
         .mutations

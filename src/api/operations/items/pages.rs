@@ -2,10 +2,10 @@
 //! (api.md section 3, errors-and-validation.md section 5).
 
 use super::body::{Body, write_list};
-use crate::api::capacity::{Consumed, Report, read_units};
+use crate::api::capacity::{Consumed, Direction, Report, read_units};
 use crate::api::params::{self, Checked, ProjectionParams, Substitutes};
 use crate::api::projection::{Projection, needs_table};
-use crate::api::{Constraints, Fields, enums};
+use crate::api::{Backend, Constraints, Fields, enums, throttle};
 use crate::expression::Condition;
 use crate::item::{Item, size::item_size};
 use crate::replica::catalog::{IndexDef, IndexKind, Projection as Projected, TableDef};
@@ -178,6 +178,7 @@ impl PageRead {
     /// Reads the page and writes the answer.
     pub(crate) fn answer(
         mut self,
+        backend: &dyn Backend,
         txn: &dyn ReadTxn,
         table: &TableDef,
         index: Option<&IndexDef>,
@@ -192,6 +193,8 @@ impl PageRead {
         } else {
             None
         };
+        let sure = read_units(0, self.consistent);
+        let held = throttle::admit_read(backend, table, index, sure)?;
         let mut page = read::page(txn, table, &self.request)?;
         let mut consumed = Consumed::new(&table.name);
         let units = read_units(page.scanned_bytes, self.consistent);
@@ -205,6 +208,7 @@ impl PageRead {
                 page.items.retain(|item| Condition::matches(filter, item));
             }
         }
+        throttle::settle(backend, table, &held, &consumed, Direction::Read);
         Ok(self.write(&page, &consumed))
     }
 

@@ -56,7 +56,10 @@ impl Region {
         };
         for def in [hash_table(), range_table()] {
             region
-                .execute(WriteRequest::CreateTable { def: Box::new(def) })
+                .execute(WriteRequest::CreateTable {
+                    def: Box::new(def),
+                    local: Box::default(),
+                })
                 .expect("creates");
         }
         region
@@ -113,7 +116,7 @@ fn table(name: &str, keys: KeySchema, indexes: Vec<IndexDef>) -> TableDef {
         created_us: 0,
         throughput: None,
         stream_view: None,
-        deletion_protection: false,
+        protected: GroupId(0),
         recorded: Vec::new(),
         next_index: 0,
     }

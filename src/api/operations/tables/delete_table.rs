@@ -11,7 +11,7 @@ use crate::replica::request::WriteRequest;
 pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let name = fields::table_name(fields.string("TableName")?)?;
     let def = find(backend, &name)?;
-    if def.deletion_protection {
+    if def.protected.contains(backend.region().id) {
         return Err(ApiError::validation(
             "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
         ));
