@@ -23,6 +23,8 @@ pub(crate) mod tags;
 #[cfg(test)]
 mod tests;
 pub(crate) mod update_table;
+#[cfg(test)]
+mod update_tests;
 mod warm;
 
 use super::super::Backend;
