@@ -6,6 +6,7 @@ use std::pin::Pin;
 use super::throttle::Throttle;
 use crate::clock::RegionId;
 use crate::replica::ApiError;
+use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::request::{WriteRequest, WriteResponse};
 use crate::store::ReadTxn;
 
@@ -58,6 +59,10 @@ pub trait Backend: Send + Sync + 'static {
     /// The buckets of capacity, where requests beyond it are refused.
     fn throttle(&self) -> Option<&Throttle> {
         None
+    }
+    /// What a table is busy with, where this region slows the states of tables down; by default it does not.
+    fn busy(&self, _txn: &dyn ReadTxn, _def: &TableDef) -> Result<Option<Busy>, ApiError> {
+        Ok(None)
     }
     /// Runs `reader` on a snapshot, on the caller's thread.
     fn read(

@@ -331,6 +331,7 @@ mod tests {
     use super::*;
     use crate::clock::RegionId;
     use crate::item::{KeyAttribute, KeySchema, KeyType};
+    use crate::replica::catalog::TimeToLive;
     use crate::replica::mutation::GroupId;
 
     fn region() -> RegionInfo {
@@ -358,9 +359,11 @@ mod tests {
             },
             indexes: Vec::new(),
             created_us: 0,
+            updated_us: 0,
             throughput,
             stream_view: None,
             protected: GroupId(0),
+            ttl: TimeToLive::default(),
             recorded: Vec::new(),
             next_index: 0,
         }

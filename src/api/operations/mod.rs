@@ -60,6 +60,7 @@ pub(crate) enum Operation {
     UpdateKinesisStreamingDestination,
     UpdateTable,
     UpdateTableReplicaAutoScaling,
+    UpdateTimeToLive,
 }
 
 impl Operation {
@@ -109,6 +110,7 @@ impl Operation {
             "UpdateKinesisStreamingDestination" => Operation::UpdateKinesisStreamingDestination,
             "UpdateTable" => Operation::UpdateTable,
             "UpdateTableReplicaAutoScaling" => Operation::UpdateTableReplicaAutoScaling,
+            "UpdateTimeToLive" => Operation::UpdateTimeToLive,
             _ => return None,
         })
     }
@@ -197,5 +199,6 @@ pub(crate) async fn run(
         Operation::UpdateTableReplicaAutoScaling => {
             control::update_table_replica_auto_scaling::run(backend, fields).await
         }
+        Operation::UpdateTimeToLive => tables::update_time_to_live::run(backend, fields).await,
     }
 }

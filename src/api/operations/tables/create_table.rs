@@ -10,7 +10,7 @@ use crate::api::operations::Answer;
 use crate::api::operations::control::policy;
 use crate::api::{Backend, Constraints, Fields, error, fields};
 use crate::replica::ApiError;
-use crate::replica::catalog::{IndexKind, LocalSettings, TableDef, TableUid};
+use crate::replica::catalog::{IndexKind, LocalSettings, TableDef, TableUid, TimeToLive};
 use crate::replica::mutation::GroupId;
 use crate::replica::read::TableCounts;
 use crate::replica::request::WriteRequest;
@@ -119,9 +119,11 @@ fn definition(name: String, request: &Request) -> Result<TableDef, ApiError> {
         keys,
         indexes,
         created_us: 0,
+        updated_us: 0,
         throughput,
         stream_view,
         protected: GroupId(0),
+        ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
     };

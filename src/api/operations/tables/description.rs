@@ -23,6 +23,7 @@ pub(super) enum Status {
     Creating,
     Active,
     Updating,
+    Deleting,
 }
 
 impl Status {
@@ -31,6 +32,7 @@ impl Status {
             Status::Creating => "CREATING",
             Status::Active => "ACTIVE",
             Status::Updating => "UPDATING",
+            Status::Deleting => "DELETING",
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{ATTEMPTS_MAX, busy, settings::text_to_json};
+use super::{ATTEMPTS_MAX, in_use, settings::text_to_json};
 use crate::api::Backend;
 use crate::replica::ApiError;
 use crate::replica::catalog::{LocalSettings, TableDef};
@@ -78,5 +78,5 @@ pub(crate) async fn change<T>(
             return Ok(answer);
         }
     }
-    Err(busy())
+    Err(in_use())
 }

@@ -25,11 +25,12 @@ mod tests;
 pub(crate) mod update_table;
 #[cfg(test)]
 mod update_tests;
+pub(crate) mod update_time_to_live;
 mod warm;
 
 use super::super::Backend;
 use crate::replica::ApiError;
-use crate::replica::catalog::TableDef;
+use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::read::{self, TableCounts};
 use crate::replica::request::{TableChange, WriteRequest, WriteResponse};
 pub(crate) use maxima::key as maxima_key;
@@ -40,7 +41,7 @@ pub(crate) use schema::name_constraints;
 const ATTEMPTS_MAX: usize = 100;
 
 /// The table changes faster than the request can follow.
-fn busy() -> ApiError {
+fn in_use() -> ApiError {
     ApiError::ResourceInUse("The resource which you are attempting to change is in use.".into())
 }
 
@@ -59,6 +60,30 @@ pub(crate) fn now_ms() -> u64 {
 pub(crate) fn date(ms: u64) -> serde_json::Value {
     // Exact: milliseconds since 1970 need 41 bits.
     serde_json::json!(ms as f64 / 1000.0)
+}
+
+/// What the table is busy with.
+fn busy(backend: &dyn Backend, def: &TableDef) -> Result<Option<Busy>, ApiError> {
+    let mut found = None;
+    backend.read(&mut |txn| {
+        found = backend.busy(txn, def)?;
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// A table that is busy cannot be changed (errors-and-validation.md section 2).
+fn refuse_busy(backend: &dyn Backend, def: &TableDef) -> Result<(), ApiError> {
+    let doing = match busy(backend, def)? {
+        None => return Ok(()),
+        Some(Busy::Creating) => "created",
+        Some(Busy::Updating) => "updated",
+        Some(Busy::Deleting) => "deleted",
+    };
+    Err(ApiError::ResourceInUse(format!(
+        "Attempt to change a resource which is still in use: Table is being {doing}: {}",
+        def.name
+    )))
 }
 
 /// How much the table holds.
@@ -88,7 +113,7 @@ async fn try_change(
 
 /// Queues a change that depends on nothing it has read.
 async fn change(backend: &dyn Backend, request: WriteRequest) -> Result<TableDef, ApiError> {
-    try_change(backend, request).await?.ok_or_else(busy)
+    try_change(backend, request).await?.ok_or_else(in_use)
 }
 
 /// Changes the settings of a table. `edit` works on what is there and is repeated when that has changed
@@ -114,7 +139,7 @@ pub(crate) async fn change_settings(
             return Ok(def);
         }
     }
-    Err(busy())
+    Err(in_use())
 }
 
 /// A ValidationException in the commonest wording.

@@ -6,7 +6,7 @@ use super::index_updates::IndexUpdates;
 use super::replica_updates::ReplicaUpdates;
 use super::schema::Definitions;
 use super::settings::Settings;
-use super::{change, change_settings, counts, find, invalid, local, maxima, now_ms};
+use super::{change, change_settings, counts, find, invalid, local, maxima, now_ms, refuse_busy};
 use crate::api::operations::Answer;
 use crate::api::{Backend, Constraints, Fields, error, fields};
 use crate::replica::ApiError;
@@ -58,6 +58,7 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
         indexes.check()?;
     }
     let before = find(backend, &name)?;
+    refuse_busy(backend, &before)?;
     let after = if let Some(protection) = request.settings.protection {
         protect(backend, &name, protection).await?
     } else if let Some(replicas) = &request.replicas {
