@@ -161,8 +161,8 @@ def regions():
     client.put_item(TableName=TABLE, Item={**key, "from": {"S": "us-east-1"}})
     item = eventually(lambda: ireland.get_item(TableName=TABLE, Key=key).get("Item"), "Ireland reads what Virginia wrote")
     same(item["from"], {"S": "us-east-1"}, "what it reads")
-    ireland.update_item(TableName=TABLE, Key=key, UpdateExpression="SET back = :b", ExpressionAttributeValues={":b": {"BOOL": True}})
-    eventually(lambda: "back" in client.get_item(TableName=TABLE, Key=key)["Item"], "and Virginia what Ireland wrote")
+    ireland.update_item(TableName=TABLE, Key=key, UpdateExpression="SET answered = :b", ExpressionAttributeValues={":b": {"BOOL": True}})
+    eventually(lambda: "answered" in client.get_item(TableName=TABLE, Key=key)["Item"], "and Virginia what Ireland wrote")
     arn = ireland.describe_table(TableName=TABLE)["Table"]["TableArn"]
     holds(":eu-west-1:" in arn, "each region has its own ARN")
 

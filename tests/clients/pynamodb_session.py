@@ -96,7 +96,7 @@ refused(PutError, "The conditional request failed",
         lambda: Book("fiction", "Solaris", author="x", year=1).save(Book.title.does_not_exist()))
 book.update(actions=[Book.lent.set(True), Book.readers.set(Book.readers.append(["Snaut"])), Book.tags.delete({"sea"}),
                      Book.editions.add({3}), Book.due.remove(), Book.publisher.name.set("PWN")],
-            condition=(Book.year > 1960) & Book.author.startswith("L") & ~Book.lent & (Book.tags.contains("sea")))
+            condition=(Book.year > 1960) & Book.author.startswith("L") & (Book.lent == False) & Book.tags.contains("sea"))  # noqa: E712
 same((book.lent, book.readers, book.tags, book.editions), (True, ["Kris", 7, "Snaut"], {"space"}, {1, 2, 3}), "SET, ADD, DELETE")
 same((book.due, book.publisher.name), (None, "PWN"), "REMOVE, and SET within a map")
 refused(UpdateError, "ConditionalCheckFailedException", lambda: book.update(actions=[Book.year.add(1)], condition=Book.lent == False))  # noqa: E712
@@ -147,8 +147,9 @@ def too_much():
         transaction.delete(Account.get("Ada"), condition=Account.balance > 1000)
 
 
-error = refused(TransactWriteError, "TransactionCanceledException", too_much)
-same([reason and reason.code for reason in error.cancellation_reasons], [None, "ConditionalCheckFailed"], "reasons")
+error = refused(TransactWriteError, "Failed to write transaction items", too_much)
+same(error.cause_response_code, "TransactionCanceledException", "code")
+same([reason and reason.code for reason in error.cancellation_reasons], ["ConditionalCheckFailed", None], "reasons (it sends deletes first)")
 refused(Account.DoesNotExist, "", lambda: Account.get("Eve"))
 
 for model in (Book, Account):
