@@ -100,11 +100,10 @@ const pay = points => executeTransactWrite(
   Pokemon.build(PutTransaction).item({ trainer: 'ash', name: 'starmie', type: 'water', level: points }),
   Pokemon.build(ConditionCheck).key(key).condition({ attr: 'level', eq: 38 }))
 await pay(5)
-await pay(5)
 const cancelled = await refused('TransactionCanceledException', '[ConditionalCheckFailed, None, None]', () => pay(6))
 same(cancelled.CancellationReasons.map(reason => reason.Code), ['ConditionalCheckFailed', 'None', 'None'], 'reasons')
 const read = await executeTransactGet(Badge.build(GetTransaction).key({ trainer: 'misty', badge: 'cascade' }), Pokemon.build(GetTransaction).key({ trainer: 'ash', name: 'starmie' }))
-same([read.Responses[0].Item.points, read.Responses[1].Item.level], [4, 5], 'once, and whole')
+same([read.Responses[0].Item.points, read.Responses[1].Item.level], [4, 5], 'all of one, none of the other')
 
 // Deletes.
 same((await Pokemon.build(DeleteItemCommand).key(key).options({ returnValues: 'ALL_OLD' }).send()).Attributes.level, 38, 'ALL_OLD')

@@ -26,7 +26,7 @@ const Employee = new Entity(createSchema({
     office: { type: 'string', required: true },
     name: { type: 'string', required: true },
     team: { type: ['red', 'blue'], default: 'red' },
-    salary: { type: 'number', validate: value => value >= 0 },
+    salary: { type: 'number', validate: value => value === undefined || value >= 0 },
     skills: { type: 'set', items: 'string' },
     history: { type: 'list', items: { type: 'map', properties: { year: { type: 'number' }, role: { type: 'string' } } } },
     remote: { type: 'boolean' },
@@ -70,7 +70,7 @@ const desks = Array.from({ length: 60 }, (_, n) => ({ office: n < 50 ? 'london' 
 same((await Desk.put(desks).go({ concurrency: 2 })).unprocessed, [], 'three batches')
 same((await Desk.get([{ office: 'london', floor: 1, desk: 'd11' }, { office: 'london', floor: 1, desk: 'none' }]).go()).data.map(desk => desk.desk), ['d11'], 'a batch of reads')
 same((await Desk.query.desk({ office: 'london', floor: 2 }).go()).data.length, 10, 'by office and floor')
-same((await Desk.query.desk({ office: 'london' }).between({ floor: 1 }, { floor: 2 }).go({ pages: 'all' })).data.length, 20, 'between')
+same((await Desk.query.desk({ office: 'london' }).between({ floor: 1 }, { floor: 3 }).go({ pages: 'all' })).data.length, 20, 'between, its end the start of floor 3')
 same((await Desk.query.desk({ office: 'london' }).gte({ floor: 3 }).go({ order: 'desc', limit: 1 })).data[0].desk, 'd49', 'the last one')
 same((await Desk.query.desk({ office: 'london' }).where(({ owner }, { eq }) => eq(owner, 'e1')).go({ pages: 'all' })).data.length, 8, 'filtered')
 let cursor = null
