@@ -41,8 +41,8 @@ def names():
     return sorted(item["pk"]["S"] for item in client.scan(TableName=TABLE, ConsistentRead=True)["Items"])
 
 
-eventually(lambda: names() == ["ancient", "later", "none", "text"], "two have expired", seconds=60)
+eventually(lambda: names() == ["ancient", "later", "none", "text"], "two have expired", seconds=90)
 ireland = boto3.client("dynamodb", region_name="eu-west-1")
-eventually(lambda: ireland.scan(TableName=TABLE, Select="COUNT")["Count"] == 4, "and in Ireland", seconds=60)
+eventually(lambda: ireland.scan(TableName=TABLE, Select="COUNT")["Count"] == 4, "and in Ireland", seconds=90)
 client.delete_table(TableName=TABLE)
 done(f"boto3 {boto3.__version__}, Time To Live")
