@@ -23,7 +23,7 @@ def run(statement, *parameters, **more):
 
 
 # Insert, once.
-run("INSERT INTO {t} VALUE {{'pk': 'a', 'n': 0, 'colour': 'red', 'deep': {{'list': [1, 'two', true, NULL]}}}}")
+run("INSERT INTO {t} VALUE {{'pk': 'a', 'n': 0, 'colour': 'red', 'deep': {{'steps': [1, 'two', true, NULL]}}}}")
 refused(client.exceptions.DuplicateItemException, "Duplicate primary key exists in table", lambda: run("INSERT INTO {t} VALUE {{'pk': 'a', 'n': 0}}"))
 for n in range(1, 10):
     run("INSERT INTO {t} VALUE {{'pk': 'a', 'n': ?, 'colour': ?}}", {"N": str(n)}, {"S": "blue" if n % 2 else "red"})
@@ -31,7 +31,7 @@ for n in range(1, 10):
 # Select.
 whole = run("SELECT * FROM {t} WHERE pk = 'a' AND n = 0")["Items"]
 same(whole, [{"pk": {"S": "a"}, "n": {"N": "0"}, "colour": {"S": "red"},
-              "deep": {"M": {"list": {"L": [{"N": "1"}, {"S": "two"}, {"BOOL": True}, {"NULL": True}]}}}}], "a whole item")
+              "deep": {"M": {"steps": {"L": [{"N": "1"}, {"S": "two"}, {"BOOL": True}, {"NULL": True}]}}}}], "a whole item")
 same(run("SELECT n FROM {t} WHERE pk = ? AND n BETWEEN ? AND ? ORDER BY n DESC", {"S": "a"}, {"N": "3"}, {"N": "5"})["Items"],
      [{"n": {"N": str(n)}} for n in (5, 4, 3)], "a range, backwards")
 same(len(run("SELECT * FROM {t}.\"by-colour\" WHERE colour = 'blue'")["Items"]), 5, "an index")
@@ -43,8 +43,8 @@ same([int(item["n"]["N"]) for item in page["Items"] + rest["Items"]], list(range
 same("NextToken" in rest, False, "and the end")
 
 # Update and delete.
-updated = run("UPDATE {t} SET deep.list[0] = 5 SET seen = 1 REMOVE colour WHERE pk = 'a' AND n = 0 RETURNING ALL NEW *")["Items"][0]
-same((updated["deep"]["M"]["list"]["L"][0], updated["seen"], "colour" in updated), ({"N": "5"}, {"N": "1"}, False), "ALL NEW")
+updated = run("UPDATE {t} SET deep.steps[0] = 5 SET seen = 1 REMOVE colour WHERE pk = 'a' AND n = 0 RETURNING ALL NEW *")["Items"][0]
+same((updated["deep"]["M"]["steps"]["L"][0], updated["seen"], "colour" in updated), ({"N": "5"}, {"N": "1"}, False), "ALL NEW")
 refused(client.exceptions.ConditionalCheckFailedException, "The conditional request failed",
         lambda: run("UPDATE {t} SET seen = 2 WHERE pk = 'a' AND n = 0 AND seen = 7"))
 same(run("DELETE FROM {t} WHERE pk = 'a' AND n = 9 RETURNING ALL OLD *")["Items"][0]["colour"], {"S": "blue"}, "ALL OLD")
