@@ -15,7 +15,7 @@ await client.send(new CreateTableCommand({
 same((await waitUntilTableExists({ client, maxWaitTime: 20, minDelay: 1 }, { TableName })).state, 'SUCCESS', 'a table')
 const run = (Statement, Parameters, more) => document.send(new ExecuteStatementCommand({ Statement, Parameters, ...more }))
 const insert = `INSERT INTO "${TableName}" VALUE {'pk': ?, 'n': ?, 'tags': ?, 'deep': ?}`
-const deep = { steps: [1, 'two', { three: null }], on: true }
+const deep = { steps: [1, 'two', { three: null }], lit: true }
 
 await run(insert, ['a', 1, new Set(['x', 'y']), deep])
 same((await run(`SELECT * FROM "${TableName}" WHERE pk = ? AND n = ?`, ['a', 1])).Items, [{ pk: 'a', n: 1, tags: new Set(['x', 'y']), deep }], 'a document comes back')
@@ -31,8 +31,8 @@ do {
   NextToken = page.NextToken
 } while (NextToken)
 same(sizes, [4, 4, 2], 'pages')
-const update = await run(`UPDATE "${TableName}" SET deep.on = ? WHERE pk = 'a' AND n = 1 RETURNING MODIFIED NEW *`, [false])
-same(update.Items, [{ deep: { on: false } }], 'MODIFIED NEW')
+const update = await run(`UPDATE "${TableName}" SET deep.lit = ? WHERE pk = 'a' AND n = 1 RETURNING MODIFIED NEW *`, [false])
+same(update.Items, [{ deep: { lit: false } }], 'MODIFIED NEW')
 const transaction = tag => document.send(new ExecuteTransactionCommand({ TransactStatements: [
   { Statement: `DELETE FROM "${TableName}" WHERE pk = 'b' AND n = 0`, Parameters: undefined },
   { Statement: `UPDATE "${TableName}" SET tags = ? WHERE pk = 'b' AND n = 1 AND tags = ?`, Parameters: ['new', tag] }] }))

@@ -12,7 +12,7 @@ from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, KeysOnlyProjec
 from pynamodb.models import Model
 from pynamodb.transactions import TransactGet, TransactWrite
 
-from session import ENDPOINT, done, holds, named, refused, same
+from session import ENDPOINT, done, eventually, holds, named, refused, same
 
 
 class ByAuthor(GlobalSecondaryIndex):
@@ -74,12 +74,15 @@ class Account(Model):
     version = VersionAttribute()
 
 
+connection = Connection(region="us-east-1", host=ENDPOINT)
 for model in (Book, Account):
     holds(not model.exists(), "no table yet")
-    model.create_table(wait=True, ignore_update_ttl_errors=True)
+    model.create_table(wait=True)
     holds(model.exists(), "a table")
 same(Account.describe_table()["ProvisionedThroughput"]["WriteCapacityUnits"], 1, "provisioned")
 same({index["IndexName"] for index in Book.describe_table()["LocalSecondaryIndexes"]}, {"by-year"}, "the local index")
+eventually(lambda: connection.client.describe_time_to_live(TableName=Book.Meta.table_name)["TimeToLiveDescription"]
+           == {"TimeToLiveStatus": "ENABLED", "AttributeName": "due"}, "the TTL attribute turns expiry on")
 
 # Every attribute of a model comes back as it was put.
 bought = datetime(2024, 2, 29, 12, 30, 1, 250000, tzinfo=timezone.utc)
@@ -129,7 +132,6 @@ refused(PutError, "ConditionalCheckFailedException", stale.save)
 refused(DeleteError, "ConditionalCheckFailedException", stale.delete)
 
 # Transactions.
-connection = Connection(region="us-east-1", host=ENDPOINT)
 Account("Bob").save()
 bob = Account.get("Bob")
 with TransactWrite(connection=connection) as transaction:
