@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { done, endpoint, holds, named, same } from './session.mjs'
+import { done, endpoint, eventually, holds, named, same } from './session.mjs'
 
 const program = fileURLToPath(new URL('node_modules/dynamodb-admin/dist/dynamodb-admin.js', import.meta.url))
 const admin = spawn(process.execPath, [program, '--host', '127.0.0.1', '--port', '0', '--dynamo-endpoint', endpoint], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -37,8 +37,9 @@ same([again.status, again.json().message.includes('Table already exists')], [500
 // The page's own form sends capacities as the text that was typed, which DynamoDB refuses in these words.
 const typed = await ask('POST', '/create-table', { TableDefinition: { ...definition.TableDefinition, TableName: `${table}-form`, ReadCapacityUnits: '3' } })
 same([typed.status, typed.json().message], [500, 'STRING_VALUE cannot be converted to Long'], 'a capacity as text')
-const found = (await ask('GET', '/api/tables')).json().find(one => one.TableName === table)
-same([found.TableStatus, found.ProvisionedThroughput.WriteCapacityUnits, found.GlobalSecondaryIndexes[0].IndexName], ['ACTIVE', 4, 'colours'], 'list and describe')
+const described = async () => (await ask('GET', '/api/tables')).json().find(one => one.TableName === table)
+const found = await eventually(async () => { const one = await described(); return one.TableStatus === 'ACTIVE' && one }, 'active')
+same([found.ProvisionedThroughput.WriteCapacityUnits, found.GlobalSecondaryIndexes[0].IndexName], [4, 'colours'], 'list and describe')
 holds((await ask('GET', '/')).text.includes(table), 'the first page')
 
 // Items.
@@ -70,7 +71,7 @@ same((await ask('GET', `${items}/a%20b,7`)).status, 404, 'deleted')
 same((await ask('DELETE', `/tables/${table}/all`)).status, 200, 'purge')
 same((await ask('GET', items)).json().Items, [], 'purged')
 same((await ask('DELETE', `/tables/${table}`)).status, 204, 'delete the table')
-holds(!(await ask('GET', '/api/tables')).json().some(one => one.TableName === table), 'and it is gone')
+await eventually(async () => await described() === undefined, 'and it is gone')
 
 admin.removeAllListeners('exit')
 admin.kill()

@@ -25,11 +25,12 @@ const Order = dynamoose.model(orders, new dynamoose.Schema({
 }))
 
 // Tables, made from the models.
+const waitForActive = { enabled: true, check: { timeout: 20_000, frequency: 200 } }
 const tables = [
-  new dynamoose.Table(people, [Person], { create: false, waitForActive: false, throughput: 'ON_DEMAND', tags: { team: 'people' } }),
-  new dynamoose.Table(orders, [Order], { create: false, waitForActive: false, throughput: { read: 5, write: 6 } }),
+  new dynamoose.Table(people, [Person], { create: true, waitForActive, initialize: false, throughput: 'ON_DEMAND', tags: { team: 'people' } }),
+  new dynamoose.Table(orders, [Order], { create: true, waitForActive, initialize: false, throughput: { read: 5, write: 6 } }),
 ]
-for (const table of tables) await table.create()
+for (const table of tables) await table.initialize()
 const client = dynamoose.aws.ddb()
 const described = await Promise.all([people, orders].map(async TableName => (await client.describeTable({ TableName })).Table))
 same(described.map(table => table.TableStatus), ['ACTIVE', 'ACTIVE'], 'status')
