@@ -44,6 +44,8 @@ fn kind(error: &ApiError) -> (&'static str, &'static str, Text) {
         }
         ApiError::GlobalTableNotFound(_) => (DYNAMODB, "GlobalTableNotFoundException", Text::Lower),
         ApiError::TableNotFound(_) => (DYNAMODB, "TableNotFoundException", Text::Lower),
+        ApiError::ExpiredIterator(_) => (DYNAMODB, "ExpiredIteratorException", Text::Lower),
+        ApiError::TrimmedDataAccess(_) => (DYNAMODB, "TrimmedDataAccessException", Text::Lower),
         ApiError::AccessDenied(_) => (CORAL, "AccessDeniedException", Text::Upper),
         ApiError::MissingAuthenticationToken(_) => {
             (CORAL, "MissingAuthenticationTokenException", Text::Lower)

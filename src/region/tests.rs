@@ -73,6 +73,7 @@ fn table() -> TableDef {
         created_us: 0,
         throughput: None,
         stream_view: None,
+        stream_us: None,
         deletion_protection: false,
         recorded: Vec::new(),
         next_index: 0,

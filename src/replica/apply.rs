@@ -221,10 +221,15 @@ impl Replica {
         txn.put(Db::Items, &row, &incoming.encode())?;
         let old_image = current.and_then(|c| c.image);
         self.count(txn.as_read(), uid, old_image, image)?;
-        if let Some(def) = def.filter(|def| !def.indexes.is_empty()) {
+        if let Some(def) = def.as_ref().filter(|def| !def.indexes.is_empty()) {
             let forget = self.config.planted == Some(PlantedBug::IndexDeleteForgotten);
             let old_image = old_image.filter(|_| !forget);
-            index::update(txn, &def, key, old_image, image)?;
+            index::update(txn, def, key, old_image, image)?;
+        }
+        if let Some(def) = &def {
+            let mine = version.dot.log.origin.region == self.config.region;
+            let expired = mine && version.rank.kind == RankKind::Expire;
+            self.record_change(txn, now, def, key, (old_image, image), expired)?;
         }
         Ok(())
     }

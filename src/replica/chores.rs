@@ -26,7 +26,7 @@ impl Replica {
             return Ok(());
         }
         self.next_chores_us = now.mono_us + REST_US;
-        let steps = [forget_tokens(txn, now)?];
+        let steps = [forget_tokens(txn, now)?, self.keep_streams(txn, now)?];
         self.chores_left = steps.contains(&Chore::More);
         Ok(())
     }

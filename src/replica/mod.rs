@@ -12,6 +12,7 @@
 //! - I7: index entries and counts change with the item (`apply`, `index`)
 //! - I10: a version beaten by a concurrent one is recorded (`conflict`)
 //! - I11: a stamp issued is greater than all before, across restarts (`flush` keeps the bound)
+//! - I12: every visible change of a table with a stream has one record, densely numbered (`apply`, [`stream`])
 //!
 //! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables` and
 //! `chores` plan changes; `apply`, `index`, [`conflict`] make them; [`log`] seals them; [`read`] and `page` answer.
@@ -31,6 +32,7 @@ mod page;
 pub mod read;
 mod record;
 pub mod request;
+pub mod stream;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +69,8 @@ pub enum PlantedBug {
     ConflictForgotten,
     /// Index entries of replaced images stay (against I7).
     IndexDeleteForgotten,
+    /// Removals leave no record in streams (against I12).
+    StreamRecordForgotten,
 }
 
 /// Who a replica is.
@@ -150,6 +154,8 @@ pub struct Replica {
     counts: BTreeMap<TableUid, read::TableCounts>,
     /// Tables whose own versions must travel again, into a new group.
     relogs: Vec<tables::Relog>,
+    /// The place in the streams' records.
+    changes: stream::Changes,
     /// A chore has more to do at once.
     chores_left: bool,
     /// When chores look for work again, on the monotonic clock.
@@ -189,6 +195,7 @@ impl Replica {
             txn.put(Db::Meta, meta::CLOCK_BOUND, &clock_bound.to_be_bytes())?;
         }
         let frontier = log::frontier(txn.as_read())?;
+        let changes = stream::Changes::load(txn.as_read())?;
         txn.commit()?;
         Ok(Replica {
             config,
@@ -204,6 +211,7 @@ impl Replica {
             names: BTreeMap::new(),
             counts: BTreeMap::new(),
             relogs: Vec::new(),
+            changes,
             chores_left: false,
             next_chores_us: 0,
         })
@@ -262,6 +270,7 @@ impl Replica {
         let store = Arc::clone(&self.store);
         let txn = store.begin_read()?;
         self.frontier = log::frontier(&*txn)?;
+        self.changes = stream::Changes::load(&*txn)?;
         self.clock_bound = read::meta_u64(&*txn, meta::CLOCK_BOUND)?.unwrap_or(0);
         self.dirty.clear();
         self.contexts.clear();
@@ -285,6 +294,7 @@ impl Replica {
         for (uid, counts) in std::mem::take(&mut self.counts) {
             txn.put(Db::Meta, &meta::counts(uid), &counts.to_bytes())?;
         }
+        self.changes.flush(txn)?;
         let last_us = self.hlc.last().physical_us.max(now.wall_us);
         if last_us + CLOCK_BOUND_SLACK_US > self.clock_bound {
             self.clock_bound = last_us + CLOCK_BOUND_WINDOW_US;

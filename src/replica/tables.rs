@@ -16,7 +16,7 @@ use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
 /// Versions that travel again in one commit when a table gets a new replica.
 const RELOG_CHUNK: usize = 256;
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// The value of a uid whose table is gone.
 const DEAD: &[u8] = b"";
 
@@ -103,6 +103,10 @@ impl Replica {
             alone
         };
         def.created_us = now.wall_us;
+        def.stream_us = match &def.stream_view {
+            Some(_) => Some(self.new_label(txn.as_read(), now, &def.name, None)?),
+            None => None,
+        };
         for index in &mut def.indexes {
             def.next_index += 1;
             index.id = def.next_index;
@@ -167,7 +171,10 @@ impl Replica {
         match change {
             TableChange::AddReplica(region) => def.group = old.group.with(region),
             TableChange::RemoveReplica(region) => def.group = old.group.without(region),
-            TableChange::Settings(settings) => apply_settings(&mut def, *settings),
+            TableChange::Settings(settings) => {
+                self.set_stream(txn.as_read(), now, &mut def, settings.stream_view.clone())?;
+                apply_settings(&mut def, *settings);
+            }
             TableChange::CreateIndex {
                 mut index,
                 attributes,
@@ -204,6 +211,40 @@ impl Replica {
         self.commit_table(txn, now, group, name.to_owned(), Some(def.clone()))?;
         self.relog_own_versions(txn, now)?;
         Ok(WriteResponse::Table(Box::new(def)))
+    }
+
+    /// Enables or disables the table's stream, or leaves it as it is.
+    fn set_stream(
+        &self,
+        txn: &dyn ReadTxn,
+        now: Now,
+        def: &mut TableDef,
+        view: Option<String>,
+    ) -> Result<(), ExecuteError> {
+        match (&def.stream_view, &view) {
+            (Some(old), Some(new)) if old != new => {
+                return Err(ApiError::validation(format!(
+                    "Table already has an enabled stream: TableName: {}",
+                    def.name
+                ))
+                .into());
+            }
+            // Members of a global table that UpdateTable made keep their streams (global-tables.md section 3.1);
+            // where the topology makes every table global, streams are the user's.
+            (Some(_), None) if def.group.regions().count() > 1 && !self.config.replicate_all => {
+                return Err(ApiError::validation(
+                    "One or more parameter values were invalid: \
+                     Disabling Stream is not allowed for a Global Table replica.",
+                )
+                .into());
+            }
+            (None, Some(_)) => {
+                def.stream_us = Some(self.new_label(txn, now, &def.name, def.stream_us)?);
+            }
+            _ => {}
+        }
+        def.stream_view = view;
+        Ok(())
     }
 
     fn table_to_change(&self, txn: &dyn ReadTxn, name: &str) -> Result<TableDef, ExecuteError> {
@@ -259,6 +300,10 @@ impl Replica {
             return Ok(());
         }
         let old = stored.and_then(|s| s.def);
+        let unseen = match def {
+            Some(def) => txn.get(Db::Meta, &meta::uid(def.uid))?.is_none(),
+            None => false,
+        };
         let new_entry = TableEntry {
             version,
             def: def.cloned(),
@@ -273,6 +318,8 @@ impl Replica {
             }
             self.purge(txn, old.uid)?;
         }
+        let here = def.filter(|def| def.group.contains(self.config.region));
+        self.follow_stream(txn, now, name, here, unseen)?;
         let Some(def) = def else { return Ok(()) };
         txn.put(Db::Meta, &meta::uid(def.uid), name.as_bytes())?;
         if !def.group.contains(self.config.region) {
@@ -364,7 +411,6 @@ fn apply_settings(def: &mut TableDef, settings: TableDef) {
         }
     }
     def.throughput = settings.throughput;
-    def.stream_view = settings.stream_view;
     def.deletion_protection = settings.deletion_protection;
     def.recorded = settings.recorded;
 }

@@ -45,6 +45,7 @@ pub fn create_table() -> WriteRequest {
         created_us: 0,
         throughput: None,
         stream_view: None,
+        stream_us: None,
         deletion_protection: false,
         recorded: Vec::new(),
         next_index: 0,

@@ -1,6 +1,7 @@
 //! One file per operation; each is `run(backend, fields) -> JSON body`.
 
 pub(crate) mod items;
+pub(crate) mod streams;
 pub(crate) mod tables;
 
 use super::{Backend, Fields};
@@ -9,9 +10,10 @@ use crate::replica::ApiError;
 /// The answer of an operation: the JSON body, empty where DynamoDB sends none.
 pub(crate) type Answer = Result<Vec<u8>, ApiError>;
 
-/// The API version that `X-Amz-Target` must name. Streams operations share the port under their own
-/// prefix; none is offered yet, nor any of the retired `DynamoDB_20111205`.
+/// The API version that `X-Amz-Target` must name; nothing of the retired `DynamoDB_20111205` is offered.
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
+/// That of the Streams operations, which share the port.
+const STREAMS_PREFIX: &str = "DynamoDBStreams_20120810.";
 
 /// The operations that this server offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +26,13 @@ pub(crate) enum Operation {
     DescribeContinuousBackups,
     DescribeEndpoints,
     DescribeLimits,
+    DescribeStream,
     DescribeTable,
     DescribeTimeToLive,
     GetItem,
+    GetRecords,
+    GetShardIterator,
+    ListStreams,
     ListTables,
     ListTagsOfResource,
     PutItem,
@@ -43,6 +49,15 @@ pub(crate) enum Operation {
 impl Operation {
     /// The operation that an `X-Amz-Target` header names.
     pub(crate) fn from_target(target: &str) -> Option<Self> {
+        if let Some(name) = target.strip_prefix(STREAMS_PREFIX) {
+            return Some(match name {
+                "DescribeStream" => Operation::DescribeStream,
+                "GetRecords" => Operation::GetRecords,
+                "GetShardIterator" => Operation::GetShardIterator,
+                "ListStreams" => Operation::ListStreams,
+                _ => return None,
+            });
+        }
         Some(match target.strip_prefix(TARGET_PREFIX)? {
             "BatchGetItem" => Operation::BatchGetItem,
             "BatchWriteItem" => Operation::BatchWriteItem,
@@ -89,9 +104,13 @@ pub(crate) async fn run(
         }
         Operation::DescribeEndpoints => tables::describe_endpoints::run(backend, host).await,
         Operation::DescribeLimits => tables::describe_limits::run(backend, fields).await,
+        Operation::DescribeStream => streams::describe_stream::run(backend, fields).await,
         Operation::DescribeTable => tables::describe_table::run(backend, fields).await,
         Operation::DescribeTimeToLive => tables::describe_time_to_live::run(backend, fields).await,
         Operation::GetItem => items::get_item::run(backend, fields).await,
+        Operation::GetRecords => streams::get_records::run(backend, fields).await,
+        Operation::GetShardIterator => streams::get_shard_iterator::run(backend, fields).await,
+        Operation::ListStreams => streams::list_streams::run(backend, fields).await,
         Operation::ListTables => tables::list_tables::run(backend, fields).await,
         Operation::ListTagsOfResource => tables::tags::list(backend, fields).await,
         Operation::PutItem => items::put_item::run(backend, fields).await,

@@ -113,6 +113,7 @@ fn table(name: &str, keys: KeySchema, indexes: Vec<IndexDef>) -> TableDef {
         created_us: 0,
         throughput: None,
         stream_view: None,
+        stream_us: None,
         deletion_protection: false,
         recorded: Vec::new(),
         next_index: 0,

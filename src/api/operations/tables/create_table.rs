@@ -119,6 +119,7 @@ fn definition(name: String, request: &Request) -> Result<TableDef, ApiError> {
         created_us: 0,
         throughput,
         stream_view,
+        stream_us: None,
         deletion_protection: request.settings.protection.unwrap_or(false),
         recorded: Vec::new(),
         next_index: 0,

@@ -19,6 +19,8 @@ pub(crate) mod tags;
 mod tests;
 pub(crate) mod update_table;
 
+pub(crate) use description::key_schema;
+
 use super::super::Backend;
 use crate::replica::ApiError;
 use crate::replica::catalog::TableDef;
