@@ -25,6 +25,7 @@ pub struct Config {
     pub keys: u32,
     pub cohorts: u32,
     pub cohort_keys: u32,
+    pub streams: bool,
     pub clients_per_region: u64,
     /// Bytes that some items carry besides.
     pub padding: usize,
@@ -188,6 +189,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         operations_per_second: rate,
         keys: workload.keys.unwrap_or(rng.pick(&[1, 4, 16, 64])),
         cohorts: workload.cohorts.unwrap_or(rng.pick(&[1, 2, 4])),
+        streams: workload.streams.unwrap_or(true),
         cohort_keys: workload.cohort_keys.unwrap_or(rng.pick(&[2, 3, 5])),
         clients_per_region: rng.between(1, 3),
         padding: rng.pick(&[0, 0, 100, 2_000, 30_000]),

@@ -21,8 +21,8 @@ const UPDATES: &str = "updates";
 /// Nothing but bytes.
 const PADDING: &str = "padding";
 
-/// Creates the table with its index.
-pub fn create_table() -> WriteRequest {
+/// Creates the table with its index, and a stream if wanted.
+pub fn create_table(streams: bool) -> WriteRequest {
     let index = IndexDef {
         id: 0,
         name: INDEX.into(),
@@ -44,7 +44,7 @@ pub fn create_table() -> WriteRequest {
         indexes: vec![index],
         created_us: 0,
         throughput: None,
-        stream_view: None,
+        stream_view: streams.then(|| "NEW_AND_OLD_IMAGES".into()),
         stream_us: None,
         deletion_protection: false,
         recorded: Vec::new(),

@@ -215,7 +215,7 @@ impl<'o> World<'o> {
         }
         self.schedule(LOOK_US, What::Look);
         self.schedule(self.plan.config.storm_us, What::Calm);
-        self.create_table(workload::create_table())
+        self.create_table(workload::create_table(self.plan.config.streams))
     }
 
     fn handle(&mut self, what: What) -> Result<(), Trouble> {

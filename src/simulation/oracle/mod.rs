@@ -7,6 +7,7 @@
 mod groups;
 mod last;
 mod reads;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -56,6 +57,8 @@ struct Known {
     shadows: Vec<Option<Shadow>>,
     /// Conflicts that should have been recorded here.
     conflicts: u64,
+    /// Changes of an item that a reader here could see.
+    visible: u64,
     last_issued: Option<Stamp>,
 }
 
