@@ -111,11 +111,6 @@ impl Changes {
         self.next
     }
 
-    /// When the last record was made.
-    pub(super) fn last_us(&self) -> u64 {
-        self.last_us
-    }
-
     /// Streams or shards changed: looks them up anew.
     pub(super) fn forget_shards(&mut self) {
         self.targets.clear();

@@ -119,13 +119,33 @@ pub fn at_time(txn: &dyn ReadTxn, shard: &Shard, us: u64) -> Result<u64, StoreEr
 }
 
 /// The first LSN of the last minute that had records, up to and including `minute`.
-pub(super) fn first_of_minute(txn: &dyn ReadTxn, minute: u64) -> Result<Option<u64>, StoreError> {
+fn first_of_minute(txn: &dyn ReadTxn, minute: u64) -> Result<Option<u64>, StoreError> {
     let to = meta::change_minute(minute);
-    let range = Range {
-        from: Bound::Included(meta::CHANGE_MINUTES),
-        to: Bound::Included(&to),
-        reverse: true,
-    };
+    first_minute(
+        txn,
+        Range {
+            from: Bound::Included(meta::CHANGE_MINUTES),
+            to: Bound::Included(&to),
+            reverse: true,
+        },
+    )
+}
+
+/// The first LSN of the first minute that had records, from `minute` on.
+pub(super) fn first_from_minute(txn: &dyn ReadTxn, minute: u64) -> Result<Option<u64>, StoreError> {
+    let from = meta::change_minute(minute);
+    let to = keys::after_prefix(meta::CHANGE_MINUTES);
+    first_minute(
+        txn,
+        Range {
+            from: Bound::Included(&from),
+            to: to.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
+            reverse: false,
+        },
+    )
+}
+
+fn first_minute(txn: &dyn ReadTxn, range: Range<'_>) -> Result<Option<u64>, StoreError> {
     let mut found = None;
     txn.scan(Db::Meta, range, &mut |_, value| {
         found = value.try_into().ok().map(u64::from_be_bytes);

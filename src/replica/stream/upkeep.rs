@@ -8,7 +8,7 @@ use super::super::keys::{self, meta};
 use super::super::{Replica, read};
 use super::catalog::{self, Stream};
 use super::change::MINUTE_US;
-use super::read::{bounds, first_of_minute};
+use super::read::{bounds, first_from_minute};
 use crate::clock::Now;
 use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
 
@@ -48,16 +48,15 @@ impl Replica {
     /// Finds the LSN before which every record is too old.
     fn move_horizon(&mut self, txn: &mut dyn WriteTxn, too_old_us: u64) -> Result<u64, StoreError> {
         let before = bounds(txn.as_read())?.horizon;
-        let horizon = if self.changes.last_us() < too_old_us {
-            self.changes.next()
-        } else {
-            first_of_minute(txn.as_read(), too_old_us / MINUTE_US)?.unwrap_or(0)
-        };
+        // The first that a minute not wholly too old begins with; without such a minute, all are too old.
+        let minute = too_old_us / MINUTE_US;
+        let first = first_from_minute(txn.as_read(), minute)?;
+        let horizon = first.unwrap_or(self.changes.next());
         if horizon <= before {
             return Ok(before);
         }
         txn.put(Db::Meta, meta::CHANGE_HORIZON, &horizon.to_be_bytes())?;
-        let last = meta::change_minute(too_old_us / MINUTE_US);
+        let last = meta::change_minute(minute);
         let minutes = read::rows(txn.as_read(), Db::Meta, meta::CHANGE_MINUTES, STEP)?;
         for row in minutes.iter().filter(|row| **row < last) {
             txn.delete(Db::Meta, row)?;
