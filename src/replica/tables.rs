@@ -172,7 +172,7 @@ impl Replica {
             TableChange::AddReplica(region) => def.group = old.group.with(region),
             TableChange::RemoveReplica(region) => def.group = old.group.without(region),
             TableChange::Settings(settings) => {
-                self.set_stream(txn.as_read(), now, &mut def, settings.stream_view.clone())?;
+                self.admit_stream(&def, settings.stream_view.as_deref())?;
                 apply_settings(&mut def, *settings);
             }
             TableChange::CreateIndex {
@@ -202,6 +202,9 @@ impl Replica {
                 drop_unused_attributes(&mut def);
             }
         }
+        if def.stream_view.is_some() && old.stream_view.is_none() {
+            def.stream_us = Some(self.new_label(txn.as_read(), now, name, def.stream_us)?);
+        }
         // A region that leaves must hear of it, in a log that still reaches it.
         let group = if def.group.0 & old.group.0 == def.group.0 {
             old.group
@@ -213,38 +216,23 @@ impl Replica {
         Ok(WriteResponse::Table(Box::new(def)))
     }
 
-    /// Enables or disables the table's stream, or leaves it as it is.
-    fn set_stream(
-        &self,
-        txn: &dyn ReadTxn,
-        now: Now,
-        def: &mut TableDef,
-        view: Option<String>,
-    ) -> Result<(), ExecuteError> {
-        match (&def.stream_view, &view) {
-            (Some(old), Some(new)) if old != new => {
-                return Err(ApiError::validation(format!(
-                    "Table already has an enabled stream: TableName: {}",
-                    def.name
-                ))
-                .into());
-            }
+    /// Whether the table's stream may be set so: its view changes only by way of disabling it.
+    fn admit_stream(&self, def: &TableDef, view: Option<&str>) -> Result<(), ApiError> {
+        match (def.stream_view.as_deref(), view) {
+            (Some(old), Some(new)) if old != new => Err(ApiError::validation(format!(
+                "Table already has an enabled stream: TableName: {}",
+                def.name
+            ))),
             // Members of a global table that UpdateTable made keep their streams (global-tables.md section 3.1);
             // where the topology makes every table global, streams are the user's.
             (Some(_), None) if def.group.regions().count() > 1 && !self.config.replicate_all => {
-                return Err(ApiError::validation(
+                Err(ApiError::validation(
                     "One or more parameter values were invalid: \
                      Disabling Stream is not allowed for a Global Table replica.",
-                )
-                .into());
+                ))
             }
-            (None, Some(_)) => {
-                def.stream_us = Some(self.new_label(txn, now, &def.name, def.stream_us)?);
-            }
-            _ => {}
+            _ => Ok(()),
         }
-        def.stream_view = view;
-        Ok(())
     }
 
     fn table_to_change(&self, txn: &dyn ReadTxn, name: &str) -> Result<TableDef, ExecuteError> {
@@ -411,6 +399,7 @@ fn apply_settings(def: &mut TableDef, settings: TableDef) {
         }
     }
     def.throughput = settings.throughput;
+    def.stream_view = settings.stream_view;
     def.deletion_protection = settings.deletion_protection;
     def.recorded = settings.recorded;
 }

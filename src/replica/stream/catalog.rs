@@ -152,6 +152,11 @@ pub(super) fn scan(txn: &dyn ReadTxn, prefix: &[u8]) -> Result<Vec<Stream>, Stor
     failure.map_or(Ok(streams), Err)
 }
 
+/// When the stream that a table has on was enabled.
+pub(super) fn label_of(def: &TableDef) -> u64 {
+    def.stream_us.unwrap_or(def.created_us)
+}
+
 pub(super) fn view_of(def: &TableDef) -> Result<Option<View>, StoreError> {
     let Some(name) = &def.stream_view else {
         return Ok(None);
@@ -191,7 +196,7 @@ impl Replica {
         let mut found = false;
         for mut stream in scan(txn.as_read(), &meta::streams_of(name))? {
             let same =
-                wanted.is_some_and(|d| d.uid == stream.uid && d.stream_us == Some(stream.label_us));
+                wanted.is_some_and(|d| d.uid == stream.uid && label_of(d) == stream.label_us);
             found |= same;
             match (stream.disabled_us, same) {
                 (None, false) => {
@@ -212,7 +217,7 @@ impl Replica {
             let mut stream = Stream {
                 table: name.to_owned(),
                 uid: def.uid,
-                label_us: def.stream_us.unwrap_or(def.created_us),
+                label_us: label_of(def),
                 view,
                 keys: def.keys.clone(),
                 disabled_us: None,

@@ -214,8 +214,7 @@ impl Replica {
         if let Some(known) = self.changes.targets.get(&def.uid) {
             return Ok(*known);
         }
-        let label_us = def.stream_us.unwrap_or(def.created_us);
-        let row = meta::stream(&def.name, label_us, def.uid);
+        let row = meta::stream(&def.name, catalog::label_of(def), def.uid);
         let found = catalog::scan(txn, &row)?.into_iter().next();
         let target = found.and_then(|stream| {
             let shard = stream.open()?.number;

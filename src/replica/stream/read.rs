@@ -42,12 +42,15 @@ pub fn of_table(txn: &dyn ReadTxn, table: &str) -> Result<Vec<Stream>, StoreErro
     catalog::scan(txn, &meta::streams_of(table))
 }
 
+/// Called with the LSN and the stored record of each.
+type VisitRecord<'v> = dyn FnMut(u64, &[u8]) -> Result<ControlFlow<()>, StoreError> + 'v;
+
 /// Visits the records of a shard from an LSN on, while `visit` says so.
 fn visit(
     txn: &dyn ReadTxn,
     shard: u64,
     from: u64,
-    visit: &mut dyn FnMut(u64, &[u8]) -> Result<ControlFlow<()>, StoreError>,
+    visit: &mut VisitRecord<'_>,
 ) -> Result<(), StoreError> {
     let from = keys::change_row(shard, from);
     let to = keys::change_row(shard, u64::MAX);
