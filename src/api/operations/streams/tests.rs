@@ -426,6 +426,13 @@ async fn wrong_requests_are_refused() {
         "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: \
          Member must have value greater than or equal to 1"
     );
+    let (_, message) = refused(
+        &backend,
+        "DescribeStream",
+        json!({"StreamArn": "fake-stream"}),
+    )
+    .await;
+    assert_eq!(message, "Invalid StreamArn: fake-stream");
     let (status, _) = call(&backend, "ListStreams", json!({})).await;
     assert_eq!(status, 400, "the prefix of the other service");
 }
