@@ -26,7 +26,13 @@ impl Replica {
             return Ok(());
         }
         self.next_chores_us = now.mono_us + REST_US;
-        let steps = [forget_tokens(txn, now)?, self.keep_streams(txn, now)?];
+        let steps = [
+            forget_tokens(txn, now)?,
+            self.rebuild_ttl(txn)?,
+            self.sweep(txn, now)?,
+            self.keep_streams(txn, now)?,
+            self.finish_deletions(txn, now)?,
+        ];
         self.chores_left = steps.contains(&Chore::More);
         Ok(())
     }

@@ -14,14 +14,15 @@
 //! - I11: a stamp issued is greater than all before, across restarts (`flush` keeps the bound)
 //! - I12: every visible change of a table with a stream has one record, densely numbered (`apply`, [`stream`])
 //!
-//! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables` and
-//! `chores` plan changes; `apply`, `index`, [`conflict`] make them; [`log`] seals them; [`read`] and `page` answer.
+//! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables`,
+//! [`ttl`] and `chores` plan changes; `apply`, `index`, [`conflict`] make them; [`log`] seals them; [`read`] and `page` answer.
 
 mod apply;
 pub mod catalog;
 pub mod check;
 mod chores;
 pub mod conflict;
+pub mod deletion;
 mod error;
 mod execute;
 mod index;
@@ -34,6 +35,7 @@ mod record;
 pub mod request;
 pub mod stream;
 mod tables;
+pub mod ttl;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -71,6 +73,8 @@ pub enum PlantedBug {
     IndexDeleteForgotten,
     /// Removals leave no record in streams (against I12).
     StreamRecordForgotten,
+    /// An expiry is ranked by when it was made, not by the version it expires (replication.md section 4).
+    ExpiryAsWrite,
 }
 
 /// Who a replica is.
@@ -82,6 +86,9 @@ pub struct ReplicaConfig {
     pub members: GroupId,
     /// Every new table is global at once (`replicate = "all"` in the topology).
     pub replicate_all: bool,
+    pub ttl: ttl::TtlSettings,
+    /// How long a table that is deleted shows DELETING, microseconds; 0 = it is gone at once.
+    pub table_delay_us: u64,
     pub planted: Option<PlantedBug>,
 }
 
@@ -156,6 +163,7 @@ pub struct Replica {
     relogs: Vec<tables::Relog>,
     /// The place in the streams' records.
     changes: stream::Changes,
+    sweep: ttl::Sweep,
     /// A chore has more to do at once.
     chores_left: bool,
     /// When chores look for work again, on the monotonic clock.
@@ -212,6 +220,7 @@ impl Replica {
             counts: BTreeMap::new(),
             relogs: Vec::new(),
             changes,
+            sweep: ttl::Sweep::default(),
             chores_left: false,
             next_chores_us: 0,
         })

@@ -41,6 +41,8 @@ pub struct Workload {
     pub cohort_keys: Option<u32>,
     /// Whether the table has a stream; it has unless this says not.
     pub streams: Option<bool>,
+    /// Items that expire, unless another region puts it off just in time.
+    pub expiring: Option<u32>,
 }
 
 /// One fault: exactly one of `cut`, `isolate`, `reset`, `kill`, `skew`, `stall`.

@@ -213,6 +213,25 @@ async fn each_view_shows_its_images() {
 }
 
 #[tokio::test]
+async fn what_expires_here_is_removed_by_the_service() {
+    let backend = with_stream("NEW_AND_OLD_IMAGES").await;
+    let setting = json!({"Enabled": true, "AttributeName": "until"});
+    let body = json!({"TableName": "abc", "TimeToLiveSpecification": setting});
+    ok(&backend, "UpdateTimeToLive", body).await;
+    let item = json!({"id": {"S": "a"}, "until": {"N": "1795392001"}});
+    put(&backend, item.clone()).await;
+    backend.pass(HOUR_US);
+    let records = records(&backend, &arn(&backend).await).await;
+    assert_eq!(records.len(), 2, "{records:?}");
+    assert_eq!(records[1]["eventName"], "REMOVE");
+    assert_eq!(records[1]["dynamodb"]["OldImage"], item);
+    let service = json!({"PrincipalId": "dynamodb.amazonaws.com", "Type": "Service"});
+    assert_eq!(records[1]["userIdentity"], service);
+    assert!(records[0].get("userIdentity").is_none());
+    assert_sound(&backend);
+}
+
+#[tokio::test]
 async fn a_disabled_stream_is_read_to_its_end_and_gone_a_day_later() {
     let backend = with_stream("KEYS_ONLY").await;
     let first = arn(&backend).await;

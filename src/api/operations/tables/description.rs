@@ -21,6 +21,7 @@ pub(super) enum Status {
     Creating,
     Active,
     Updating,
+    Deleting,
 }
 
 impl Status {
@@ -29,6 +30,7 @@ impl Status {
             Status::Creating => "CREATING",
             Status::Active => "ACTIVE",
             Status::Updating => "UPDATING",
+            Status::Deleting => "DELETING",
         }
     }
 }
