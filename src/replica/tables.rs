@@ -238,25 +238,6 @@ impl Replica {
         Ok(WriteResponse::Table(Box::new(def)))
     }
 
-    /// Whether the table's stream may be set so: its view changes only by way of disabling it.
-    fn admit_stream(&self, def: &TableDef, view: Option<&str>) -> Result<(), ApiError> {
-        match (def.stream_view.as_deref(), view) {
-            (Some(old), Some(new)) if old != new => Err(ApiError::validation(format!(
-                "Table already has an enabled stream: TableName: {}",
-                def.name
-            ))),
-            // Members of a global table that UpdateTable made keep their streams (global-tables.md section 3.1);
-            // where the topology makes every table global, streams are the user's.
-            (Some(_), None) if def.group.regions().count() > 1 && !self.config.replicate_all => {
-                Err(ApiError::validation(
-                    "One or more parameter values were invalid: \
-                     Disabling Stream is not allowed for a Global Table replica.",
-                ))
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn table_to_change(&self, txn: &dyn ReadTxn, name: &str) -> Result<TableDef, ExecuteError> {
         read::table(txn, self.config.region, name)?
             .ok_or_else(|| ApiError::table_not_found(name).into())

@@ -6,7 +6,7 @@ use bincode::{Decode, Encode};
 
 use super::super::catalog::{TableDef, TableUid};
 use super::super::keys::{self, meta};
-use super::super::{Replica, read};
+use super::super::{ApiError, Replica, read};
 use super::label;
 use crate::clock::Now;
 use crate::item::KeySchema;
@@ -180,6 +180,29 @@ impl Replica {
         let newest = known.iter().map(|s| s.label_us).chain(last).max();
         let after = newest.map_or(0, |us| us.saturating_add(LABEL_STEP_US));
         Ok(now.wall_us.max(after))
+    }
+
+    /// Whether the table's stream may be set so: its view changes only by way of disabling it.
+    pub(in super::super) fn admit_stream(
+        &self,
+        def: &TableDef,
+        view: Option<&str>,
+    ) -> Result<(), ApiError> {
+        match (def.stream_view.as_deref(), view) {
+            (Some(old), Some(new)) if old != new => Err(ApiError::validation(format!(
+                "Table already has an enabled stream: TableName: {}",
+                def.name
+            ))),
+            // Members of a global table that UpdateTable made keep their streams (global-tables.md section 3.1);
+            // where the topology makes every table global, streams are the user's.
+            (Some(_), None) if def.group.regions().count() > 1 && !self.config.replicate_all => {
+                Err(ApiError::validation(
+                    "One or more parameter values were invalid: \
+                     Disabling Stream is not allowed for a Global Table replica.",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Lets the catalog follow a table: `def` is what it is here now, if it is here. `unseen`: items of it
