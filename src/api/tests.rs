@@ -46,6 +46,7 @@ impl TestBackend {
             region_name: "us-east-1".into(),
             members: GroupId::of([RegionId(0), RegionId(1)]),
             replicate_all: false,
+            retention: Default::default(),
             ttl: TtlSettings::default(),
             table_delay_us: 0,
             planted: None,

@@ -32,6 +32,9 @@ pub enum OracleId {
     /// A conflict is recorded exactly where two versions met whose writers had not seen each other.
     #[serde(rename = "O8")]
     Conflicts,
+    /// What a region holds to be durable everywhere is, and nothing older comes after.
+    #[serde(rename = "O9")]
+    StableStamp,
     /// No dot names two commits, and nothing leaves a region before it is synced there.
     #[serde(rename = "O10")]
     Dots,
@@ -60,6 +63,7 @@ impl OracleId {
             OracleId::DerivedState => "O6",
             OracleId::Streams => "O7",
             OracleId::Conflicts => "O8",
+            OracleId::StableStamp => "O9",
             OracleId::Dots => "O10",
             OracleId::Clocks => "O11",
             OracleId::Liveness => "O14",
@@ -78,6 +82,7 @@ impl OracleId {
             OracleId::DerivedState => "derived state",
             OracleId::Streams => "streams",
             OracleId::Conflicts => "conflicts",
+            OracleId::StableStamp => "stable stamp",
             OracleId::Dots => "dots",
             OracleId::Clocks => "clocks",
             OracleId::Liveness => "liveness",

@@ -41,6 +41,7 @@ impl Region {
             region_name: "us-east-1".into(),
             members: GroupId::of([id]),
             replicate_all: false,
+            retention: Default::default(),
             ttl: TtlSettings::default(),
             table_delay_us: 0,
             planted: None,
