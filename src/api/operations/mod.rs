@@ -1,6 +1,7 @@
 //! One file per operation; each is `run(backend, fields) -> JSON body`.
 
 pub(crate) mod items;
+pub(crate) mod partiql;
 pub(crate) mod streams;
 pub(crate) mod tables;
 
@@ -18,6 +19,7 @@ const STREAMS_PREFIX: &str = "DynamoDBStreams_20120810.";
 /// The operations that this server offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
+    BatchExecuteStatement,
     BatchGetItem,
     BatchWriteItem,
     CreateTable,
@@ -29,6 +31,8 @@ pub(crate) enum Operation {
     DescribeStream,
     DescribeTable,
     DescribeTimeToLive,
+    ExecuteStatement,
+    ExecuteTransaction,
     GetItem,
     GetRecords,
     GetShardIterator,
@@ -60,6 +64,7 @@ impl Operation {
             });
         }
         Some(match target.strip_prefix(TARGET_PREFIX)? {
+            "BatchExecuteStatement" => Operation::BatchExecuteStatement,
             "BatchGetItem" => Operation::BatchGetItem,
             "BatchWriteItem" => Operation::BatchWriteItem,
             "CreateTable" => Operation::CreateTable,
@@ -70,6 +75,8 @@ impl Operation {
             "DescribeLimits" => Operation::DescribeLimits,
             "DescribeTable" => Operation::DescribeTable,
             "DescribeTimeToLive" => Operation::DescribeTimeToLive,
+            "ExecuteStatement" => Operation::ExecuteStatement,
+            "ExecuteTransaction" => Operation::ExecuteTransaction,
             "GetItem" => Operation::GetItem,
             "ListTables" => Operation::ListTables,
             "ListTagsOfResource" => Operation::ListTagsOfResource,
@@ -96,6 +103,9 @@ pub(crate) async fn run(
     host: Option<&str>,
 ) -> Answer {
     match operation {
+        Operation::BatchExecuteStatement => {
+            partiql::batch_execute_statement::run(backend, fields).await
+        }
         Operation::BatchGetItem => items::batch_get_item::run(backend, fields).await,
         Operation::BatchWriteItem => items::batch_write_item::run(backend, fields).await,
         Operation::CreateTable => tables::create_table::run(backend, fields).await,
@@ -109,6 +119,8 @@ pub(crate) async fn run(
         Operation::DescribeStream => streams::describe_stream::run(backend, fields).await,
         Operation::DescribeTable => tables::describe_table::run(backend, fields).await,
         Operation::DescribeTimeToLive => tables::describe_time_to_live::run(backend, fields).await,
+        Operation::ExecuteStatement => partiql::execute_statement::run(backend, fields).await,
+        Operation::ExecuteTransaction => partiql::execute_transaction::run(backend, fields).await,
         Operation::GetItem => items::get_item::run(backend, fields).await,
         Operation::GetRecords => streams::get_records::run(backend, fields).await,
         Operation::GetShardIterator => streams::get_shard_iterator::run(backend, fields).await,
