@@ -50,12 +50,15 @@ pub fn create_table(streams: bool) -> WriteRequest {
         throughput: None,
         stream_view: streams.then(|| "NEW_AND_OLD_IMAGES".into()),
         stream_us: None,
-        deletion_protection: false,
+        protected: GroupId(0),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
     };
-    WriteRequest::CreateTable { def: Box::new(def) }
+    WriteRequest::CreateTable {
+        def: Box::new(def),
+        local: Box::default(),
+    }
 }
 
 /// The key of a register.
