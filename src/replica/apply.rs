@@ -41,6 +41,7 @@ impl Replica {
         mutations: Vec<Mutation>,
         issued: Stamp,
     ) -> Result<(), StoreError> {
+        self.begin_life(txn, now)?;
         let log = LogId {
             group,
             origin: self.origin,
@@ -58,12 +59,13 @@ impl Replica {
         self.apply(txn, now, &commit, sealed.as_deref())
     }
 
-    /// The frontier of other origins' logs, when it changed since this region's last commit in `group`.
+    /// The frontier of other origins' logs (of earlier lives of this region too), when it changed since this region's last commit in `group`.
     fn context_for(&mut self, group: GroupId) -> Option<Frontier> {
+        let alone = GroupId::of([self.config.region]);
         let others: Frontier = self
             .frontier
             .iter()
-            .filter(|(log, _)| log.origin.region != self.config.region)
+            .filter(|(log, _)| log.origin != self.origin && log.group != alone)
             .map(|(log, seq)| (*log, *seq))
             .collect();
         if self.contexts.get(&group) == Some(&others) {
@@ -175,7 +177,7 @@ impl Replica {
         Ok(())
     }
 
-    fn apply_item(
+    pub(super) fn apply_item(
         &mut self,
         txn: &mut dyn WriteTxn,
         now: Now,
@@ -263,7 +265,7 @@ impl Replica {
         } else {
             incoming
         };
-        if loser.rank.kind == RankKind::Expire {
+        if loser.rank.kind == RankKind::Expire || self.has_met_already(current.dot) {
             return Ok(false);
         }
         self.concurrent(txn, incoming, current)
@@ -277,7 +279,7 @@ impl Replica {
         current: Version,
     ) -> Result<bool, StoreError> {
         let (m, c) = (incoming.dot, current.dot);
-        if m.log.origin.region == c.log.origin.region || m.log.origin == self.origin {
+        if m.log.origin == c.log.origin || m.log.origin == self.origin {
             return Ok(false);
         }
         let saw =

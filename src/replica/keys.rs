@@ -179,7 +179,7 @@ pub fn parse_change_row(row: &[u8]) -> Option<(u64, u64)> {
 
 /// Rows of `meta`.
 pub mod meta {
-    use super::{LogId, TableUid, log_prefix};
+    use super::{GroupId, LogId, TableUid, log_prefix};
 
     pub const INCARNATION: &[u8] = b"m/incarnation";
     pub const CLOCK_BOUND: &[u8] = b"m/clock_bound";
@@ -195,6 +195,9 @@ pub mod meta {
     pub const CHANGE_MINUTES: &[u8] = b"sm/";
     pub const TTL_WORK: &[u8] = b"x/";
     pub const DELETIONS: &[u8] = b"d/";
+    /// There while a store that began empty may lack what its region had before.
+    pub const NEWBORN: &[u8] = b"m/newborn";
+    pub const JOINING: &[u8] = b"j/";
 
     fn join(prefix: &[u8], rest: &[u8]) -> Vec<u8> {
         [prefix, rest].concat()
@@ -204,6 +207,10 @@ pub mod meta {
     }
     pub fn log_start(log: LogId) -> Vec<u8> {
         join(b"b/", &log_prefix(log))
+    }
+    /// There while a group is being copied from a peer.
+    pub fn joining(group: GroupId) -> Vec<u8> {
+        join(JOINING, &group.0.to_be_bytes())
     }
     pub fn table(name: &str) -> Vec<u8> {
         join(TABLES, name.as_bytes())

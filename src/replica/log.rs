@@ -188,6 +188,14 @@ pub fn frontier(txn: &dyn ReadTxn) -> Result<Frontier, StoreError> {
 /// The causal context of a commit: what its origin had applied of other logs when it was made. The
 /// greatest entry at or below its sequence number; empty when there is none.
 pub fn context(txn: &dyn ReadTxn, dot: Dot) -> Result<Frontier, StoreError> {
+    Ok(context_entry(txn, dot)?.map_or_else(Frontier::new, |(_, context)| context))
+}
+
+/// The entry that [`context`] reads, and which commit brought it.
+pub(super) fn context_entry(
+    txn: &dyn ReadTxn,
+    dot: Dot,
+) -> Result<Option<(Dot, Frontier)>, StoreError> {
     let from = keys::log_prefix(dot.log);
     let to = keys::dot_row(dot);
     let range = Range {
@@ -196,14 +204,16 @@ pub fn context(txn: &dyn ReadTxn, dot: Dot) -> Result<Frontier, StoreError> {
         reverse: true,
     };
     let mut found = None;
-    txn.scan(Db::Context, range, &mut |_, value| {
-        found = Some(value.to_vec());
+    txn.scan(Db::Context, range, &mut |row, value| {
+        found = Some((row.to_vec(), value.to_vec()));
         ControlFlow::Break(())
     })?;
-    match found {
-        None => Ok(Frontier::new()),
-        Some(bytes) => decode_context(&bytes),
-    }
+    let Some((row, bytes)) = found else {
+        return Ok(None);
+    };
+    let dot = keys::parse_dot(&row)
+        .ok_or_else(|| StoreError::Damaged("a causal context of no commit".into()))?;
+    Ok(Some((dot, decode_context(&bytes)?)))
 }
 
 pub(super) fn encode_context(context: &Frontier) -> Vec<u8> {

@@ -6,7 +6,7 @@
 //! (I3). Time is passed in; nothing here touches a socket, a thread or a random number.
 //!
 //! Invariants (replication.md section 2), asserted where they bind:
-//! - I1, I2: dots are dense per log and stamps rise with them (`commit_local`)
+//! - I1, I2: dots are dense per log and stamps rise with them (`commit_local`); each life has its own (`life`)
 //! - I4: the frontier is saved in the transaction of the commits it counts (`flush`)
 //! - I5: the stored version of an item has the greatest rank seen (`apply`)
 //! - I7: index entries and counts change with the item (`apply`, `index`)
@@ -28,6 +28,7 @@ mod error;
 mod execute;
 mod index;
 mod keys;
+mod life;
 mod local;
 pub mod log;
 pub mod mutation;
@@ -35,6 +36,7 @@ mod page;
 pub mod read;
 mod record;
 pub mod request;
+pub mod snapshot;
 pub mod stable;
 pub mod stream;
 mod tables;
@@ -52,6 +54,7 @@ use keys::meta;
 use log::SealError;
 use mutation::{Dot, Frontier, GroupId, LogId, Origin};
 use request::{WriteRequest, WriteResponse};
+use snapshot::Portion;
 use stable::{Retention, Stability};
 
 /// How far ahead of the clock the durable bound is raised, microseconds.
@@ -79,6 +82,10 @@ pub enum PlantedBug {
     CollectAlone,
     /// Removals leave no record in streams (against I12).
     StreamRecordForgotten,
+    /// A restored or new store goes on under the incarnation it finds (against I1).
+    IncarnationKept,
+    /// Tombstones are left out of copies (against I5).
+    CopyWithoutTombstones,
     /// An expiry is ranked by when it was made, not by the version it expires (replication.md section 4).
     ExpiryAsWrite,
 }
@@ -111,6 +118,14 @@ pub enum Job {
     Remote(Vec<Vec<u8>>),
     /// What replication found to be durable everywhere.
     Stable(Stability),
+    /// A part of a copy of a group, from its sponsor.
+    Snapshot(Box<Portion>),
+    /// Peers know incarnations of this region up to this one.
+    Reborn {
+        above: u32,
+    },
+    /// The copy of a group is whole; with `None`, what a new store lacked is here.
+    Whole(Option<GroupId>),
 }
 
 #[derive(Debug)]
@@ -118,6 +133,8 @@ pub enum JobResult {
     Write(Result<WriteResponse, ApiError>),
     Remote(Result<(), RemoteError>),
     Stable,
+    Snapshot,
+    Noted,
 }
 
 /// Why a peer's commits were refused. Nothing of them is applied.
@@ -153,6 +170,8 @@ pub struct Replica {
     config: ReplicaConfig,
     store: Arc<dyn Store>,
     origin: Origin,
+    /// The incarnation that commits of this life may have; another one is begun first.
+    lived: Option<u32>,
     hlc: Hlc,
     /// What is durable as the clock's bound, microseconds.
     clock_bound: u64,
@@ -173,6 +192,8 @@ pub struct Replica {
     relogs: Vec<tables::Relog>,
     /// What every member has, as replication last said.
     stable: Stability,
+    /// While a part of a copy is taken in: the frontier it has as its base.
+    copying: Option<Frontier>,
     /// Where in the tombstone queue the next look begins.
     collecting: Option<Vec<u8>>,
     /// The place in the streams' records.
@@ -192,18 +213,7 @@ impl Replica {
             "a region is a member of its own cluster"
         );
         let mut txn = store.begin_write()?;
-        let incarnation = match read::meta_u64(txn.as_read(), meta::INCARNATION)? {
-            Some(n) => u32::try_from(n)
-                .map_err(|_| StoreError::Damaged("the incarnation is out of range".into()))?,
-            None => {
-                txn.put(Db::Meta, meta::INCARNATION, &1u64.to_be_bytes())?;
-                1
-            }
-        };
-        let origin = Origin {
-            region: config.region,
-            incarnation,
-        };
+        let (origin, lived) = life::open(txn.as_mut(), &config, now)?;
         let saved = read::meta_u64(txn.as_read(), meta::CLOCK_BOUND)?.unwrap_or(0);
         let bound = Stamp {
             physical_us: saved,
@@ -223,6 +233,7 @@ impl Replica {
             config,
             store,
             origin,
+            lived,
             hlc,
             clock_bound,
             frontier,
@@ -234,6 +245,7 @@ impl Replica {
             counts: BTreeMap::new(),
             relogs: Vec::new(),
             stable: Stability::default(),
+            copying: None,
             collecting: None,
             changes,
             sweep: ttl::Sweep::default(),
@@ -279,6 +291,18 @@ impl Replica {
                     self.learn_stability(found);
                     JobResult::Stable
                 }
+                Job::Snapshot(portion) => {
+                    self.copy_in(txn, now, &portion)?;
+                    JobResult::Snapshot
+                }
+                Job::Reborn { above } => {
+                    self.be_reborn(txn, now, above)?;
+                    JobResult::Noted
+                }
+                Job::Whole(group) => {
+                    self.be_whole(txn, group)?;
+                    JobResult::Noted
+                }
             });
         }
         self.do_chores(txn, now)?;
@@ -300,6 +324,11 @@ impl Replica {
         let txn = store.begin_read()?;
         self.frontier = log::frontier(&*txn)?;
         self.changes = stream::Changes::load(&*txn)?;
+        // An incarnation that began in the group has not: it is in `lived`, but not the origin's any more.
+        if let Some(incarnation) = life::stored(&*txn)? {
+            self.origin.incarnation = incarnation;
+        }
+        self.copying = None;
         self.clock_bound = read::meta_u64(&*txn, meta::CLOCK_BOUND)?.unwrap_or(0);
         self.dirty.clear();
         self.contexts.clear();

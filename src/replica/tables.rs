@@ -96,7 +96,7 @@ impl Replica {
                 ApiError::ResourceInUse(format!("Table already exists: {}", def.name)).into(),
             );
         }
-        def.uid = self.next_uid(txn)?;
+        def.uid = self.next_uid(txn, now)?;
         let alone = GroupId::of([self.config.region]);
         def.group = if self.config.replicate_all {
             self.config.members
@@ -125,16 +125,17 @@ impl Replica {
         Ok(WriteResponse::Table(Box::new(def)))
     }
 
-    /// A uid that no table of the cluster has had: region (6 bits), incarnation (26), count (32).
-    fn next_uid(&mut self, txn: &mut dyn WriteTxn) -> Result<TableUid, StoreError> {
+    /// A uid that no table of the cluster has had: region (6 bits), incarnation (32), count (26).
+    fn next_uid(&mut self, txn: &mut dyn WriteTxn, now: Now) -> Result<TableUid, StoreError> {
+        self.begin_life(txn, now)?;
         let count = read::meta_u64(txn.as_read(), meta::NEXT_TABLE)?.unwrap_or(1);
         assert!(
-            count <= u64::from(u32::MAX),
-            "four billion tables were created in one incarnation"
+            count < 1 << 26,
+            "sixty-seven million tables were created in one region"
         );
         txn.put(Db::Meta, meta::NEXT_TABLE, &(count + 1).to_be_bytes())?;
         let region = u64::from(self.config.region.0) << 58;
-        let incarnation = u64::from(self.origin.incarnation & 0x03ff_ffff) << 32;
+        let incarnation = u64::from(self.origin.incarnation) << 26;
         Ok(TableUid(region | incarnation | count))
     }
 

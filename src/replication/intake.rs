@@ -78,6 +78,11 @@ impl Intake {
         }
     }
 
+    /// Whether applies of this log are under way.
+    pub fn is_applying(&self) -> bool {
+        self.in_flight > 0
+    }
+
     /// Whether more may be asked for or taken in.
     pub fn has_room(&self, now: Now) -> bool {
         !self.failed && self.queued_bytes < INTAKE_BYTES_MAX && now.mono_us >= self.retry_us

@@ -5,6 +5,8 @@
 //!   the queue, read as the peer's window allows.
 //! - It *pulls* the logs of other origins from whichever peer has them, where the origin itself does
 //!   not deliver (relay).
+//! - Where a log no longer reaches back to what a region lacks, that region is given a copy of the placement
+//!   group by a peer (`join`); what its own earlier lives made it pulls back (`life`).
 //! - I3: nothing above the durable frontier is ever sent. I4: commits are handed on for apply in
 //!   order and without gaps; duplicates are dropped, a gap is asked for.
 //!
@@ -12,6 +14,8 @@
 //! Drive a [`Replicator`] with [`Event::Tick`] every 50 ms or so.
 
 mod intake;
+mod join;
+mod life;
 mod pull;
 mod push;
 mod replicator;
@@ -25,8 +29,11 @@ pub mod wire;
 pub use replicator::Replicator;
 pub use wire::{FRAME_BYTES_MAX, PROTOCOL};
 
+use std::collections::BTreeSet;
+
 use crate::clock::{RegionId, Stamp};
 use crate::replica::mutation::{Frontier, GroupId, Origin};
+use crate::replica::snapshot::Portion;
 use crate::replica::stable::Stability;
 
 /// A batch is closed at this size, though it always holds one commit.
@@ -56,6 +63,16 @@ pub const GAP_US: u64 = 100_000;
 /// How long to leave a log alone after an apply failed.
 pub const RETRY_US: u64 = 500_000;
 
+/// What a part of a copy holds at most, though it always holds one row.
+pub const PART_BYTES_MAX: usize = 1024 * 1024;
+/// How long a part of a copy may take beyond two round trips before it is asked for again.
+pub const PART_US: u64 = 4_000_000;
+/// How long a store that began empty waits for a region that lacks nothing, before it believes to be among
+/// the first of its cluster.
+pub const NEWBORN_US: u64 = 5_000_000;
+/// Between two words of one region that a log does not reach back far enough.
+pub const GONE_US: u64 = 1_000_000;
+
 /// The independent streams of a connection; order holds within a lane at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
@@ -63,6 +80,8 @@ pub enum Lane {
     Control,
     /// Batches of commits.
     Log,
+    /// Copies of placement groups; everything else goes first.
+    Bulk,
 }
 
 /// Who this region is.
@@ -75,6 +94,19 @@ pub struct ReplicatorConfig {
     pub members: GroupId,
     /// The origin of the commits made here.
     pub origin: Origin,
+    /// What the store lacks, as it says itself.
+    pub lacks: Lacks,
+    /// A part of a copy is closed at this size, though it always holds one row.
+    pub part_bytes_max: usize,
+}
+
+/// What a store knows that it may lack.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lacks {
+    /// It began empty, and has not been found to lack nothing since.
+    pub newborn: bool,
+    /// Copies of these groups were begun.
+    pub joining: BTreeSet<GroupId>,
 }
 
 /// What happened.
@@ -87,6 +119,13 @@ pub enum Event {
     Frame(RegionId, Lane, Vec<u8>),
     /// The whole durable frontier, and a stamp at or below which every commit made here is in it.
     Durable(Frontier, Stamp),
+    /// Commits made here from now on are of this origin.
+    Born(Origin),
+    /// An [`Action::Snapshot`] of that group ended.
+    Copied {
+        group: GroupId,
+        ok: bool,
+    },
     /// An [`Action::Apply`] ended; per region in the order they were asked for.
     Applied {
         from: RegionId,
@@ -106,6 +145,15 @@ pub enum Action {
     },
     /// What is durable everywhere, as far as is known, for the replica's chores.
     Stable(Stability),
+    /// Take in a part of a copy, after every apply asked for before it; then report [`Event::Copied`].
+    Snapshot(Box<Portion>),
+    /// Begin an incarnation above this one, which peers know; then report [`Event::Born`].
+    Reborn {
+        above: u32,
+    },
+    /// The store lacks nothing any more: of a group that was copied, or, with `None`, of all there was when
+    /// it began empty.
+    Whole(Option<GroupId>),
     /// End the connection, for the reason given. An [`Event::Down`] may follow but need not.
     Disconnect(RegionId, String),
 }

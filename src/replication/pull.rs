@@ -34,6 +34,10 @@ impl Replicator {
         else {
             return self.disconnect(scene, peer, "it sent a batch with an impossible seq".into());
         };
+        if self.joins.is_copying(log.group) {
+            // The copy is of a later time: what comes now would bring back what it has passed.
+            return;
+        }
         let received = self.received(log);
         if batch.first_seq > received.saturating_add(1) {
             return self.report_gap(scene, peer, log);
@@ -99,7 +103,8 @@ impl Replicator {
 
     /// Hands on what is queued, as long as few applies are under way.
     pub(super) fn apply_next(&mut self, scene: &mut Scene<'_>, log: LogId) {
-        let Some(intake) = self.intakes.get_mut(&log) else {
+        let held = self.joins.is_copying(log.group);
+        let Some(intake) = self.intakes.get_mut(&log).filter(|_| !held) else {
             return;
         };
         while let Some(load) = intake.take() {
@@ -234,7 +239,9 @@ impl Replicator {
 
     /// Whether another's word on `log` matters to us.
     fn is_wanted(&self, log: LogId) -> bool {
-        log.group.contains(self.config.region) && log.origin != self.config.origin
+        log.group.contains(self.config.region)
+            && log.origin != self.config.origin
+            && !self.joins.is_copying(log.group)
     }
 
     /// The highest seq of `log` that need not be sent to us any more.

@@ -47,7 +47,9 @@ impl Replicator {
         let Some(room) = session.room() else {
             return Ok(false);
         };
-        let Some(run) = self.run_of(scene, log, session.next(log), room)? else {
+        let next = session.next(log);
+        let Some(run) = self.run_of(scene, log, next, room)? else {
+            self.say_if_gone(scene, peer, log, next)?;
             return Ok(false);
         };
         let (last_seq, bytes) = (run.last_seq, run.bytes);
@@ -131,6 +133,7 @@ impl Replicator {
             if from < session.next(log) {
                 session.rewind_log(log, from);
             }
+            self.say_if_gone(scene, peer, log, from)?;
             return self.push(scene, peer);
         }
         self.relay(scene, peer, log, from, credit)
@@ -148,6 +151,7 @@ impl Replicator {
         let credit = usize::try_from(credit)
             .unwrap_or(CREDIT_BYTES_MAX)
             .min(CREDIT_BYTES_MAX);
+        self.say_if_gone(scene, peer, log, from)?;
         let (mut from, mut sent) = (from, 0);
         while let Some(run) = self.run_of(
             scene,

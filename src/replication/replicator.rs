@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::intake::Intake;
+use super::join::Joins;
+use super::life::Life;
 use super::pull::Incoming;
 use super::session::Session;
 use super::shelf::{Shelf, StoreShelf};
@@ -36,13 +38,15 @@ struct Known {
 pub struct Replicator {
     pub(super) config: ReplicatorConfig,
     pub(super) durable: Frontier,
-    watermark: Stamp,
+    pub(super) watermark: Stamp,
     pub(super) sessions: BTreeMap<RegionId, Session>,
     known: BTreeMap<RegionId, Known>,
     pub(super) intakes: BTreeMap<LogId, Intake>,
     /// The logs of the applies under way, in order, by who sent them. Outlives the sessions.
     pub(super) applying: BTreeMap<RegionId, VecDeque<LogId>>,
     stable: Stable,
+    pub(super) life: Life,
+    pub(super) joins: Joins,
     /// When what is durable everywhere was last looked at.
     stable_us: u64,
 }
@@ -55,6 +59,8 @@ impl Replicator {
             "a region originates its own commits only"
         );
         Replicator {
+            life: Life::new(config.lacks.newborn),
+            joins: Joins::new(&config.lacks.joining),
             config,
             durable,
             watermark: Stamp::MIN,
@@ -98,6 +104,14 @@ impl Replicator {
             }
             Event::Frame(peer, _, bytes) => self.on_frame(&mut scene, peer, &bytes),
             Event::Durable(frontier, watermark) => self.on_durable(&mut scene, frontier, watermark),
+            Event::Born(origin) => {
+                self.config.origin = origin;
+                Ok(())
+            }
+            Event::Copied { group, ok } => {
+                self.on_copied(&mut scene, group, ok);
+                Ok(())
+            }
             Event::Applied { from, ok } => {
                 self.on_applied(&mut scene, from, ok);
                 Ok(())
@@ -171,6 +185,15 @@ impl Replicator {
             Message::Heartbeat(beat) => self.on_heartbeat(scene, peer, beat),
             Message::Ack { frontier } => self.on_ack(scene, peer, &frontier),
             Message::Want { log, from, credit } => self.on_want(scene, peer, log, from, credit),
+            Message::Gone { log, start } => {
+                self.on_gone(scene, peer, log, start);
+                Ok(())
+            }
+            Message::Fetch { group, after } => self.on_fetch(scene, peer, group, after),
+            Message::Chunk { group, after, part } => {
+                self.on_chunk(scene, peer, group, after, part);
+                Ok(())
+            }
             Message::Batch {
                 log,
                 first_seq,
@@ -200,13 +223,18 @@ impl Replicator {
             return Ok(());
         }
         if !hello.heard_you || !self.sessions.contains_key(&peer) {
-            // The peer begins anew, so nothing known of its session holds any more.
+            // The peer begins anew, so nothing known of its session holds any more; nor, if it has lost its
+            // disk, do the watermarks that it gave.
+            self.drop_session(peer);
             self.sessions.insert(peer, Session::new(scene.now));
+            self.stable.forget(peer);
         }
+        self.meet(scene, peer, &hello);
         let Some(session) = self.sessions.get_mut(&peer) else {
             return Ok(());
         };
         session.established = true;
+        session.whole = hello.whole;
         session.confirmed |= hello.heard_you;
         self.learn(scene, peer, &hello.frontier, None);
         if !hello.heard_you {
@@ -216,7 +244,7 @@ impl Replicator {
         self.push(scene, peer)
     }
 
-    /// Whether the peer may replicate with us (replication.md sections 7 and 11).
+    /// Whether the peer may replicate with us (replication.md section 7).
     fn admit_hello(&self, peer: RegionId, hello: &Hello) -> Result<(), String> {
         let us = &self.config;
         if hello.protocol != PROTOCOL {
@@ -240,40 +268,6 @@ impl Replicator {
                 us.region, us.region_name
             ));
         }
-        let newest = (self.durable.keys())
-            .filter(|log| log.origin.region == peer)
-            .map(|log| log.origin.incarnation)
-            .max();
-        if let Some(newest) = newest.filter(|newest| *newest > hello.incarnation) {
-            return Err(format!(
-                "it is incarnation {}, but this region holds commits of its incarnation {newest}: \
-                 its store is older than it was; restore it as a new incarnation",
-                hello.incarnation
-            ));
-        }
-        self.admit_frontier(&hello.frontier)?;
-        self.admit_frontier(&hello.seen_of_you)
-    }
-
-    /// The amnesia check: nobody can hold more of us than we do, unless we have lost history.
-    fn admit_frontier(&self, frontier: &Frontier) -> Result<(), String> {
-        for (log, seq) in frontier {
-            let (ours, theirs) = (self.config.origin, log.origin);
-            if theirs.region == ours.region && theirs.incarnation > ours.incarnation {
-                return Err(format!(
-                    "it holds commits of incarnation {} of this region, which is incarnation {}: \
-                     this region's store has lost history",
-                    theirs.incarnation, ours.incarnation
-                ));
-            }
-            if theirs == ours && *seq > self.durable_seq(*log) {
-                return Err(format!(
-                    "it holds commit {seq} of this region, which has only {}: \
-                     this region's store has lost history",
-                    self.durable_seq(*log)
-                ));
-            }
-        }
         Ok(())
     }
 
@@ -283,13 +277,11 @@ impl Replicator {
         peer: RegionId,
         beat: Heartbeat,
     ) -> Result<(), StoreError> {
-        if let Err(reason) = self.admit_frontier(&beat.frontier) {
-            self.disconnect(scene, peer, reason);
-            return Ok(());
-        }
+        self.note_owed(&beat.frontier);
         if let Some(session) = self.sessions.get_mut(&peer) {
             // Only a peer that has accepted our hello sends heartbeats.
             session.confirmed = true;
+            session.whole = beat.whole;
             session.measure(scene.now, &beat);
         }
         self.learn(scene, peer, &beat.frontier, Some(beat.watermark));
@@ -308,10 +300,7 @@ impl Replicator {
         peer: RegionId,
         frontier: &Frontier,
     ) -> Result<(), StoreError> {
-        if let Err(reason) = self.admit_frontier(frontier) {
-            self.disconnect(scene, peer, reason);
-            return Ok(());
-        }
+        self.note_owed(frontier);
         self.learn(scene, peer, frontier, None);
         self.push(scene, peer)
     }
@@ -394,6 +383,7 @@ impl Replicator {
             self.apply_next(scene, log);
         }
         self.pull_all(scene);
+        self.mend(scene);
         self.find_stability(scene);
         Ok(())
     }
@@ -410,7 +400,8 @@ impl Replicator {
             frontier.and_then(|f| f.get(&log)).copied().unwrap_or(0)
         };
         let us = self.config.region;
-        let found = self.stable.find(us, self.watermark, &self.durable, acked);
+        let own = self.own_watermark();
+        let found = self.stable.find(us, own, &self.durable, acked);
         scene.out.extend(found.map(Action::Stable));
     }
 
@@ -418,10 +409,12 @@ impl Replicator {
         if let Some(session) = self.sessions.get_mut(&peer) {
             session.hello_sent_us = scene.now.mono_us;
         }
-        let seen_of_you = (self.intakes.iter())
-            .filter(|(log, _)| log.origin.region == peer)
-            .map(|(log, intake)| (*log, intake.received()))
-            .collect();
+        let mut seen_of_you = self.frontier_for(peer);
+        for (log, intake) in &self.intakes {
+            let seen = seen_of_you.entry(*log).or_insert(0);
+            *seen = intake.received().max(*seen);
+        }
+        seen_of_you.retain(|log, seq| log.origin.region == peer && *seq > 0);
         let hello = Hello {
             protocol: PROTOCOL,
             cluster_id: self.config.cluster_id,
@@ -431,12 +424,14 @@ impl Replicator {
             frontier: self.frontier_for(peer),
             seen_of_you,
             heard_you,
+            whole: self.is_whole(),
         };
         self.send(scene, peer, Lane::Control, Message::Hello(hello));
     }
 
     fn send_heartbeat(&mut self, scene: &mut Scene<'_>, peer: RegionId) {
-        let (frontier, watermark) = (self.frontier_for(peer), self.watermark);
+        let (frontier, watermark) = (self.frontier_for(peer), self.own_watermark());
+        let whole = self.is_whole();
         let others = self.stable.watermarks(self.config.region, watermark, peer);
         let Some(session) = self.sessions.get_mut(&peer) else {
             return;
@@ -446,6 +441,7 @@ impl Replicator {
             frontier,
             watermark,
             others,
+            whole,
             sent_us: scene.now.mono_us,
             echo: session.echo(scene.now),
         };
@@ -485,6 +481,7 @@ impl Replicator {
         for intake in self.intakes.values_mut() {
             intake.forget(peer);
         }
+        self.joins.forget(peer);
     }
 
     /// Whether this region originates `log`, in this incarnation or an earlier one.

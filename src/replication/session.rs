@@ -35,6 +35,10 @@ pub(super) struct Session {
     pub established: bool,
     /// The peer has accepted ours.
     pub confirmed: bool,
+    /// The peer lacks nothing that it knows of.
+    pub whole: bool,
+    /// When the peer was last told that a log does not reach back far enough.
+    pub gone_sent_us: BTreeMap<LogId, u64>,
     pub hello_sent_us: u64,
     pub heartbeat_sent_us: Option<u64>,
     /// The peer's durable frontier.
@@ -62,6 +66,8 @@ impl Session {
         Session {
             established: false,
             confirmed: false,
+            whole: false,
+            gone_sent_us: BTreeMap::new(),
             hello_sent_us: now.mono_us,
             heartbeat_sent_us: None,
             frontier: Frontier::new(),

@@ -1,7 +1,9 @@
 //! Where replication finds sealed commits: the one place that knows how the replica stores them.
 
-use crate::replica::log;
-use crate::replica::mutation::{Dot, LogId};
+use crate::clock::RegionId;
+use crate::replica::mutation::{Dot, GroupId, LogId};
+use crate::replica::snapshot::{self, Part, Place};
+use crate::replica::{log, stable};
 use crate::store::{ReadTxn, StoreError};
 
 /// Reads logs and looks into sealed commits.
@@ -13,6 +15,16 @@ pub(super) trait Shelf {
         from: u64,
         bytes_max: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
+    /// The first commit of `log` that is there, or would be.
+    fn start(&self, log: LogId) -> Result<u64, StoreError>;
+    /// A part of a copy of `group`, as `region` has it; without its frontier.
+    fn part(
+        &self,
+        region: RegionId,
+        group: GroupId,
+        after: Option<&Place>,
+        bytes_max: usize,
+    ) -> Result<Part, StoreError>;
     /// Which commit the sealed bytes claim to be; `None` when they are damaged.
     fn dot(&self, sealed: &[u8]) -> Option<Dot>;
 }
@@ -28,6 +40,20 @@ impl Shelf for StoreShelf<'_> {
         bytes_max: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         log::read(self.0, log, from, bytes_max)
+    }
+
+    fn start(&self, log: LogId) -> Result<u64, StoreError> {
+        stable::log_start(self.0, log)
+    }
+
+    fn part(
+        &self,
+        region: RegionId,
+        group: GroupId,
+        after: Option<&Place>,
+        bytes_max: usize,
+    ) -> Result<Part, StoreError> {
+        snapshot::read_part(self.0, region, group, after, bytes_max)
     }
 
     fn dot(&self, sealed: &[u8]) -> Option<Dot> {

@@ -95,6 +95,12 @@ impl Stable {
         }
     }
 
+    /// A peer begins anew: what it once said it had it may have lost. What was found stays (I8): all did
+    /// have that, and a region that lost it is given a copy, for which nothing found here is needed.
+    pub fn forget(&mut self, peer: RegionId) {
+        self.peers.remove(&peer);
+    }
+
     /// The durable frontier here moved, or a mark came: `W` follows.
     pub fn advance(&mut self, durable: &Frontier) {
         for (key, marks) in &mut self.marks {

@@ -8,9 +8,10 @@ use bincode::{Decode, Encode};
 use super::stability::Watermarks;
 use crate::clock::{RegionId, Stamp};
 use crate::replica::mutation::{Frontier, GroupId, LogId};
+use crate::replica::snapshot::{Part, Place};
 
 /// The wire protocol spoken by this build. Peers of another one are turned away.
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 
 /// The longest frame that is written or read: a batch of one transaction of 4 MB and its copies of
 /// keys fits many times over. The transport may not have a lower limit.
@@ -47,6 +48,8 @@ pub struct Hello {
     pub seen_of_you: Frontier,
     /// Whether the sender has accepted the receiver's `Hello` in this session. `false` asks for one.
     pub heard_you: bool,
+    /// The sender lacks nothing that it knows of: others may be given copies by it.
+    pub whole: bool,
 }
 
 /// Sent every 200 ms.
@@ -57,6 +60,8 @@ pub struct Heartbeat {
     pub watermark: Stamp,
     /// The same of other origins, by group: what `frontier` holds of each.
     pub others: Watermarks,
+    /// As in [`Hello`].
+    pub whole: bool,
     /// The sender's monotonic clock; means nothing to the receiver, who echoes it.
     pub sent_us: u64,
     /// The newest `sent_us` heard from the receiver, and how long ago that was.
@@ -92,6 +97,22 @@ pub enum Message {
         commits: Vec<Vec<u8>>,
         /// The last batch that answers a `Want` for another region's log.
         done: bool,
+    },
+    /// The commits of `log` before seq `start` are nowhere to be had: the sender has dropped them.
+    Gone {
+        log: LogId,
+        start: u64,
+    },
+    /// Asks for the part of a copy of `group` that begins after `after`.
+    Fetch {
+        group: GroupId,
+        after: Option<Place>,
+    },
+    /// The part asked for.
+    Chunk {
+        group: GroupId,
+        after: Option<Place>,
+        part: Part,
     },
 }
 
@@ -142,6 +163,7 @@ mod tests {
             frontier: Frontier::from([(log(7, 1, 1), 300)]),
             seen_of_you: Frontier::new(),
             heard_you: true,
+            whole: true,
         })
     }
 
@@ -154,6 +176,7 @@ mod tests {
                 region: RegionId(2),
             },
             others: Watermarks::from([((GroupId(7), RegionId(1)), Stamp::MIN)]),
+            whole: false,
             sent_us: 100_000,
             echo: Some(Echo {
                 sent_us: 1,
@@ -167,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_protocol_2() {
+    fn golden_bytes_of_protocol_3() {
         let ack = Message::Ack {
             frontier: Frontier::from([(log(7, 1, 1), 5)]),
         };
@@ -182,15 +205,34 @@ mod tests {
             commits: vec![vec![0xAA, 0xBB], vec![]],
             done: true,
         };
+        let gone = Message::Gone {
+            log: log(7, 1, 1),
+            start: 9,
+        };
+        let fetch = Message::Fetch {
+            group: GroupId(7),
+            after: Some(Place::Table("t".into())),
+        };
+        let chunk = Message::Chunk {
+            group: GroupId(7),
+            after: None,
+            part: Part {
+                next: Some(Place::Item(vec![1])),
+                ..Part::default()
+            },
+        };
         let golden = [
             (hello(), GOLDEN_HELLO),
             (
                 heartbeat(),
-                "0001020701010507020106090802010701000000fca0860100010102",
+                "000102070101050702010609080201070100000000fca0860100010102",
             ),
             (ack, "00020107010105"),
             (want, "000307010106fc00001000"),
             (batch, "0004070101060202aabb0001"),
+            (gone, "000507010109"),
+            (fetch, "00060701000174"),
+            (chunk, "00070700000000010101" ),
         ];
         for (message, bytes) in golden {
             let encoded = encode(message.clone()).expect("is short");
@@ -199,7 +241,7 @@ mod tests {
         }
     }
 
-    const GOLDEN_HELLO: &str = "000002c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c102030701070101fb2c010001";
+    const GOLDEN_HELLO: &str = "000003c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c102030701070101fb2c01000101";
 
     #[test]
     fn nothing_may_follow_the_message() {

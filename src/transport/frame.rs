@@ -15,7 +15,7 @@ pub const FRAME_BYTES_MAX: usize = 16 << 20;
 const _: () = assert!(FRAME_BYTES_MAX >= crate::replication::FRAME_BYTES_MAX);
 
 /// The lanes, in the order of their numbers on the wire.
-pub(super) const LANES: [Lane; 2] = [Lane::Control, Lane::Log];
+pub(super) const LANES: [Lane; 3] = [Lane::Control, Lane::Log, Lane::Bulk];
 
 /// Why a lane cannot go on: ends the session, never the process.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,7 @@ pub(super) fn lane_number(lane: Lane) -> u8 {
     match lane {
         Lane::Control => 0,
         Lane::Log => 1,
+        Lane::Bulk => 2,
     }
 }
 
@@ -109,9 +110,10 @@ mod tests {
     fn lane_numbers_are_wire_format() {
         assert_eq!(lane_number(Lane::Control), 0);
         assert_eq!(lane_number(Lane::Log), 1);
+        assert_eq!(lane_number(Lane::Bulk), 2);
         for lane in LANES {
             assert_eq!(lane_of(lane_number(lane)).ok(), Some(lane));
         }
-        assert!(lane_of(2).is_err());
+        assert!(lane_of(3).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! One connection from its two lanes to its end.
+//! One connection from its lanes to its end.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,7 +23,6 @@ use crate::replication::Lane;
 const LANES_TIMEOUT: Duration = Duration::from_secs(5);
 /// The QUIC application code of every close; the reason says the rest.
 const CLOSE_CODE: u32 = 1;
-const LANE_PRIORITY_CONTROL: i32 = 1;
 
 /// What a session tells [`super::Events`].
 pub(super) enum Internal {
@@ -183,10 +182,13 @@ async fn open_lanes(connection: &Connection) -> Result<(Sending, Receiving), Fra
     let mut sending = Vec::with_capacity(LANES.len());
     for lane in LANES {
         let mut stream = connection.open_uni().await.map_err(lost)?;
-        if matches!(lane, Lane::Control) {
-            // Fails only on a stream that is closed already, which the next write will say.
-            let _ = stream.set_priority(LANE_PRIORITY_CONTROL);
-        }
+        let priority = match lane {
+            Lane::Control => 1,
+            Lane::Log => 0,
+            Lane::Bulk => -1,
+        };
+        // Fails only on a stream that is closed already, which the next write will say.
+        let _ = stream.set_priority(priority);
         write_lane(&mut stream, lane).await?;
         sending.push((lane, stream));
     }

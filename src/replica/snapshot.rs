@@ -1,0 +1,396 @@
+//! Copying a placement group from a peer, where logs no longer reach back (replication.md section 8).
+//!
+//! The sponsor reads parts, each from a short read transaction of its own: first the definitions of tables,
+//! then items and tombstones in the order of their rows. The joiner applies each part through the one door,
+//! with the versions that it says: merged by rank, without rows in the log and without a change of the
+//! frontier. With the last part it takes over the frontier that the sponsor had when the first was read
+//! (the *base*), and logs go on from there.
+//!
+//! - Every version of the group that the base covers, or one that beat it, is in the copy, save for deletions
+//!   that all members had and that are forgotten. So what the joiner holds of such versions where the copy
+//!   has nothing was deleted, and goes.
+//! - A version here that the base covers has met the sponsor's already: no conflict is looked for. Any other
+//!   one meets the sponsor's here, so the causal contexts of what is copied come along.
+//! - What changes by a copy is a change like any other: streams have a record of it (I12).
+//! - No commit of the group from another region may be applied between the first part and the last: it would
+//!   bring back what the copy has passed. Replication sees to that.
+
+use std::collections::BTreeSet;
+use std::ops::{Bound, ControlFlow};
+
+use bincode::{Decode, Encode};
+
+use super::catalog::{TableDef, TableUid};
+use super::keys::{self, meta};
+use super::mutation::{Change, Dot, Frontier, GroupId, LogId, Mutation};
+use super::record::Record;
+use super::{PlantedBug, Replica, index, log, read, stable, tables, ttl};
+use crate::clock::{Now, RegionId};
+use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
+
+/// Where a copy stands: what was copied last.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Place {
+    /// The table of this name.
+    Table(String),
+    /// The item or tombstone at this row.
+    Item(Vec<u8>),
+}
+
+/// A part of a group, as its sponsor holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Part {
+    /// The sponsor's whole durable frontier when the part was read.
+    pub frontier: Frontier,
+    /// Causal contexts of what is in `mutations`, and, in the first part, of where each log stands.
+    pub contexts: Vec<(Dot, Frontier)>,
+    /// Each with its version.
+    pub mutations: Vec<Mutation>,
+    /// Where the next part begins; `None` = this is the last.
+    pub next: Option<Place>,
+}
+
+/// A part on its way into a joiner's store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Portion {
+    pub group: GroupId,
+    /// The sponsor's frontier when the first part was read.
+    pub base: Frontier,
+    /// Where this part begins.
+    pub after: Option<Place>,
+    pub part: Part,
+}
+
+/// Reads the part of `group` after `after`: about `bytes_max`, and at least one row. The caller sets its
+/// frontier.
+pub fn read_part(
+    txn: &dyn ReadTxn,
+    region: RegionId,
+    group: GroupId,
+    after: Option<&Place>,
+    bytes_max: usize,
+) -> Result<Part, StoreError> {
+    let mut part = Part::default();
+    let mut bytes = 0;
+    if after.is_none() {
+        for (log, seq) in log::frontier(txn)? {
+            if log.group == group {
+                part.contexts.extend(log::context_entry(txn, Dot { log, seq })?);
+            }
+        }
+    }
+    if !matches!(after, Some(Place::Item(_))) {
+        let last = read_tables(txn, group, after, bytes_max, &mut bytes, &mut part)?;
+        if last.is_some() {
+            part.next = last;
+            return Ok(part);
+        }
+    }
+    let after_row = match after {
+        Some(Place::Item(row)) => Some(row.as_slice()),
+        _ => None,
+    };
+    for uid in uids_of(txn, region, group)? {
+        let last = read_items(txn, uid, after_row, bytes_max, &mut bytes, &mut part)?;
+        if last.is_some() {
+            part.next = last;
+            break;
+        }
+    }
+    add_contexts(txn, &mut part)?;
+    Ok(part)
+}
+
+/// Definitions of the group's tables, and of those that its logs last spoke of. The last one read, when
+/// there may be more.
+fn read_tables(
+    txn: &dyn ReadTxn,
+    group: GroupId,
+    after: Option<&Place>,
+    bytes_max: usize,
+    bytes: &mut usize,
+    part: &mut Part,
+) -> Result<Option<Place>, StoreError> {
+    let after = match after {
+        Some(Place::Table(name)) => Some(meta::table(name)),
+        _ => None,
+    };
+    for row in read::rows(txn, Db::Meta, meta::TABLES, usize::MAX)? {
+        if after.as_ref().is_some_and(|after| row <= *after) {
+            continue;
+        }
+        let name = row.get(meta::TABLES.len()..).unwrap_or_default();
+        let name = std::str::from_utf8(name).map_err(read::damaged)?.to_owned();
+        let Some(entry) = tables::entry(txn, &name)? else {
+            continue;
+        };
+        let here = entry.def.as_ref().is_some_and(|def| def.group == group);
+        if !here && entry.version.dot.log.group != group {
+            continue;
+        }
+        *bytes += txn.get(Db::Meta, &row)?.map_or(0, <[u8]>::len);
+        part.mutations.push(Mutation {
+            version: Some(entry.version),
+            change: Change::Table {
+                name: name.clone(),
+                def: entry.def.map(Box::new),
+            },
+        });
+        if *bytes >= bytes_max {
+            return Ok(Some(Place::Table(name)));
+        }
+    }
+    Ok(None)
+}
+
+/// The tables that live in `group`, in the order of their rows.
+fn uids_of(
+    txn: &dyn ReadTxn,
+    region: RegionId,
+    group: GroupId,
+) -> Result<BTreeSet<TableUid>, StoreError> {
+    let defs = read::tables(txn, region)?;
+    let in_group = defs.iter().filter(|def| def.group == group);
+    Ok(in_group.map(|def| def.uid).collect())
+}
+
+/// Items and tombstones of one table after a row. The last one read, when there may be more.
+fn read_items(
+    txn: &dyn ReadTxn,
+    uid: TableUid,
+    after: Option<&[u8]>,
+    bytes_max: usize,
+    bytes: &mut usize,
+    part: &mut Part,
+) -> Result<Option<Place>, StoreError> {
+    let (mut last, mut failure) = (None, None);
+    walk(txn, uid, after, None, &mut |row, stored| {
+        let record = match Record::decode(stored) {
+            Ok(record) => record,
+            Err(error) => {
+                failure = Some(error);
+                return ControlFlow::Break(());
+            }
+        };
+        *bytes += row.len() + stored.len();
+        part.mutations.push(Mutation {
+            version: Some(record.version),
+            change: Change::Item {
+                table: uid,
+                key: read::item_key(row, &record),
+                image: record.image.map(<[u8]>::to_vec),
+            },
+        });
+        if *bytes >= bytes_max {
+            last = Some(Place::Item(row.to_vec()));
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    failure.map_or(Ok(last), Err)
+}
+
+/// Visits the rows of a table after `after` and up to `upto`.
+fn walk(
+    txn: &dyn ReadTxn,
+    uid: TableUid,
+    after: Option<&[u8]>,
+    upto: Option<&[u8]>,
+    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let prefix = keys::table_prefix(uid);
+    let end = keys::after_prefix(&prefix);
+    let from = match after {
+        Some(row) if row >= prefix.as_slice() => Bound::Excluded(row),
+        _ => Bound::Included(prefix.as_slice()),
+    };
+    let to = match (upto, end.as_deref()) {
+        (Some(row), Some(end)) if row < end => Bound::Included(row),
+        (Some(row), None) => Bound::Included(row),
+        (_, Some(end)) => Bound::Excluded(end),
+        (None, None) => Bound::Unbounded,
+    };
+    let reverse = false;
+    txn.scan(Db::Items, Range { from, to, reverse }, visit)
+}
+
+/// The causal context of every version in a part.
+fn add_contexts(txn: &dyn ReadTxn, part: &mut Part) -> Result<(), StoreError> {
+    let mut asked = BTreeSet::new();
+    let mut known: BTreeSet<Dot> = part.contexts.iter().map(|(dot, _)| *dot).collect();
+    for mutation in &part.mutations {
+        let Some(version) = mutation.version else {
+            continue;
+        };
+        if !asked.insert(version.dot) {
+            continue;
+        }
+        if let Some((dot, context)) = log::context_entry(txn, version.dot)?
+            && known.insert(dot)
+        {
+            part.contexts.push((dot, context));
+        }
+    }
+    Ok(())
+}
+
+/// The groups that this store is being given a copy of.
+pub fn joining(txn: &dyn ReadTxn) -> Result<BTreeSet<GroupId>, StoreError> {
+    let rows = read::rows(txn, Db::Meta, meta::JOINING, usize::MAX)?;
+    let group = |row: &Vec<u8>| {
+        let number = row.strip_prefix(meta::JOINING)?.try_into().ok()?;
+        Some(GroupId(u64::from_be_bytes(number)))
+    };
+    let groups = rows.iter().map(group).collect::<Option<_>>();
+    groups.ok_or_else(|| StoreError::Damaged("a row of what is being copied".into()))
+}
+
+fn covers(base: &Frontier, dot: Dot) -> bool {
+    base.get(&dot.log).is_some_and(|seq| dot.seq <= *seq)
+}
+
+impl Replica {
+    /// Takes in a part of a copy.
+    pub(super) fn copy_in(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        portion: &Portion,
+    ) -> Result<(), StoreError> {
+        let part = &portion.part;
+        txn.put(Db::Meta, &meta::joining(portion.group), &[])?;
+        for (dot, context) in &part.contexts {
+            txn.put(Db::Context, &keys::dot_row(*dot), &log::encode_context(context))?;
+        }
+        self.copying = Some(portion.base.clone());
+        let mut present = BTreeSet::new();
+        for mutation in &part.mutations {
+            let Some(version) = mutation.version else {
+                continue;
+            };
+            self.hlc.observe(version.rank.stamp.max(version.issued), now);
+            match &mutation.change {
+                Change::Item { table, key, image } => {
+                    present.insert(keys::item_row(*table, key));
+                    let skip = self.config.planted == Some(PlantedBug::CopyWithoutTombstones);
+                    if image.is_some() || !skip {
+                        self.apply_item(txn, now, version, *table, key, image.as_deref())?;
+                    }
+                }
+                Change::Table { name, def } => {
+                    self.apply_table(txn, now, version, name, def.as_deref())?;
+                }
+                // A copy has outcomes, not what led to them.
+                Change::Expire { .. } | Change::Local { .. } => {}
+            }
+        }
+        self.copying = None;
+        self.relog_own_versions(txn, now)?;
+        self.drop_vanished(txn, now, portion, &present)?;
+        if part.next.is_none() {
+            self.adopt(txn, portion)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what the sponsor had and has no more, not even as a deletion: all had that deletion.
+    fn drop_vanished(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        portion: &Portion,
+        present: &BTreeSet<Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        let upto = match &portion.part.next {
+            Some(Place::Table(_)) => return Ok(()),
+            Some(Place::Item(row)) => Some(row.as_slice()),
+            None => None,
+        };
+        let after = match &portion.after {
+            Some(Place::Item(row)) => Some(row.as_slice()),
+            _ => None,
+        };
+        for def in read::tables(txn.as_read(), self.config.region)? {
+            if def.group != portion.group {
+                continue;
+            }
+            let mut vanished = Vec::new();
+            let mut failure = None;
+            walk(txn.as_read(), def.uid, after, upto, &mut |row, stored| {
+                match Record::decode(stored) {
+                    Ok(record) => {
+                        let gone = covers(&portion.base, record.version.dot);
+                        if gone && !present.contains(row) {
+                            vanished.push((row.to_vec(), stored.to_vec()));
+                        }
+                        ControlFlow::Continue(())
+                    }
+                    Err(error) => {
+                        failure = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            })?;
+            failure.map_or(Ok(()), Err)?;
+            for (row, stored) in vanished {
+                self.drop_row(txn, now, &def, &row, &Record::decode(&stored)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_row(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        def: &TableDef,
+        row: &[u8],
+        record: &Record<'_>,
+    ) -> Result<(), StoreError> {
+        txn.delete(Db::Items, row)?;
+        if record.image.is_none() {
+            txn.delete(Db::Gc, &stable::queue_row(row, record.version))?;
+            return Ok(());
+        }
+        let key = read::item_key(row, record);
+        self.count(txn.as_read(), def.uid, record.image, None)?;
+        index::update(txn, def, &key, record.image, None)?;
+        ttl::update(txn, def, &key, record.image, None)?;
+        self.record_change(txn, now, def, &key, (record.image, None), false)
+    }
+
+    /// The copy is whole as of the base: logs go on from there, and what was kept of them before goes, so that
+    /// they have no gap.
+    fn adopt(&mut self, txn: &mut dyn WriteTxn, portion: &Portion) -> Result<(), StoreError> {
+        let ahead: Vec<(LogId, u64)> = (portion.base.iter())
+            .filter(|(log, _)| log.group == portion.group && log.origin != self.origin)
+            .filter(|(log, seq)| self.frontier.get(log).is_none_or(|have| have < *seq))
+            .map(|(log, seq)| (*log, *seq))
+            .collect();
+        for (log, seq) in ahead {
+            for row in read::rows(txn.as_read(), Db::Log, &keys::log_prefix(log), usize::MAX)? {
+                txn.delete(Db::Log, &row)?;
+            }
+            txn.put(Db::Meta, &meta::log_start(log), &(seq + 1).to_be_bytes())?;
+            self.frontier.insert(log, seq);
+            self.dirty.insert(log);
+        }
+        Ok(())
+    }
+
+    /// Whether a version stored here has met the sponsor's already, elsewhere.
+    pub(super) fn has_met_already(&self, dot: Dot) -> bool {
+        self.copying.as_ref().is_some_and(|base| covers(base, dot))
+    }
+
+    /// The store lacks nothing any more: of a group it was given a copy of, or, with `None`, of all that
+    /// there was when it began empty.
+    pub(super) fn be_whole(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        group: Option<GroupId>,
+    ) -> Result<(), StoreError> {
+        let row = group.map_or_else(|| meta::NEWBORN.to_vec(), meta::joining);
+        txn.delete(Db::Meta, &row).map(|_| ())
+    }
+}

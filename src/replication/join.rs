@@ -1,0 +1,281 @@
+//! Copying placement groups from a sponsor, where logs no longer reach back to what this region lacks
+//! (replication.md section 8; `replica::snapshot` says what is copied and why that is right).
+//!
+//! The joiner asks for one part after the other; a part that does not come is asked for again, and when its
+//! sponsor has gone, or has begun anew, the copy begins anew with another. Meanwhile no commit of the group is
+//! applied. Then ordinary delivery goes on from where the sponsor was when the copy began, and the region is
+//! whole once it has what the sponsor had when it ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::life::lacking;
+use super::replicator::{Replicator, Scene};
+use super::wire::Message;
+use super::{Action, GONE_US, Lane, PART_US};
+use crate::clock::RegionId;
+use crate::replica::mutation::{Frontier, GroupId, LogId};
+use crate::replica::snapshot::{Part, Place, Portion};
+use crate::store::StoreError;
+
+/// Asking a sponsor so often without an answer is enough.
+const TRIES_MAX: u32 = 3;
+
+/// A copy under way.
+#[derive(Debug, Default)]
+struct Copy {
+    sponsor: Option<RegionId>,
+    /// Who did not answer last.
+    failed: Option<RegionId>,
+    /// The sponsor's frontier when the first part was read.
+    base: Option<Frontier>,
+    after: Option<Place>,
+    /// When the part after `after` was last asked for.
+    asked_us: Option<u64>,
+    tries: u32,
+    /// The part that the store is taking in.
+    applying: Option<Part>,
+    rows: usize,
+}
+
+/// What this region is being given.
+#[derive(Debug, Default)]
+pub(super) struct Joins {
+    copies: BTreeMap<GroupId, Copy>,
+    /// Groups that were copied, and what they must have to be whole.
+    catching_up: BTreeMap<GroupId, Frontier>,
+}
+
+impl Joins {
+    pub fn new(begun: &BTreeSet<GroupId>) -> Self {
+        Joins {
+            copies: begun.iter().map(|g| (*g, Copy::default())).collect(),
+            catching_up: BTreeMap::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.copies.is_empty() && self.catching_up.is_empty()
+    }
+
+    /// Whether a copy of the group is under way, so that none of its commits may be applied.
+    pub fn is_copying(&self, group: GroupId) -> bool {
+        self.copies.contains_key(&group)
+    }
+
+    /// The session with `peer` ended.
+    pub fn forget(&mut self, peer: RegionId) {
+        for copy in self.copies.values_mut() {
+            if copy.sponsor == Some(peer) {
+                copy.begin_anew();
+            }
+        }
+    }
+
+    pub fn show(&self, durable: &Frontier) -> Option<String> {
+        let rows: usize = self.copies.values().map(|copy| copy.rows).sum();
+        if let Some(copy) = self.copies.values().next() {
+            return Some(match copy.sponsor {
+                None => "waiting for a region to copy from".into(),
+                Some(sponsor) => format!("copying from {sponsor}: {rows} items so far"),
+            });
+        }
+        let wanted = self.catching_up.values().next()?;
+        let lacks = lacking(durable, wanted);
+        Some(format!("copied; {lacks} newer commits are still to come"))
+    }
+}
+
+impl Copy {
+    /// From the first part, with whatever sponsor; a part that the store is taking in is harmless.
+    fn begin_anew(&mut self) {
+        *self = Copy {
+            applying: self.applying.take(),
+            failed: self.sponsor,
+            ..Copy::default()
+        };
+    }
+}
+
+impl Replicator {
+    /// Tells `peer` when commits of `log` from seq `from` on are not to be had here any more.
+    pub(super) fn say_if_gone(
+        &mut self,
+        scene: &mut Scene<'_>,
+        peer: RegionId,
+        log: LogId,
+        from: u64,
+    ) -> Result<(), StoreError> {
+        if from > self.durable_seq(log) {
+            return Ok(());
+        }
+        let start = scene.shelf.start(log)?;
+        let now_us = scene.now.mono_us;
+        let Some(session) = self.sessions.get_mut(&peer).filter(|s| s.open()) else {
+            return Ok(());
+        };
+        let said = session.gone_sent_us.get(&log).copied();
+        let lately = said.is_some_and(|at_us| now_us.saturating_sub(at_us) < GONE_US);
+        if from >= start || lately {
+            return Ok(());
+        }
+        session.gone_sent_us.insert(log, now_us);
+        self.send(scene, peer, Lane::Control, Message::Gone { log, start });
+        Ok(())
+    }
+
+    /// A peer has dropped commits that we lack: the group is copied.
+    pub(super) fn on_gone(
+        &mut self,
+        scene: &mut Scene<'_>,
+        peer: RegionId,
+        log: LogId,
+        start: u64,
+    ) {
+        let (group, us) = (log.group, self.config.region);
+        let permitted = group.contains(peer) && group.contains(us);
+        let own = log.origin == self.config.origin;
+        if !permitted || own || start <= self.received(log).saturating_add(1) {
+            return;
+        }
+        self.joins.catching_up.remove(&group);
+        self.joins.copies.entry(group).or_default();
+        self.mend(scene);
+    }
+
+    /// Asks for what comes next of every copy, and looks whether those that ended are whole.
+    pub(super) fn join_all(&mut self, scene: &mut Scene<'_>) {
+        let groups: Vec<GroupId> = self.joins.copies.keys().copied().collect();
+        for group in groups {
+            self.fetch_next(scene, group);
+        }
+        let durable = &self.durable;
+        let whole = |wanted: &Frontier| lacking(durable, wanted) == 0;
+        let caught_up: Vec<GroupId> = (self.joins.catching_up.iter())
+            .filter(|(_, wanted)| whole(wanted))
+            .map(|(group, _)| *group)
+            .collect();
+        for group in caught_up {
+            self.joins.catching_up.remove(&group);
+            scene.out.push(Action::Whole(Some(group)));
+        }
+    }
+
+    fn fetch_next(&mut self, scene: &mut Scene<'_>, group: GroupId) {
+        let mut intakes = self.intakes.iter();
+        if intakes.any(|(log, intake)| log.group == group && intake.is_applying()) {
+            return;
+        }
+        let sponsors = self.sponsors(group);
+        let patience_us = |peer: &RegionId| {
+            let session = self.sessions.get(peer);
+            session.map_or(0, |s| s.patience_us().saturating_add(PART_US))
+        };
+        let now_us = scene.now.mono_us;
+        let Some(copy) = self.joins.copies.get_mut(&group) else {
+            return;
+        };
+        if copy.applying.is_some() {
+            return;
+        }
+        if let (Some(sponsor), Some(asked_us)) = (copy.sponsor, copy.asked_us)
+            && now_us.saturating_sub(asked_us) < patience_us(&sponsor)
+        {
+            return;
+        }
+        if copy.tries >= TRIES_MAX || copy.sponsor.is_some_and(|s| !sponsors.contains(&s)) {
+            copy.begin_anew();
+        }
+        if copy.sponsor.is_none() {
+            let other = sponsors.iter().find(|peer| Some(**peer) != copy.failed);
+            copy.sponsor = other.or(sponsors.first()).copied();
+        }
+        let Some(sponsor) = copy.sponsor else { return };
+        copy.asked_us = Some(now_us);
+        copy.tries += 1;
+        let after = copy.after.clone();
+        let fetch = Message::Fetch { group, after };
+        self.send(scene, sponsor, Lane::Control, fetch);
+    }
+
+    /// The peers that can give a copy of `group`, nearest first.
+    fn sponsors(&self, group: GroupId) -> Vec<RegionId> {
+        let can = (self.sessions.iter()).filter(|(p, s)| s.open() && s.whole && group.contains(**p));
+        let mut sponsors: Vec<(u64, RegionId)> = can
+            .map(|(peer, s)| (s.rtt_us.unwrap_or(u64::MAX), *peer))
+            .collect();
+        sponsors.sort_unstable();
+        sponsors.into_iter().map(|(_, peer)| peer).collect()
+    }
+
+    /// A peer asks for a part of a copy. Nothing is kept in mind of it.
+    pub(super) fn on_fetch(
+        &mut self,
+        scene: &mut Scene<'_>,
+        peer: RegionId,
+        group: GroupId,
+        after: Option<Place>,
+    ) -> Result<(), StoreError> {
+        let us = self.config.region;
+        if !group.contains(peer) || !group.contains(us) || !self.is_whole() {
+            return Ok(());
+        }
+        let bytes_max = self.config.part_bytes_max;
+        let mut part = scene.shelf.part(us, group, after.as_ref(), bytes_max)?;
+        part.frontier = self.durable.clone();
+        let chunk = Message::Chunk { group, after, part };
+        self.send(scene, peer, Lane::Bulk, chunk);
+        Ok(())
+    }
+
+    /// A part has come. One that was not asked for, or came twice, is dropped.
+    pub(super) fn on_chunk(
+        &mut self,
+        scene: &mut Scene<'_>,
+        peer: RegionId,
+        group: GroupId,
+        after: Option<Place>,
+        part: Part,
+    ) {
+        let Some(copy) = self.joins.copies.get_mut(&group) else {
+            return;
+        };
+        let asked = copy.sponsor == Some(peer) && copy.asked_us.is_some() && copy.after == after;
+        if !asked || copy.applying.is_some() {
+            return;
+        }
+        copy.asked_us = None;
+        let base = copy.base.get_or_insert_with(|| part.frontier.clone());
+        let portion = Portion {
+            group,
+            base: base.clone(),
+            after,
+            part: part.clone(),
+        };
+        copy.applying = Some(part);
+        scene.out.push(Action::Snapshot(Box::new(portion)));
+    }
+
+    /// The store has taken in a part, or could not.
+    pub(super) fn on_copied(&mut self, scene: &mut Scene<'_>, group: GroupId, ok: bool) {
+        let Some(copy) = self.joins.copies.get_mut(&group) else {
+            return;
+        };
+        let Some(part) = copy.applying.take() else {
+            return;
+        };
+        // Begun anew meanwhile, or refused: the part does not count.
+        if ok && copy.base.is_some() {
+            copy.rows += part.mutations.len();
+            copy.tries = 0;
+            copy.after = part.next;
+            if copy.after.is_none() {
+                let mut wanted = part.frontier;
+                wanted.retain(|log, _| log.group == group && log.origin != self.config.origin);
+                self.joins.copies.remove(&group);
+                self.joins.catching_up.insert(group, wanted);
+                self.pull_all(scene);
+            }
+        }
+        self.mend(scene);
+    }
+}

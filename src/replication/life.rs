@@ -1,0 +1,180 @@
+//! What this region's store may lack, of its own making or of everything (replication.md section 11).
+//!
+//! A store that was restored, rolled back or lost knows less of its region than peers do. They say so: in
+//! `Hello` and in every frontier. Then a new incarnation is begun, above all that they know, and what the
+//! earlier ones made is pulled back like any other origin's log. Nothing of this life has to be made again:
+//! its commits have an incarnation of their own since before they were made (`replica::life`).
+//!
+//! - Clients are not served while a connected peer has more of this region than this region has, nor, by a store
+//!   that began empty, before it has what the first whole peer had that it heard.
+//! - This region's own watermark is `Stamp::MIN` until every member has been heard in this life, and all that
+//!   any of them has of its earlier lives is here. Otherwise the stable stamp could pass commits of an earlier
+//!   life that one member has and others do not: those would arrive below it.
+//! - Frontier entries of earlier incarnations stay for good: a few bytes for each start that wrote something.
+
+use std::collections::BTreeSet;
+
+use super::replicator::{Replicator, Scene};
+use super::wire::Hello;
+use super::{Action, GONE_US, NEWBORN_US};
+use crate::clock::{RegionId, Stamp};
+use crate::replica::mutation::Frontier;
+
+/// A store that began empty.
+#[derive(Debug, Default)]
+struct Newborn {
+    /// When it was first seen to wait.
+    since_us: Option<u64>,
+    /// What the whole peer that was heard first had.
+    target: Option<Frontier>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Life {
+    newborn: Option<Newborn>,
+    /// Members heard in this life.
+    heard: BTreeSet<RegionId>,
+    /// The most that any peer has said to have of this region's logs.
+    owed: Frontier,
+    /// Every member has been heard, and what they had of this region is here.
+    settled: bool,
+    asked_us: Option<u64>,
+}
+
+impl Life {
+    pub fn new(newborn: bool) -> Self {
+        Life {
+            newborn: newborn.then(Newborn::default),
+            ..Life::default()
+        }
+    }
+}
+
+fn covers(durable: &Frontier, wanted: &Frontier) -> bool {
+    let has = |(log, seq): (_, &u64)| durable.get(log).is_some_and(|have| have >= seq);
+    wanted.iter().all(has)
+}
+
+/// How many commits of `wanted` are not in `durable`.
+pub(super) fn lacking(durable: &Frontier, wanted: &Frontier) -> u64 {
+    let lacks = |(log, seq): (_, &u64)| seq.saturating_sub(durable.get(log).copied().unwrap_or(0));
+    wanted.iter().map(lacks).sum()
+}
+
+impl Replicator {
+    /// A peer has said hello.
+    pub(super) fn meet(&mut self, scene: &mut Scene<'_>, peer: RegionId, hello: &Hello) {
+        self.life.heard.insert(peer);
+        self.note_owed(&hello.frontier);
+        self.note_owed(&hello.seen_of_you);
+        self.mend(scene);
+    }
+
+    /// Takes in what a peer says to have of our own logs.
+    pub(super) fn note_owed(&mut self, frontier: &Frontier) {
+        let us = self.config.region;
+        for (log, seq) in frontier.iter().filter(|(log, _)| log.origin.region == us) {
+            let owed = self.life.owed.entry(*log).or_insert(0);
+            *owed = (*owed).max(*seq);
+        }
+    }
+
+    /// Looks after everything that the store may lack.
+    pub(super) fn mend(&mut self, scene: &mut Scene<'_>) {
+        self.be_reborn(scene);
+        self.settle();
+        self.grow_up(scene);
+        self.join_all(scene);
+    }
+
+    /// Peers know more of us than we do: what we make from now on must not be taken for what we made.
+    fn be_reborn(&mut self, scene: &mut Scene<'_>) {
+        let ours = self.config.origin;
+        let more = (self.life.owed.iter())
+            .filter(|(log, seq)| log.origin >= ours && self.durable_seq(**log) < **seq)
+            .map(|(log, _)| log.origin.incarnation)
+            .max();
+        let Some(above) = more else { return };
+        let now_us = scene.now.mono_us;
+        let asked = |at_us: u64| now_us.saturating_sub(at_us) < GONE_US;
+        if !self.life.asked_us.is_some_and(asked) {
+            self.life.asked_us = Some(now_us);
+            scene.out.push(Action::Reborn { above });
+        }
+    }
+
+    fn settle(&mut self) {
+        let others = self.config.members.without(self.config.region);
+        let heard = others.regions().all(|peer| self.life.heard.contains(&peer));
+        self.life.settled |= heard && covers(&self.durable, &self.life.owed);
+    }
+
+    /// A store that began empty has what it found when it came.
+    fn grow_up(&mut self, scene: &mut Scene<'_>) {
+        let others = self.config.members.without(self.config.region);
+        let all_heard = others.regions().all(|peer| self.life.heard.contains(&peer));
+        let whole = |s: &&super::session::Session| s.open() && s.whole;
+        let first = self.sessions.values().find(whole);
+        let found = first.map(|session| session.frontier.clone());
+        let Some(newborn) = &mut self.life.newborn else {
+            return;
+        };
+        let now_us = scene.now.mono_us;
+        let since_us = *newborn.since_us.get_or_insert(now_us);
+        if newborn.target.is_none() {
+            newborn.target = found;
+        }
+        let grown = match &newborn.target {
+            Some(target) => covers(&self.durable, target),
+            None => all_heard || now_us.saturating_sub(since_us) >= NEWBORN_US,
+        };
+        if grown && self.joins.is_empty() {
+            self.life.newborn = None;
+            scene.out.push(Action::Whole(None));
+        }
+    }
+
+    /// Our own watermark as others may rely on it.
+    pub(super) fn own_watermark(&self) -> Stamp {
+        if self.life.settled {
+            self.watermark
+        } else {
+            Stamp::MIN
+        }
+    }
+
+    /// Whether this region lacks nothing that it knows of.
+    pub(super) fn is_whole(&self) -> bool {
+        self.rebuilding().is_none()
+    }
+
+    /// Why clients are not served, and how far it is; `None` when they are.
+    pub fn rebuilding(&self) -> Option<String> {
+        if let Some(text) = self.joins.show(&self.durable) {
+            return Some(text);
+        }
+        if let Some(newborn) = &self.life.newborn {
+            return Some(match &newborn.target {
+                None => "the data folder is new: waiting to hear from the other regions".into(),
+                Some(target) => format!(
+                    "the data folder is new: {} commits of this cluster are still to come",
+                    lacking(&self.durable, target)
+                ),
+            });
+        }
+        let us = self.config.region;
+        let open = self.sessions.values().filter(|s| s.open());
+        let more = open.map(|session| {
+            let own = session.frontier.iter();
+            let own = own.filter(|(log, _)| log.origin.region == us);
+            own.map(|(log, seq)| seq.saturating_sub(self.durable_seq(*log)))
+                .sum::<u64>()
+        });
+        let more = more.max().unwrap_or(0);
+        (more > 0).then(|| {
+            format!(
+                "the data folder is older than it was: {more} commits of this region are still to come back"
+            )
+        })
+    }
+}
