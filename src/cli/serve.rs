@@ -51,7 +51,13 @@ pub fn run(args: ServeArgs) -> Result<(), CliError> {
     telemetry::init();
     block_on(async {
         let region = Region::start(config(&args).await?).await?;
-        println!("{}", region.ready());
+        tokio::select! {
+            () = region.settled() => println!("{}", region.ready()),
+            () = stop_asked(args.supervised) => {
+                region.stop().await;
+                return Ok(());
+            }
+        }
         stop_asked(args.supervised).await;
         region.stop().await;
         Ok(())

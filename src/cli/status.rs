@@ -77,6 +77,9 @@ fn print_region(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
         out,
         "\n{name}  {endpoint}  pid {pid}  conflicts {conflicts}"
     )?;
+    if let Some(reason) = region.get("rebuilding").and_then(Value::as_str) {
+        writeln!(out, "  BEING REBUILT: {reason}")?;
+    }
     let none = Vec::new();
     for table in region
         .get("tables")

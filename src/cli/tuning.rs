@@ -18,6 +18,12 @@ pub struct TuningArgs {
     /// How long tables show CREATING, UPDATING and DELETING, for those who test that they wait
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
     table_delay: Duration,
+    /// How long commits stay in the log once all regions have them; a region that lacks older ones is copied
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "15m")]
+    log_retention: Duration,
+    /// How long deletions are remembered once all regions have them
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "60m")]
+    tombstone_retention: Duration,
 }
 
 impl TuningArgs {
@@ -26,6 +32,8 @@ impl TuningArgs {
             ttl_interval: self.ttl_interval,
             ttl_cool_down: self.ttl_cool_down,
             table_delay: self.table_delay,
+            log_retention: self.log_retention,
+            tombstone_retention: self.tombstone_retention,
         }
     }
 
@@ -35,6 +43,8 @@ impl TuningArgs {
             ("--ttl-interval", self.ttl_interval),
             ("--ttl-cool-down", self.ttl_cool_down),
             ("--table-delay", self.table_delay),
+            ("--log-retention", self.log_retention),
+            ("--tombstone-retention", self.tombstone_retention),
         ];
         let text =
             |(name, time): (&str, Duration)| [name.to_owned(), format!("{}ms", time.as_millis())];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::clock::RegionClock;
+use super::gate::Gate;
 use super::queue::{Queue, Refused};
 use crate::api::{Backend, RegionInfo, Throttle, WriteFuture};
 use crate::replica::catalog::{Busy, TableDef};
@@ -23,6 +24,7 @@ pub(super) struct RegionBackend {
     pub info: RegionInfo,
     pub store: Arc<dyn Store>,
     pub queue: Arc<Queue>,
+    pub gate: Arc<Gate>,
     pub throttle: Option<Throttle>,
     pub clock: RegionClock,
     /// How long tables are busy with everything; 0 = not at all.
@@ -39,6 +41,9 @@ impl Backend for RegionBackend {
     }
 
     fn write(&self, request: WriteRequest) -> WriteFuture<'_> {
+        if let Err(refusal) = self.gate.admit() {
+            return Box::pin(async move { Err(refusal) });
+        }
         let (answer, answered) = oneshot::channel();
         let queued = self.queue.push_write(request, answer);
         Box::pin(async move {
@@ -66,6 +71,7 @@ impl Backend for RegionBackend {
         &self,
         reader: &mut dyn FnMut(&dyn ReadTxn) -> Result<(), ApiError>,
     ) -> Result<(), ApiError> {
+        self.gate.admit()?;
         let txn = self.store.begin_read()?;
         reader(&*txn)
     }

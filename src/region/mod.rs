@@ -17,6 +17,7 @@ mod backend;
 mod clock;
 mod conflicts;
 mod error;
+mod gate;
 mod guard;
 mod queue;
 mod replicate;

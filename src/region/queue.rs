@@ -8,7 +8,9 @@ use tokio::sync::oneshot;
 
 use crate::clock::RegionId;
 use crate::replica::ApiError;
+use crate::replica::mutation::GroupId;
 use crate::replica::request::{WriteRequest, WriteResponse};
+use crate::replica::snapshot::Portion;
 use crate::replica::stable::Stability;
 
 /// Client writes that may wait; more are refused as throttled.
@@ -27,6 +29,13 @@ pub(super) enum Order {
         from: RegionId,
         commits: Vec<Vec<u8>>,
     },
+    /// A part of a copy of a group.
+    Snapshot(Box<Portion>),
+    /// What replication found out about this region's own store; see [`Job`](crate::replica::Job).
+    Reborn {
+        above: u32,
+    },
+    Whole(Option<GroupId>),
     /// What replication found to be durable everywhere.
     Stable(Stability),
 }
@@ -41,7 +50,8 @@ pub(super) enum Refused {
 #[derive(Default)]
 struct Waiting {
     writes: VecDeque<(Box<WriteRequest>, Answer)>,
-    remote: VecDeque<(RegionId, Vec<Vec<u8>>)>,
+    /// Everything from replication but `stable`: its order matters.
+    remote: VecDeque<Order>,
     stable: Option<Stability>,
     closed: bool,
 }
@@ -67,10 +77,10 @@ impl Queue {
         Ok(())
     }
 
-    pub fn push_remote(&self, from: RegionId, commits: Vec<Vec<u8>>) {
+    pub fn push_remote(&self, order: Order) {
         let mut waiting = self.lock();
         if !waiting.closed {
-            waiting.remote.push_back((from, commits));
+            waiting.remote.push_back(order);
             self.arrived.notify_one();
         }
     }
@@ -96,9 +106,7 @@ impl Queue {
             .unwrap_or_else(PoisonError::into_inner);
         let mut group = Vec::new();
         let remote = waiting.remote.len().min(GROUP_REMOTE_MAX);
-        for (from, commits) in waiting.remote.drain(..remote) {
-            group.push(Order::Remote { from, commits });
-        }
+        group.extend(waiting.remote.drain(..remote));
         group.extend(waiting.stable.take().map(Order::Stable));
         let writes = waiting.writes.len().min(GROUP_JOBS_MAX - group.len());
         for (request, answer) in waiting.writes.drain(..writes) {
@@ -129,7 +137,10 @@ mod tests {
         }
         assert_eq!(write(&queue), Err(Refused::Full));
         for _ in 0..=GROUP_REMOTE_MAX {
-            queue.push_remote(RegionId(1), Vec::new());
+            queue.push_remote(Order::Remote {
+                from: RegionId(1),
+                commits: Vec::new(),
+            });
         }
         let group = queue.next_group(Duration::ZERO).expect("open");
         assert_eq!(group.len(), GROUP_JOBS_MAX);

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::clock::RegionClock;
-use super::queue::Queue;
+use super::gate::Gate;
+use super::queue::{Order, Queue};
 use super::writer::{AbortOnPanic, News, abort};
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
@@ -33,6 +34,7 @@ pub(super) struct Replication {
     pub events: Events,
     pub news: mpsc::UnboundedReceiver<News>,
     pub peers: Peers,
+    pub gate: Arc<Gate>,
     pub info: RegionInfo,
 }
 
@@ -69,6 +71,7 @@ impl Replication {
         let txn = store.begin_read()?;
         self.step(&*txn, Event::Tick)?;
         *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = self.replicator.status();
+        self.gate.set(self.replicator.rebuilding());
         Ok(())
     }
 
@@ -76,19 +79,27 @@ impl Replication {
     /// commits count as durable.
     fn on_news(&mut self, first: News) -> Result<(), StoreError> {
         let mut durable = first.durable;
-        let mut applied = first.applied;
+        let (mut applied, mut copied) = (first.applied, first.copied);
+        let mut origin = first.origin;
         while let Ok(news) = self.news.try_recv() {
             durable = news.durable.or(durable);
             applied.extend(news.applied);
+            copied.extend(news.copied);
+            origin = news.origin;
         }
         let store = Arc::clone(&self.store);
         let txn = store.begin_read()?;
+        self.step(&*txn, Event::Born(origin))?;
         if let Some((frontier, watermark)) = durable {
             self.step(&*txn, Event::Durable(frontier, watermark))?;
         }
         for (from, ok) in applied {
             self.step(&*txn, Event::Applied { from, ok })?;
         }
+        for (group, ok) in copied {
+            self.step(&*txn, Event::Copied { group, ok })?;
+        }
+        self.gate.set(self.replicator.rebuilding());
         Ok(())
     }
 
@@ -132,7 +143,12 @@ impl Replication {
         for action in actions {
             match action {
                 Action::Send(peer, lane, frame) => self.transport.send(peer, lane, frame),
-                Action::Apply { from, commits } => self.queue.push_remote(from, commits),
+                Action::Apply { from, commits } => {
+                    self.queue.push_remote(Order::Remote { from, commits });
+                }
+                Action::Snapshot(portion) => self.queue.push_remote(Order::Snapshot(portion)),
+                Action::Reborn { above } => self.queue.push_remote(Order::Reborn { above }),
+                Action::Whole(group) => self.queue.push_remote(Order::Whole(group)),
                 Action::Stable(found) => self.queue.set_stable(found),
                 Action::Disconnect(peer, reason) => {
                     debug!(peer = self.name(peer), reason, "ending the session");

@@ -14,6 +14,7 @@ use tracing::info;
 
 use super::backend::RegionBackend;
 use super::clock::{RegionClock, micros};
+use super::gate::Gate;
 use super::queue::Queue;
 use super::replicate::{Peers, Replication};
 use super::status::Status;
@@ -25,8 +26,8 @@ use crate::config::{RegionSpec, Topology};
 use crate::replica::mutation::GroupId;
 use crate::replica::stable::Retention;
 use crate::replica::ttl::TtlSettings;
-use crate::replica::{Replica, ReplicaConfig};
-use crate::replication::{Replicator, ReplicatorConfig};
+use crate::replica::{Replica, ReplicaConfig, snapshot};
+use crate::replication::{Lacks, NEWBORN_US, PART_BYTES_MAX, Replicator, ReplicatorConfig};
 use crate::store::Store;
 use crate::store::lmdb::{LmdbOptions, LmdbStore};
 use crate::store::mem::MemStore;
@@ -36,6 +37,8 @@ use crate::transport::{Identity, Peer, Transport, TransportConfig};
 const ACCOUNT: &str = "000000000000";
 /// The folder of the store, inside a region's data folder.
 const STORE_FOLDER: &str = "store";
+/// Between two looks at whether clients are served yet.
+const SETTLE_POLL: Duration = Duration::from_millis(10);
 /// The folder of certificates there, unless another is named.
 const CERTS_FOLDER: &str = "certs";
 
@@ -56,15 +59,21 @@ pub struct Tuning {
     pub ttl_cool_down: Duration,
     /// How long tables show CREATING, UPDATING and DELETING.
     pub table_delay: Duration,
+    /// How long commits stay in the log once all regions have them.
+    pub log_retention: Duration,
+    /// How long deletions are remembered once all regions have them.
+    pub tombstone_retention: Duration,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        let ttl = TtlSettings::default();
+        let (ttl, kept) = (TtlSettings::default(), Retention::default());
         Tuning {
             ttl_interval: Duration::from_micros(ttl.interval_us),
             ttl_cool_down: Duration::from_micros(ttl.cool_down_us),
             table_delay: Duration::ZERO,
+            log_retention: Duration::from_micros(kept.log_us),
+            tombstone_retention: Duration::from_micros(kept.tombstones_us),
         }
     }
 }
@@ -110,7 +119,9 @@ impl Region {
         guard::admit(&*store, &config.topology.cluster_id, &spec.name, spec.id)?;
         let replica_config = replica_config(&config.topology, &info, config.tuning);
         let replica = Replica::open(Arc::clone(&store), replica_config, clock.now())?;
-        let replicator = replicator(&config.topology, &info, &replica);
+        let lacks = lacks(&*store, &replica)?;
+        let replicator = replicator(&config.topology, &info, &replica, lacks);
+        let gate = Arc::new(Gate::new(replicator.rebuilding()));
         let peers = peers(&config.topology, &spec)?;
         let (transport, events) = Transport::start(TransportConfig {
             region: info.id,
@@ -131,12 +142,14 @@ impl Region {
             store: Arc::clone(&store),
             transport: transport.clone(),
             peers: Arc::clone(&known),
+            gate: Arc::clone(&gate),
         });
         let queue = Arc::new(Queue::default());
         let backend = Arc::new(RegionBackend {
             info: info.clone(),
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
+            gate: Arc::clone(&gate),
             throttle: config.topology.throttle.then(Throttle::default),
             clock,
             table_delay_us: micros(config.tuning.table_delay),
@@ -161,6 +174,7 @@ impl Region {
             events,
             news: inbox,
             peers: known,
+            gate,
             info,
         };
         let region = Region {
@@ -210,6 +224,15 @@ impl Region {
     /// Where the admin API answers, as bound.
     pub fn admin(&self) -> &str {
         &self.status.admin
+    }
+
+    /// Waits until clients are served, but not for long where a rebuilding takes long: the first thing that
+    /// a new data folder does is to hear from the others, which takes a moment.
+    pub async fn settled(&self) {
+        let deadline = tokio::time::Instant::now() + Duration::from_micros(2 * NEWBORN_US);
+        while self.status.gate.reason().is_some() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(SETTLE_POLL).await;
+        }
     }
 
     /// What GET /status answers.
@@ -280,7 +303,11 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
         region_name: info.name.clone(),
         members: members(topology),
         replicate_all: topology.replicate_all,
-        retention: Retention::default(),
+        retention: Retention {
+            log_us: micros(tuning.log_retention),
+            tombstones_us: micros(tuning.tombstone_retention),
+            ..Retention::default()
+        },
         ttl: TtlSettings {
             interval_us: micros(tuning.ttl_interval),
             cool_down_us: micros(tuning.ttl_cool_down),
@@ -291,13 +318,27 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
     }
 }
 
-fn replicator(topology: &Topology, info: &RegionInfo, replica: &Replica) -> Replicator {
+fn lacks(store: &dyn Store, replica: &Replica) -> Result<Lacks, RegionError> {
+    Ok(Lacks {
+        newborn: replica.is_newborn()?,
+        joining: snapshot::joining(&*store.begin_read()?)?,
+    })
+}
+
+fn replicator(
+    topology: &Topology,
+    info: &RegionInfo,
+    replica: &Replica,
+    lacks: Lacks,
+) -> Replicator {
     let config = ReplicatorConfig {
         region: info.id,
         region_name: info.name.clone(),
         cluster_id: topology.cluster_id,
         members: members(topology),
         origin: replica.origin(),
+        lacks,
+        part_bytes_max: PART_BYTES_MAX,
     };
     Replicator::new(config, replica.frontier().clone())
 }

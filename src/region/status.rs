@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::clock::RegionClock;
+use super::gate::Gate;
 use super::replicate::Peers;
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
@@ -29,6 +30,7 @@ pub(super) struct Status {
     pub store: Arc<dyn Store>,
     pub transport: Transport,
     pub peers: Peers,
+    pub gate: Arc<Gate>,
 }
 
 /// One link as `status` shows it.
@@ -54,6 +56,7 @@ impl Status {
         let txn = self.store.begin_read()?;
         let now = self.clock.now();
         let frontier = log::frontier(&*txn)?;
+        let rebuilding = self.gate.reason();
         Ok(json!({
             "name": self.info.name,
             "id": self.info.id.0,
@@ -65,6 +68,8 @@ impl Status {
             "admin": self.admin,
             "uptime_ms": now.mono_us / 1_000,
             "wall_us": now.wall_us,
+            "whole": rebuilding.is_none(),
+            "rebuilding": rebuilding,
             "frontier": self.frontier(&frontier),
             "logs": self.logs(&frontier),
             "links": self.links(),

@@ -56,6 +56,9 @@ async fn cluster() -> Vec<Region> {
         };
         regions.push(Region::start(config).await.expect("starts"));
     }
+    for region in &regions {
+        region.settled().await;
+    }
     regions
 }
 
@@ -346,6 +349,15 @@ async fn alone(data: &Path, region: &str) -> Result<Region, RegionError> {
 async fn a_region_finds_its_data_again_and_refuses_others() {
     let folder = tempfile::tempdir().expect("folder");
     let region = alone(folder.path(), "eu-west-1").await.expect("starts");
+    let early = region
+        .backend()
+        .write(WriteRequest::Batch(Vec::new()))
+        .await;
+    assert!(
+        matches!(&early, Err(ApiError::ServiceUnavailable(why)) if why.contains("rebuilt")),
+        "a new data folder may be that of a region that was there before: {early:?}"
+    );
+    region.settled().await;
     create(&region).await;
     put(&region, cart("a", 1)).await.expect("puts");
     region.stop().await;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::clock::RegionClock;
 use super::queue::{Answer, Order, Queue};
 use crate::clock::{Now, RegionId, Stamp};
-use crate::replica::mutation::Frontier;
+use crate::replica::mutation::{Frontier, GroupId, Origin};
 use crate::replica::{ApiError, Job, JobResult, RemoteError, Replica};
 use crate::store::{Store, StoreError};
 
@@ -24,6 +24,10 @@ pub(super) struct News {
     pub durable: Option<(Frontier, Stamp)>,
     /// The peers' batches of the group, in order, and whether they were applied.
     pub applied: Vec<(RegionId, bool)>,
+    /// Of which groups parts of copies were taken in, or not.
+    pub copied: Vec<(GroupId, bool)>,
+    /// Of what origin commits made here are from now on.
+    pub origin: Origin,
 }
 
 pub(super) struct Writer {
@@ -39,6 +43,8 @@ pub(super) struct Writer {
 enum Receipt {
     Client(Answer),
     Peer(RegionId),
+    /// Replication, which copies this group.
+    Copy(GroupId),
     Nobody,
 }
 
@@ -65,6 +71,22 @@ impl Writer {
             let (job, receipt) = match order {
                 Order::Write(request, answer) => (Job::Write(*request), Receipt::Client(answer)),
                 Order::Remote { from, commits } => (Job::Remote(commits), Receipt::Peer(from)),
+                Order::Snapshot(portion) => {
+                    let group = portion.group;
+                    (Job::Snapshot(portion), Receipt::Copy(group))
+                }
+                Order::Reborn { above } => {
+                    warn!(
+                        above,
+                        "peers know more of this region than its data folder does: it was lost, restored or \
+                         rolled back; beginning a new incarnation and getting its earlier commits back"
+                    );
+                    (Job::Reborn { above }, Receipt::Nobody)
+                }
+                Order::Whole(group) => {
+                    info!("this region lacks nothing any more");
+                    (Job::Whole(group), Receipt::Nobody)
+                }
                 Order::Stable(found) => (Job::Stable(found), Receipt::Nobody),
             };
             jobs.push(job);
@@ -94,7 +116,7 @@ impl Writer {
 
     fn tell_done(&mut self, now: Now, results: Vec<JobResult>, receipts: Vec<Receipt>) {
         assert_eq!(results.len(), receipts.len(), "every job has one result");
-        let mut applied = Vec::new();
+        let (mut applied, mut copied) = (Vec::new(), Vec::new());
         for (result, receipt) in results.into_iter().zip(receipts) {
             match (result, receipt) {
                 (JobResult::Write(result), Receipt::Client(answer)) => {
@@ -107,19 +129,25 @@ impl Writer {
                     }
                     applied.push((from, result.is_ok()));
                 }
-                (JobResult::Stable, Receipt::Nobody) => {}
+                (JobResult::Snapshot, Receipt::Copy(group)) => copied.push((group, true)),
+                (JobResult::Stable | JobResult::Noted, Receipt::Nobody) => {}
                 _ => unreachable!("results come in the order of their jobs"),
             }
         }
         // Of the group's own time, so that the stamp stays below the clock's durable bound (I11).
         let watermark = self.replica.watermark(now);
         let durable = Some((self.replica.frontier().clone(), watermark));
-        let _ = self.news.send(News { durable, applied });
+        let _ = self.news.send(News {
+            durable,
+            applied,
+            copied,
+            origin: self.replica.origin(),
+        });
     }
 
     fn tell_refused(&self, reason: &StoreError, receipts: Vec<Receipt>) {
         warn!(%reason, jobs = receipts.len(), "group refused");
-        let mut applied = Vec::new();
+        let (mut applied, mut copied) = (Vec::new(), Vec::new());
         for receipt in receipts {
             match receipt {
                 Receipt::Client(answer) => {
@@ -127,12 +155,15 @@ impl Writer {
                     let _ = answer.send(Err(refusal));
                 }
                 Receipt::Peer(from) => applied.push((from, false)),
+                Receipt::Copy(group) => copied.push((group, false)),
                 Receipt::Nobody => {}
             }
         }
         let _ = self.news.send(News {
             durable: None,
             applied,
+            copied,
+            origin: self.replica.origin(),
         });
     }
 }

@@ -69,7 +69,11 @@ pub(super) fn open(
 
 impl Replica {
     /// Begins this life's incarnation, unless it has one: what is committed from here on has new dots.
-    pub(super) fn begin_life(&mut self, txn: &mut dyn WriteTxn, now: Now) -> Result<(), StoreError> {
+    pub(super) fn begin_life(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+    ) -> Result<(), StoreError> {
         if self.lived == Some(self.origin.incarnation) {
             return Ok(());
         }
@@ -93,6 +97,11 @@ impl Replica {
         if self.config.planted == Some(PlantedBug::IncarnationKept) {
             return Ok(());
         }
+        // Not before what was stamped: a clock that was set back names no incarnation twice.
+        let now = Now {
+            wall_us: now.wall_us.max(self.hlc.last().physical_us),
+            ..now
+        };
         let incarnation = next(now, above.max(self.origin.incarnation));
         assert!(
             incarnation > self.origin.incarnation,
@@ -113,6 +122,10 @@ impl Replica {
 
     /// Whether this store began empty and has not yet been found to lack nothing.
     pub fn is_newborn(&self) -> Result<bool, StoreError> {
-        Ok(self.store.begin_read()?.get(Db::Meta, meta::NEWBORN)?.is_some())
+        Ok(self
+            .store
+            .begin_read()?
+            .get(Db::Meta, meta::NEWBORN)?
+            .is_some())
     }
 }

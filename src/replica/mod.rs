@@ -192,6 +192,8 @@ pub struct Replica {
     relogs: Vec<tables::Relog>,
     /// What every member has, as replication last said.
     stable: Stability,
+    /// Groups are being copied: what is here is not yet as anyone had it, and nothing expires.
+    rebuilding: bool,
     /// While a part of a copy is taken in: the frontier it has as its base.
     copying: Option<Frontier>,
     /// Where in the tombstone queue the next look begins.
@@ -228,6 +230,7 @@ impl Replica {
         }
         let frontier = log::frontier(txn.as_read())?;
         let changes = stream::Changes::load(txn.as_read())?;
+        let rebuilding = !snapshot::joining(txn.as_read())?.is_empty();
         txn.commit()?;
         Ok(Replica {
             config,
@@ -245,6 +248,7 @@ impl Replica {
             counts: BTreeMap::new(),
             relogs: Vec::new(),
             stable: Stability::default(),
+            rebuilding,
             copying: None,
             collecting: None,
             changes,
@@ -329,6 +333,7 @@ impl Replica {
             self.origin.incarnation = incarnation;
         }
         self.copying = None;
+        self.rebuilding = !snapshot::joining(&*txn)?.is_empty();
         self.clock_bound = read::meta_u64(&*txn, meta::CLOCK_BOUND)?.unwrap_or(0);
         self.dirty.clear();
         self.contexts.clear();

@@ -75,7 +75,8 @@ pub fn read_part(
     if after.is_none() {
         for (log, seq) in log::frontier(txn)? {
             if log.group == group {
-                part.contexts.extend(log::context_entry(txn, Dot { log, seq })?);
+                part.contexts
+                    .extend(log::context_entry(txn, Dot { log, seq })?);
             }
         }
     }
@@ -259,8 +260,13 @@ impl Replica {
     ) -> Result<(), StoreError> {
         let part = &portion.part;
         txn.put(Db::Meta, &meta::joining(portion.group), &[])?;
+        self.rebuilding = true;
         for (dot, context) in &part.contexts {
-            txn.put(Db::Context, &keys::dot_row(*dot), &log::encode_context(context))?;
+            txn.put(
+                Db::Context,
+                &keys::dot_row(*dot),
+                &log::encode_context(context),
+            )?;
         }
         self.copying = Some(portion.base.clone());
         let mut present = BTreeSet::new();
@@ -268,7 +274,8 @@ impl Replica {
             let Some(version) = mutation.version else {
                 continue;
             };
-            self.hlc.observe(version.rank.stamp.max(version.issued), now);
+            self.hlc
+                .observe(version.rank.stamp.max(version.issued), now);
             match &mutation.change {
                 Change::Item { table, key, image } => {
                     present.insert(keys::item_row(*table, key));
@@ -316,8 +323,12 @@ impl Replica {
             }
             let mut vanished = Vec::new();
             let mut failure = None;
-            walk(txn.as_read(), def.uid, after, upto, &mut |row, stored| {
-                match Record::decode(stored) {
+            walk(
+                txn.as_read(),
+                def.uid,
+                after,
+                upto,
+                &mut |row, stored| match Record::decode(stored) {
                     Ok(record) => {
                         let gone = covers(&portion.base, record.version.dot);
                         if gone && !present.contains(row) {
@@ -329,8 +340,8 @@ impl Replica {
                         failure = Some(error);
                         ControlFlow::Break(())
                     }
-                }
-            })?;
+                },
+            )?;
             failure.map_or(Ok(()), Err)?;
             for (row, stored) in vanished {
                 self.drop_row(txn, now, &def, &row, &Record::decode(&stored)?)?;
@@ -391,6 +402,8 @@ impl Replica {
         group: Option<GroupId>,
     ) -> Result<(), StoreError> {
         let row = group.map_or_else(|| meta::NEWBORN.to_vec(), meta::joining);
-        txn.delete(Db::Meta, &row).map(|_| ())
+        txn.delete(Db::Meta, &row)?;
+        self.rebuilding = !joining(txn.as_read())?.is_empty();
+        Ok(())
     }
 }

@@ -244,6 +244,9 @@ impl Replica {
 
     /// One step of the sweep, when one is due: expires the items of one table that are.
     pub(super) fn sweep(&mut self, txn: &mut dyn WriteTxn, now: Now) -> Result<Chore, StoreError> {
+        if self.rebuilding {
+            return Ok(Chore::Done);
+        }
         if self.sweep.left.is_empty() {
             if now.mono_us < self.sweep.next_us {
                 return Ok(Chore::Done);

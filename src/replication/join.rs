@@ -199,7 +199,8 @@ impl Replicator {
 
     /// The peers that can give a copy of `group`, nearest first.
     fn sponsors(&self, group: GroupId) -> Vec<RegionId> {
-        let can = (self.sessions.iter()).filter(|(p, s)| s.open() && s.whole && group.contains(**p));
+        let can =
+            (self.sessions.iter()).filter(|(p, s)| s.open() && s.whole && group.contains(**p));
         let mut sponsors: Vec<(u64, RegionId)> = can
             .map(|(peer, s)| (s.rtt_us.unwrap_or(u64::MAX), *peer))
             .collect();

@@ -232,7 +232,7 @@ mod tests {
             (batch, "0004070101060202aabb0001"),
             (gone, "000507010109"),
             (fetch, "00060701000174"),
-            (chunk, "00070700000000010101" ),
+            (chunk, "0007070000000001010101"),
         ];
         for (message, bytes) in golden {
             let encoded = encode(message.clone()).expect("is short");

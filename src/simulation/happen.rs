@@ -2,7 +2,7 @@
 
 use super::Planted;
 use super::host::{Asker, Done, Finished, Work};
-use super::plan::{Fault, Kill, Operation, index};
+use super::plan::{Disk, Fault, Kill, Operation, index};
 use super::report::OracleId;
 use super::workload;
 use super::world::{IDLE_US, TICK_US, Trouble, What, World, region_id};
@@ -23,8 +23,11 @@ impl World<'_> {
 
     /// Starts a region's process, which looks for its peers.
     pub(super) fn start(&mut self, region: usize) -> Result<(), Trouble> {
+        self.regions[region].mind_the_clock(self.now_us);
         let now = self.now(region);
         self.regions[region].boot(now)?;
+        let frontier = self.regions[region].frontier().cloned().unwrap_or_default();
+        self.oracles.on_start(region_id(region), &frontier);
         let life = self.regions[region].life;
         self.trace(Some(region), || {
             format!("starts, life {life}, wall {}", now.wall_us)
@@ -61,7 +64,7 @@ impl World<'_> {
                 operation.client, operation.id, operation.kind
             )
         });
-        if !self.regions[region].is_alive() {
+        if !self.regions[region].serves() {
             self.refused += 1;
             return Ok(());
         }
@@ -104,6 +107,20 @@ impl World<'_> {
                     }
                     self.oracles.on_stable(region_id(region), &found);
                     self.regions[region].enqueue(Work::Stable(found));
+                }
+                Action::Snapshot(portion) => {
+                    self.regions[region].enqueue(Work::Snapshot(portion));
+                    self.begin_group(region, false)?;
+                }
+                Action::Reborn { above } => {
+                    self.trace(Some(region), || format!("is reborn above {above}"));
+                    self.regions[region].enqueue(Work::Reborn { above });
+                    self.begin_group(region, false)?;
+                }
+                Action::Whole(group) => {
+                    self.trace(Some(region), || format!("is whole: {group:?}"));
+                    self.regions[region].enqueue(Work::Whole(group));
+                    self.begin_group(region, false)?;
                 }
                 Action::Disconnect(peer, reason) => {
                     let name = self.regions[region].name.clone();
@@ -202,11 +219,16 @@ impl World<'_> {
             return Ok(());
         };
         self.judge(region, &finished, true)?;
+        self.step(region, Event::Born(finished.origin))?;
         let durable = Event::Durable(finished.after, finished.watermark);
         self.step(region, durable)?;
         for done in finished.done {
             match done {
                 Done::Remote { from, ok, .. } => self.step(region, Event::Applied { from, ok })?,
+                Done::Snapshot { portion } => {
+                    let (group, ok) = (portion.group, true);
+                    self.step(region, Event::Copied { group, ok })?;
+                }
                 Done::Write { answer, .. } => {
                     let expected =
                         matches!(answer, Ok(_) | Err(ApiError::ConditionalCheckFailed { .. }));
@@ -302,6 +324,11 @@ impl World<'_> {
                 let life = self.regions[kill.region].life;
                 self.crash(life, kill)?;
             }
+            Fault::BackUp { region } => {
+                if self.regions[region].back_up() {
+                    self.oracles.back_up(region_id(region));
+                }
+            }
             Fault::Skew { region, by_us } => self.regions[region].clock.step(by_us),
             Fault::Stall { region, by_us } => self.regions[region].stall_us = by_us,
         }
@@ -331,6 +358,13 @@ impl World<'_> {
         let now = self.now(region);
         if let Some(finished) = self.regions[region].crash(now, kill.commit_survives)? {
             self.judge(region, &finished, false)?;
+        }
+        if kill.disk != Disk::Kept {
+            let restored = self.regions[region].lose_disk(kill.disk == Disk::PutBack);
+            self.trace(Some(region), || format!("disk lost, put back {restored}"));
+            let clients = self.plan.config.clients_per_region;
+            self.oracles
+                .on_disk_fault(region_id(region), restored, clients);
         }
         for peer in (0..self.regions.len()).filter(|peer| *peer != region) {
             if self.net.down(region, peer) {
@@ -385,6 +419,14 @@ fn describe(frame: &[u8]) -> String {
                 .iter()
                 .map(|(log, seq)| format!(" {}:{seq}", log.origin.region));
             format!("ack{}", logs.collect::<String>())
+        }
+        Ok(Message::Gone { log, start }) => {
+            format!("{} before {start} is gone", log.origin.region)
+        }
+        Ok(Message::Fetch { after, .. }) => format!("fetch after {after:?}"),
+        Ok(Message::Chunk { part, .. }) => {
+            let last = part.next.is_none();
+            format!("part of {} rows, last {last}", part.mutations.len())
         }
         Ok(Message::Want { log, from, .. }) => format!("want {} from {from}", log.origin.region),
         Ok(Message::Batch {

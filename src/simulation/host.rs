@@ -11,11 +11,12 @@ use std::sync::Arc;
 use super::plan::Operation;
 use super::skew::SkewedClock;
 use crate::clock::{Now, RegionId, Stamp};
-use crate::replica::mutation::{Frontier, Origin};
+use crate::replica::mutation::{Frontier, GroupId, Origin};
 use crate::replica::request::{WriteRequest, WriteResponse};
+use crate::replica::snapshot::{self, Portion};
 use crate::replica::stable::Stability;
 use crate::replica::{ApiError, Job, JobResult, OpenError, Replica, ReplicaConfig};
-use crate::replication::{Action, Event, Replicator, ReplicatorConfig};
+use crate::replication::{Action, Event, Lacks, Replicator, ReplicatorConfig};
 use crate::store::{MemStore, ReadTxn, Store, StoreError};
 
 /// The cluster that all worlds are of.
@@ -45,6 +46,11 @@ pub enum Work {
         commits: Vec<Vec<u8>>,
     },
     Stable(Stability),
+    Snapshot(Box<Portion>),
+    Reborn {
+        above: u32,
+    },
+    Whole(Option<GroupId>),
 }
 
 /// One job that has been done.
@@ -58,6 +64,9 @@ pub enum Done {
         from: RegionId,
         commits: Vec<Vec<u8>>,
         ok: bool,
+    },
+    Snapshot {
+        portion: Box<Portion>,
     },
 }
 
@@ -98,7 +107,14 @@ pub struct Region {
     /// Counts its syncs.
     pub syncs: u64,
     config: ReplicaConfig,
+    part_bytes_max: usize,
     store: MemStore,
+    /// The disk as it was copied once.
+    backup: Option<MemStore>,
+    /// Nothing was stamped above this.
+    high_us: u64,
+    /// The disk is not what the process left on it.
+    doubtful: bool,
     /// `ship_before_sync` only: what the disk holds while a group is under way.
     synced: Option<MemStore>,
     ship_before_sync: bool,
@@ -106,7 +122,12 @@ pub struct Region {
 }
 
 impl Region {
-    pub fn new(config: ReplicaConfig, clock: SkewedClock, ship_before_sync: bool) -> Self {
+    pub fn new(
+        config: ReplicaConfig,
+        clock: SkewedClock,
+        part_bytes_max: usize,
+        ship_before_sync: bool,
+    ) -> Self {
         Region {
             name: config.region_name.clone(),
             clock,
@@ -114,7 +135,11 @@ impl Region {
             life: 0,
             syncs: 0,
             config,
+            part_bytes_max,
             store: MemStore::new(),
+            backup: None,
+            high_us: 0,
+            doubtful: false,
             synced: None,
             ship_before_sync,
             process: None,
@@ -155,6 +180,11 @@ impl Region {
             cluster_id: CLUSTER_ID,
             members: self.config.members,
             origin: replica.origin(),
+            lacks: Lacks {
+                newborn: replica.is_newborn()?,
+                joining: snapshot::joining(&*self.store.begin_read()?)?,
+            },
+            part_bytes_max: self.part_bytes_max,
         };
         let replicator = Replicator::new(config, replica.frontier().clone());
         self.life += 1;
@@ -218,13 +248,48 @@ impl Region {
         let Some(process) = &mut self.process else {
             return Ok(None);
         };
-        match process.group.take() {
-            None => Ok(None),
-            Some(Group::ShippedEarly(finished)) => Ok(Some(*finished)),
-            Some(Group::Waiting(work)) => {
-                run(&mut process.replica, &self.store, now, work).map(Some)
-            }
+        let finished = match process.group.take() {
+            None => return Ok(None),
+            Some(Group::ShippedEarly(finished)) => *finished,
+            Some(Group::Waiting(work)) => run(&mut process.replica, &self.store, now, work)?,
+        };
+        self.high_us = self.high_us.max(finished.watermark.physical_us);
+        Ok(Some(finished))
+    }
+
+    /// The disk is copied, between two syncs.
+    pub fn back_up(&mut self) -> bool {
+        if self.synced.is_none() {
+            self.backup = Some(self.store.fork());
         }
+        self.synced.is_none()
+    }
+
+    /// The disk is lost, or, if it may be and a copy was made, put back as it was. Says whether it was.
+    pub fn lose_disk(&mut self, restore: bool) -> bool {
+        assert!(self.process.is_none(), "disks are lost by the dead");
+        let backup = self.backup.as_ref().filter(|_| restore);
+        let restored = backup.is_some();
+        self.store = backup.map(MemStore::fork).unwrap_or_default();
+        self.doubtful = true;
+        restored
+    }
+
+    /// Whether clients are served.
+    pub fn serves(&self) -> bool {
+        let serves = |p: &Process| p.replicator.rebuilding().is_none();
+        self.process.as_ref().is_some_and(serves)
+    }
+
+    /// A store that forgot what it has stamped needs a clock that did not go back meanwhile, which operators see
+    /// to when they put in a new disk.
+    pub fn mind_the_clock(&mut self, true_us: u64) {
+        if !std::mem::take(&mut self.doubtful) {
+            return;
+        }
+        let wall_us = self.clock.now(true_us).wall_us;
+        let by_us = (self.high_us + 2_000_000).saturating_sub(wall_us);
+        self.clock.step(i64::try_from(by_us).unwrap_or(0));
     }
 
     /// The process dies. With `commit_survives`, a group under way reaches the disk all the same.
@@ -260,6 +325,9 @@ fn run(
             Work::Write { request, .. } => Job::Write(WriteRequest::clone(request)),
             Work::Remote { commits, .. } => Job::Remote(commits.clone()),
             Work::Stable(found) => Job::Stable(found.clone()),
+            Work::Snapshot(portion) => Job::Snapshot(portion.clone()),
+            Work::Reborn { above } => Job::Reborn { above: *above },
+            Work::Whole(group) => Job::Whole(*group),
         });
     }
     let mut txn = store.begin_write()?;
@@ -277,6 +345,7 @@ fn run(
                 let ok = result.is_ok();
                 Some(Done::Remote { from, commits, ok })
             }
+            (Work::Snapshot(portion), JobResult::Snapshot) => Some(Done::Snapshot { portion }),
             _ => None,
         });
     let done: Vec<Done> = done.collect();

@@ -34,6 +34,10 @@ pub struct Config {
     pub padding: usize,
     /// How long regions keep what nobody needs.
     pub retention: Retention,
+    /// What a part of a copy holds at most, though always a row.
+    pub part_bytes_max: usize,
+    /// Whether disks may be lost and put back; `None` = as the seed says.
+    pub disks: Option<bool>,
     /// Jobs that one transaction of the store takes at most.
     pub group_jobs_max: usize,
     /// Of 1,000 frames, how many arrive twice.
@@ -133,6 +137,10 @@ pub enum Fault {
         b: usize,
     },
     Kill(Kill),
+    /// The region's disk is copied.
+    BackUp {
+        region: usize,
+    },
     Skew {
         region: usize,
         by_us: i64,
@@ -141,6 +149,15 @@ pub enum Fault {
         region: usize,
         by_us: u64,
     },
+}
+
+/// What becomes of a disk while its region's process is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    Kept,
+    Lost,
+    /// Put back as it was when it was copied; lost, if it never was.
+    PutBack,
 }
 
 /// The death of a process and its return.
@@ -153,6 +170,7 @@ pub struct Kill {
     pub commit_survives: bool,
     /// `None` = at the end of the storm.
     pub restart_after_us: Option<u64>,
+    pub disk: Disk,
     /// How the clock is set while the process is away.
     pub step_us: i64,
 }
@@ -218,6 +236,8 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
             log_us: rng.pick(&[0, 0, 2_000_000, 900_000_000]),
             settle_us: 0,
         },
+        part_bytes_max: chance.of("parts", &[]).pick(&[600, 4_000, 1_000_000]),
+        disks: scenario.disks,
         group_jobs_max: rng.pick(&[1, 4, 64]),
         duplicates: if rng.coin() { rng.between(10, 200) } else { 0 },
         spikes: if rng.coin() { rng.between(2, 30) } else { 0 },
@@ -239,11 +259,11 @@ fn delays(aws: &Geography, regions: &[String]) -> Vec<Vec<Delay>> {
     regions.iter().map(from).collect()
 }
 
-/// How long convergence may take once all is healed: reconnecting and the patience of replication, forty
-/// of the longest round trips, and a millisecond for each commit that may have to move.
+/// How long convergence may take once all is healed: reconnecting and the patience of replication, a copy
+/// in small parts, seventy-five of the longest round trips, and a millisecond for each commit that may have to move.
 fn converge_us(delays: &[Vec<Delay>], operations: u64) -> u64 {
     let longest = delays.iter().flatten().map(|d| d.base_us + d.spread_us);
-    15_000_000 + 80 * longest.max().unwrap_or(0) + operations * 1_000
+    25_000_000 + 150 * longest.max().unwrap_or(0) + operations * 1_000
 }
 
 /// Half of the worlds have clocks that differ, half of those by seconds.

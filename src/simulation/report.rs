@@ -137,6 +137,8 @@ pub struct RunReport {
     pub events: u64,
     pub frames: u64,
     pub crashes: u64,
+    /// Commits that only a lost disk had.
+    pub lost: u64,
     pub commits: u64,
     /// Conflict records, all regions together.
     pub conflicts: u64,

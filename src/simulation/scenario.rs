@@ -24,6 +24,8 @@ pub struct Scenario {
     pub workload: Workload,
     /// Whether the seed adds faults to those listed. Absent: only when none are listed.
     pub seed_faults: Option<bool>,
+    /// Whether the disk of a region is lost, or put back as it was once. Absent: the seed decides.
+    pub disks: Option<bool>,
     #[serde(default, rename = "fault")]
     pub faults: Vec<Fault>,
 }

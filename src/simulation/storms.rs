@@ -1,11 +1,11 @@
 //! What breaks, and when: the faults a scenario lists, and those a seed draws.
 
-use super::plan::{Act, Config, Fault, Kill, QUIET_US, Step, index};
+use super::plan::{Act, Config, Disk, Fault, Kill, QUIET_US, Step, index};
 use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
 
 /// The classes of fault that a seed may switch on, each in half of the runs.
-const CLASSES: [Class; 8] = [
+const CLASSES: [Class; 9] = [
     Class::Cut,
     Class::OneWay,
     Class::Partition,
@@ -14,6 +14,7 @@ const CLASSES: [Class; 8] = [
     Class::KillAndStep,
     Class::Skew,
     Class::Stall,
+    Class::Disk,
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +29,8 @@ enum Class {
     KillAndStep,
     Skew,
     Stall,
+    /// The disk of one region, the same one throughout, is lost or put back as it was.
+    Disk,
 }
 
 /// The faults of a scenario's file.
@@ -57,6 +60,7 @@ pub fn listed(scenario: &Scenario, config: &Config) -> Vec<Step> {
                 within_commit: false,
                 commit_survives: false,
                 restart_after_us: fault.restart_after.map(|s| s.forward_us()),
+                disk: Disk::Kept,
                 step_us: by_us,
             };
             push(&mut steps, at_us, Fault::Kill(kill));
@@ -85,7 +89,12 @@ pub fn drawn(config: &Config, chance: Chance) -> Vec<Step> {
     }
     for (at, class) in CLASSES.into_iter().enumerate() {
         let mut rng = chance.of("class", &[index(at)]);
-        if rng.coin() {
+        let off = rng.coin();
+        let off = match (class, config.disks) {
+            (Class::Disk, Some(on)) => !on,
+            _ => off,
+        };
+        if off {
             continue;
         }
         // One to four of each class in half a minute.
@@ -93,6 +102,11 @@ pub fn drawn(config: &Config, chance: Chance) -> Vec<Step> {
         for nth in 0..rng.between(1, most) {
             let mut rng = chance.of("fault", &[index(at), nth]);
             let at_us = QUIET_US + rng.below(config.storm_us - QUIET_US);
+            if matches!(class, Class::Disk) {
+                let victim = chance.of("victim", &[]).index(config.regions.len());
+                draw_disk(&mut steps, &mut rng, victim, at_us);
+                continue;
+            }
             draw_one(&mut steps, config, &mut rng, class, at_us);
         }
     }
@@ -142,11 +156,28 @@ fn draw_one(steps: &mut Vec<Step>, config: &Config, rng: &mut Rng, class: Class,
             let by_us = rng.around(size_us);
             push(steps, at_us, Fault::Skew { region: a, by_us });
         }
+        // Drawn for one region only, so that all is never lost.
+        Class::Disk => {}
         Class::Stall => {
             let by_us = rng.between(50_000, 2_000_000);
             push_stall(steps, at_us, length_us, a, by_us);
         }
     }
+}
+
+fn draw_disk(steps: &mut Vec<Step>, rng: &mut Rng, region: usize, at_us: u64) {
+    let copied_us = at_us
+        .saturating_sub(rng.between(1, 10_000_000))
+        .max(QUIET_US);
+    push(steps, copied_us, Fault::BackUp { region });
+    let disk = rng.pick(&[Disk::Lost, Disk::PutBack]);
+    let within_commit = false;
+    let kill = Kill {
+        disk,
+        within_commit,
+        ..kill(rng, region, 0)
+    };
+    push(steps, at_us, Fault::Kill(kill));
 }
 
 fn kill(rng: &mut Rng, region: usize, step_us: i64) -> Kill {
@@ -155,6 +186,7 @@ fn kill(rng: &mut Rng, region: usize, step_us: i64) -> Kill {
         region,
         within_commit: rng.per_mille(600),
         commit_survives: rng.coin(),
+        disk: Disk::Kept,
         restart_after_us: (!rng.per_mille(100)).then(|| rng.between(1_000, longest_us)),
         step_us,
     }

@@ -155,7 +155,8 @@ impl<'o> World<'o> {
                 drift_ppm: spec.drift_ppm,
                 mono_start_us: 1_000_000 * (index(at) + 1),
             };
-            Region::new(replica, clock, planted == Some(Planted::ShipBeforeSync))
+            let early = planted == Some(Planted::ShipBeforeSync);
+            Region::new(replica, clock, config.part_bytes_max, early)
         };
         let regions: Vec<Region> = config.regions.iter().enumerate().map(region).collect();
         World {
@@ -276,7 +277,7 @@ impl<'o> World<'o> {
         for region in self.regions.iter().filter(|r| r.is_alive()) {
             let txn = region.snapshot()?;
             self.oracles
-                .check_region(&*txn, region.id(), &self.plan.config)?;
+                .check_region(&*txn, region.id(), &self.plan.config, region.serves())?;
         }
         self.schedule(LOOK_US, What::Look);
         Ok(())
@@ -301,7 +302,7 @@ impl<'o> World<'o> {
     /// O14: looks whether all is equal, until it must be.
     fn poll(&mut self) -> Result<(), Trouble> {
         let calm_us = self.calm_us.unwrap_or(self.now_us);
-        let idle = self.regions.iter().all(Region::is_idle);
+        let idle = self.regions.iter().all(|r| r.is_idle() && r.serves());
         if idle && self.oracles.all_applied() {
             for region in &self.regions {
                 let txn = region.snapshot()?;
@@ -329,7 +330,12 @@ impl<'o> World<'o> {
             let logs: Vec<String> = frontier
                 .map(|(log, seq)| format!("{}:{seq}", log.origin.region))
                 .collect();
-            text.push_str(&format!(" {} has {},", region.name, logs.join(" ")));
+            let serves = if region.serves() {
+                ""
+            } else {
+                " and is being rebuilt"
+            };
+            text.push_str(&format!(" {} has {}{serves},", region.name, logs.join(" ")));
         }
         text
     }
@@ -379,7 +385,7 @@ impl<'o> World<'o> {
     }
 
     fn report(self, scenario: &str) -> RunReport {
-        let commits = self.oracles.commits();
+        let (commits, lost) = (self.oracles.commits(), self.oracles.lost());
         let conflicts = self.oracles.conflicts();
         let mut lags_us = self.oracles.lags_us;
         lags_us.sort_unstable();
@@ -396,6 +402,7 @@ impl<'o> World<'o> {
             frames: self.frames,
             crashes: self.crashes,
             commits,
+            lost,
             conflicts,
             lag_p50_us: percentile(&lags_us, 500),
             lag_p99_us: percentile(&lags_us, 990),

@@ -39,6 +39,7 @@ fn hello_from(region: u16) -> Hello {
         frontier: Frontier::new(),
         seen_of_you: Frontier::new(),
         heard_you: false,
+        whole: true,
     }
 }
 
@@ -76,21 +77,38 @@ fn refused_because(actions: &[Action], why: &str) -> bool {
 
 #[test]
 fn lost_history_is_noticed() {
-    let accepted = answer(1, hello_from(1));
-    assert!(!refused_because(&accepted, ""), "{accepted:?}");
+    let reborn = |peer, hello| -> Vec<u32> {
+        let actions = answer(peer, hello).into_iter();
+        let above = actions.filter_map(|action| match action {
+            Action::Reborn { above } => Some(above),
+            _ => None,
+        });
+        above.collect()
+    };
+    assert!(reborn(1, hello_from(1)).is_empty());
     let mut knows_more = hello_from(1);
     knows_more.frontier.insert(log_of(0), 2);
-    assert!(refused_because(&answer(1, knows_more), "lost history"));
+    assert_eq!(reborn(1, knows_more), [1]);
     let mut saw_more = hello_from(1);
     saw_more.seen_of_you.insert(log_of(0), 2);
-    assert!(refused_because(&answer(1, saw_more), "lost history"));
-    assert!(refused_because(&answer(2, hello_from(2)), "incarnation 3"));
+    assert_eq!(reborn(1, saw_more), [1]);
+    let mut other_life = log_of(0);
+    other_life.origin.incarnation = 7;
+    let mut knows_later = hello_from(1);
+    knows_later.frontier.insert(other_life, 1);
+    assert_eq!(reborn(1, knows_later), [7]);
+    // A peer that is of an earlier life than we know is let in: it has to hear of it.
+    assert!(!refused_because(&answer(2, hello_from(2)), ""));
+}
+
+#[test]
+fn those_who_do_not_belong_are_refused() {
     let mut apart = hello_from(1);
     apart.members = GroupId(0b110);
     assert!(refused_because(&answer(1, apart), "topology"));
     let mut newer = hello_from(1);
     newer.protocol += 1;
-    assert!(refused_because(&answer(1, newer), "protocol 3"));
+    assert!(refused_because(&answer(1, newer), "protocol 4"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::shelf::Shelf;
 use super::*;
 use crate::clock::Now;
 use crate::replica::mutation::{Dot, LogId};
+use crate::replica::snapshot::{Part, Place};
 use crate::store::StoreError;
 
 const DELAY_US: u64 = 20_000;
@@ -43,6 +44,20 @@ impl Shelf for MemShelf {
             out.push((seq, sealed.clone()));
         }
         Ok(out)
+    }
+
+    fn start(&self, _: LogId) -> Result<u64, StoreError> {
+        Ok(1)
+    }
+
+    fn part(
+        &self,
+        _: RegionId,
+        _: GroupId,
+        _: Option<&Place>,
+        _: usize,
+    ) -> Result<Part, StoreError> {
+        Ok(Part::default())
     }
 
     fn dot(&self, sealed: &[u8]) -> Option<Dot> {
@@ -90,6 +105,8 @@ fn config(region: u16) -> ReplicatorConfig {
         cluster_id: [1; 16],
         members: MEMBERS,
         origin: origin(region),
+        lacks: Lacks::default(),
+        part_bytes_max: PART_BYTES_MAX,
     }
 }
 
@@ -179,7 +196,8 @@ impl World {
         match action {
             Action::Send(to, lane, bytes) => self.send(at, to.0, lane, bytes),
             Action::Apply { from, commits } => self.apply(at, from, commits),
-            Action::Stable(_) => {}
+            Action::Stable(_) | Action::Whole(_) => {}
+            Action::Snapshot(_) | Action::Reborn { .. } => unreachable!("no shelf lacks anything"),
             Action::Disconnect(peer, reason) => {
                 self.disconnects.push((at, peer.0, reason));
                 if usize::from(peer.0) < self.nodes.len() {

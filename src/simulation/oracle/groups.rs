@@ -35,6 +35,9 @@ impl Oracles {
                         met += self.on_remote(region, commits, &mut touched);
                     }
                 }
+                Done::Snapshot { portion } => {
+                    met += self.on_copied(txn, region, portion, &mut touched)?;
+                }
                 Done::Write { asker, answer } => {
                     self.on_answer(region, asker, answer, told, &mut fresh, &mut touched)
                 }
@@ -73,7 +76,7 @@ impl Oracles {
         let own = group
             .after
             .iter()
-            .filter(|(log, _)| log.origin == group.origin);
+            .filter(|(log, _)| log.origin.region == region);
         for (log, seq) in own {
             let before = group.before.get(log).copied().unwrap_or(0);
             if *seq == before {
@@ -81,6 +84,9 @@ impl Oracles {
             }
             for (seq, sealed) in log::read(txn, *log, before + 1, usize::MAX)? {
                 match log::open(&sealed) {
+                    // Of an earlier life, and back again.
+                    Ok(commit) if log.origin != group.origin && self.made(commit.dot).is_some() => {
+                    }
                     Ok(commit) => fresh.push((commit, hash_of(&sealed))),
                     Err(error) => {
                         let name = self.name(region).to_owned();
@@ -144,7 +150,7 @@ impl Oracles {
         self.regions[home].applied.insert(dot.log, dot.seq);
     }
 
-    /// The items a commit changed; their fold takes them in.
+    /// The items a commit changed; they are remembered for the fold.
     fn changes_of(&mut self, commit: &Commit) -> Vec<MadeChange> {
         let mut changes = Vec::new();
         for mutation in &commit.mutations {
@@ -164,11 +170,7 @@ impl Oracles {
             let key = self.key_number(key);
             let expires = image.as_deref().and_then(workload::expiry_of);
             let deletes = image.is_none();
-            match &mut self.fold[key] {
-                Some((old, _)) if old.rank == version.rank => *old = joined(*old, version),
-                Some((old, _)) if old.rank > version.rank => {}
-                first_or_beaten => *first_or_beaten = Some((version, image)),
-            }
+            self.versions[key].push((version, image));
             changes.push(MadeChange {
                 key,
                 version,
@@ -216,6 +218,7 @@ impl Oracles {
             let Some((_, at_us, changes)) = known else {
                 continue;
             };
+            self.must_arrive_above(region, dot);
             self.lags_us.push(self.now_us.saturating_sub(at_us));
             for change in changes {
                 met += usize::from(self.meet(here, change, touched));
@@ -227,7 +230,12 @@ impl Oracles {
 
     /// A version comes to a region. True if it met one that was made without knowledge of it, and the
     /// other way round, and one of the two is worth keeping.
-    fn meet(&mut self, here: usize, change: MadeChange, touched: &mut BTreeSet<usize>) -> bool {
+    pub(super) fn meet(
+        &mut self,
+        here: usize,
+        change: MadeChange,
+        touched: &mut BTreeSet<usize>,
+    ) -> bool {
         touched.insert(change.key);
         let incoming = Shadow {
             version: change.version,
@@ -438,7 +446,7 @@ fn write_rank(commit: &Commit) -> Rank {
 }
 
 /// One header of two expiries of one version: the smaller dot, the later stamp.
-fn joined(a: Version, b: Version) -> Version {
+pub(super) fn joined(a: Version, b: Version) -> Version {
     Version {
         rank: a.rank,
         dot: if a.dot < b.dot { a.dot } else { b.dot },

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::super::plan::Config;
 use super::super::report::OracleId;
 use super::super::workload;
-use super::{Folded, Oracles, hash_of};
+use super::groups::joined;
+use super::{Folded, Oracles, at, hash_of};
 use crate::clock::RegionId;
-use crate::replica::mutation::ItemKey;
+use crate::replica::mutation::{Dot, ItemKey};
 use crate::replica::{ApiError, log, read};
 use crate::store::ReadTxn;
 
@@ -21,7 +22,7 @@ impl Oracles {
     ) -> Result<(), ApiError> {
         self.check_logs(txn, region)?;
         self.check_fold(txn, region)?;
-        self.check_region(txn, region, config)
+        self.check_region(txn, region, config, true)
     }
 
     /// O2: every commit that was durable at its origin, acknowledged or not, is in this region's log, byte
@@ -31,9 +32,9 @@ impl Oracles {
         for log in logs {
             let held = log::read(txn, log, 1, usize::MAX)?;
             let made = self.logs.get(&log).map(Vec::as_slice).unwrap_or_default();
-            let count = made.len();
+            let count = at(self.required(log) + 1).min(made.len());
             let dropped = count.saturating_sub(held.len());
-            let kept = made.iter().skip(dropped).map(|m| m.hash);
+            let kept = made.iter().take(count).skip(dropped).map(|m| m.hash);
             let hashes = held.iter().map(|(_, sealed)| hash_of(sealed));
             let same =
                 held.len() <= count && dropped <= self.kept_from(region, log) && hashes.eq(kept);
@@ -49,6 +50,24 @@ impl Oracles {
         Ok(())
     }
 
+    /// The greatest rank of an item and its image, over all commits but those that are nowhere any more.
+    fn fold(&self, versions: &[Folded]) -> Option<Folded> {
+        let there =
+            |dot: Dot| !self.doubted.contains(&dot.log) || dot.seq <= self.required(dot.log);
+        let mut fold: Option<&Folded> = None;
+        let mut merged = None;
+        for one in versions.iter().filter(|(version, _)| there(version.dot)) {
+            match fold {
+                Some((best, _)) if best.rank == one.0.rank => {
+                    merged = Some(joined(merged.unwrap_or(*best), one.0));
+                }
+                Some((best, _)) if best.rank > one.0.rank => {}
+                _ => (fold, merged) = (Some(one), None),
+            }
+        }
+        fold.map(|(version, image)| (merged.unwrap_or(*version), image.clone()))
+    }
+
     /// O1: the region's versions are the fold of all commits.
     fn check_fold(&mut self, txn: &dyn ReadTxn, region: RegionId) -> Result<(), ApiError> {
         let stored: BTreeMap<ItemKey, Folded> = match read::table(txn, region, workload::TABLE)? {
@@ -58,7 +77,8 @@ impl Oracles {
                 .collect(),
             None => BTreeMap::new(),
         };
-        let known = self.keys.iter().zip(&self.fold);
+        let folds: Vec<Option<Folded>> = self.versions.iter().map(|v| self.fold(v)).collect();
+        let known = self.keys.iter().zip(&folds);
         let folded = known.filter_map(|(key, fold)| Some((key, fold.as_ref()?)));
         // A deletion that all have may be forgotten, and an older one, such as a second expiry, come after.
         let right = |(key, fold): &(&ItemKey, &Folded)| {

@@ -1,16 +1,17 @@
 //! The oracles: what the world knows and no region does, held against what regions do.
 //!
-//! Online oracles look at every durable group ([`groups`]), at every read ([`reads`]) and at what regions
-//! hold to be stable ([`stable`]); the last ones ([`last`]) when all is calm. They keep their own account of which commits were made and which were
+//! Online oracles look at every durable group ([`groups`]), at every read ([`reads`]) at what regions
+//! hold to be stable ([`stable`]) and when disks are lost ([`disks`]); the last ones ([`last`]) when all is calm. They keep their own account of which commits were made and which were
 //! applied where, by counting, never by asking the code they judge.
 
+mod disks;
 mod groups;
 mod last;
 mod reads;
 mod stable;
 mod streams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
@@ -50,11 +51,11 @@ struct Shadow {
     expires: Option<u64>,
 }
 
-/// The fold of an item over all durable commits: the greatest rank and its image.
+/// A version of an item and its image.
 type Folded = (Version, Option<Vec<u8>>);
 
 /// One region, as the world knows it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Known {
     /// How many commits of each log have been applied here.
     applied: BTreeMap<LogId, u64>,
@@ -68,6 +69,8 @@ struct Known {
     /// The greatest stable stamp the region has found, per group, and its logs' floors.
     stable: BTreeMap<GroupId, Stamp>,
     floors: BTreeMap<LogId, u64>,
+    /// The most that it had applied of each log before its disk was lost.
+    ever: BTreeMap<LogId, u64>,
 }
 
 /// All that the world knows.
@@ -80,7 +83,12 @@ pub struct Oracles {
     /// Keys are numbered as they appear.
     key_numbers: BTreeMap<ItemKey, usize>,
     keys: Vec<ItemKey>,
-    fold: Vec<Option<Folded>>,
+    /// Every version that was made, by key number.
+    versions: Vec<Vec<Folded>>,
+    /// Regions as they were when their disks were copied.
+    backups: BTreeMap<usize, Known>,
+    /// Logs of regions that lost their disks: some commits may be nowhere any more.
+    doubted: BTreeSet<LogId>,
     /// Per client and key, the greatest rank it has written or read.
     sessions: BTreeMap<(u64, ItemKey), Rank>,
     pub acknowledged: u64,
@@ -109,7 +117,9 @@ impl Oracles {
             logs: BTreeMap::new(),
             key_numbers: BTreeMap::new(),
             keys: Vec::new(),
-            fold: Vec::new(),
+            versions: Vec::new(),
+            backups: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             sessions: BTreeMap::new(),
             acknowledged: 0,
             lags_us: Vec::new(),
@@ -152,11 +162,11 @@ impl Oracles {
         self.regions.iter().map(|known| known.conflicts).sum()
     }
 
-    /// Whether every region has applied every commit there is.
+    /// Whether every region has applied every commit there is, save for what only a lost disk had.
     pub fn all_applied(&self) -> bool {
         let everything = |known: &Known| {
-            let mut logs = self.logs.iter();
-            logs.all(|(log, made)| known.applied.get(log) == Some(&(made.len() as u64)))
+            let has = |log: &LogId| known.applied.get(log).copied().unwrap_or(0);
+            self.logs.keys().all(|log| has(log) == self.required(*log))
         };
         self.regions.iter().all(everything)
     }
@@ -197,7 +207,7 @@ impl Oracles {
         let number = self.keys.len();
         self.key_numbers.insert(key.clone(), number);
         self.keys.push(key.clone());
-        self.fold.push(None);
+        self.versions.push(Vec::new());
         number
     }
 

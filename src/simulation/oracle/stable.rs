@@ -1,11 +1,13 @@
 //! What regions hold to be durable everywhere, and what they forget because of it: O9.
 
+use std::collections::BTreeMap;
+
 use super::super::report::OracleId;
 use super::super::workload;
-use super::{Oracles, Shadow, at};
+use super::{Known, Oracles, Shadow, at};
 use crate::clock::{RegionId, Stamp};
 use crate::replica::catalog::TableDef;
-use crate::replica::mutation::{GroupId, LogId, Rank, Version};
+use crate::replica::mutation::{Dot, GroupId, LogId, Rank, Version};
 use crate::replica::read;
 use crate::replica::stable::Stability;
 use crate::store::{ReadTxn, StoreError};
@@ -22,8 +24,10 @@ impl Oracles {
             let logs: Vec<LogId> = self.logs.keys().copied().collect();
             for log in logs.into_iter().filter(|log| log.group == *group) {
                 let made = self.logs.get(&log).map(Vec::as_slice).unwrap_or_default();
-                let below = made.partition_point(|commit| commit.issued <= *stamp);
-                self.must_be_everywhere(region, log, below as u64, "its stable stamp");
+                let below = made.partition_point(|commit| commit.issued <= *stamp) as u64;
+                // What only a lost disk had is nowhere; should it come after all, `must_arrive_above` sees it.
+                let below = below.min(self.required(log));
+                self.must_be_everywhere(region, log, below, "its stable stamp");
             }
         }
         for (log, floor) in &found.floors {
@@ -36,8 +40,11 @@ impl Oracles {
     fn must_be_everywhere(&mut self, region: RegionId, log: LogId, seq: u64, what: &str) {
         let lacking = log.group.regions().find(|member| {
             let known = self.regions.get(usize::from(member.0));
-            let applied = known.and_then(|k| k.applied.get(&log)).copied();
-            applied.unwrap_or(0) < seq
+            // What a region had before it lost its disk, it said it had, and will be given back.
+            let had = |map: fn(&Known) -> &BTreeMap<LogId, u64>| {
+                known.and_then(|k| map(k).get(&log)).copied().unwrap_or(0)
+            };
+            had(|k| &k.applied).max(had(|k| &k.ever)) < seq
         });
         self.check(OracleId::StableStamp, lacking.is_none(), |world| {
             let lacking = lacking.map_or("nobody", |r| world.name(r));
@@ -45,6 +52,26 @@ impl Oracles {
                 "{} believes that all have commit {seq} of {} ({what}), but {lacking} lacks it",
                 world.name(region),
                 world.name(log.origin.region)
+            )
+        });
+    }
+
+    /// O9: what comes back of an earlier life of a region is newer than what those it comes to hold to be
+    /// stable, unless they lost it themselves.
+    pub(super) fn must_arrive_above(&mut self, region: RegionId, dot: Dot) {
+        let known = &self.regions[usize::from(region.0)];
+        let Some(issued) = self.made(dot).map(|made| made.issued) else {
+            return;
+        };
+        if !self.doubted.contains(&dot.log) || !known.ever.is_empty() {
+            return;
+        }
+        let stable = known.stable.get(&dot.log.group).copied();
+        self.check(OracleId::StableStamp, stable < Some(issued), |world| {
+            format!(
+                "{} comes to {}, which held it to be everywhere",
+                world.show_dot(dot),
+                world.name(region)
             )
         });
     }

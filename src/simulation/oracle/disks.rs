@@ -1,0 +1,184 @@
+//! Disks that are lost or put back, and copies that make up for it.
+//!
+//! What only such a disk had is exempt from O2: commits of the region that no other had. What any region has of
+//! its earlier lives, all must have in the end. O3 and O4 hold within a life.
+
+use std::collections::BTreeSet;
+
+use super::super::plan::index;
+use super::super::report::OracleId;
+use super::super::workload;
+use super::{Known, MadeChange, Oracles};
+use crate::clock::RegionId;
+use crate::replica::catalog::TableDef;
+use crate::replica::mutation::{Change, Dot, Frontier, LogId};
+use crate::replica::read;
+use crate::replica::snapshot::Portion;
+use crate::store::{ReadTxn, StoreError};
+
+impl Oracles {
+    /// The disk of a region is copied.
+    pub fn back_up(&mut self, region: RegionId) {
+        let here = usize::from(region.0);
+        self.backups.insert(here, self.regions[here].clone());
+    }
+
+    /// The disk of a region is lost, or what it was when it was copied.
+    pub fn on_disk_fault(&mut self, region: RegionId, restored: bool, clients_per_region: u64) {
+        let here = usize::from(region.0);
+        let backup = self.backups.get(&here).filter(|_| restored);
+        let mut known = backup.cloned().unwrap_or_default();
+        let before = std::mem::take(&mut self.regions[here]);
+        known.last_issued = before.last_issued;
+        known.stable = before.stable;
+        known.floors = before.floors;
+        known.ever = before.ever;
+        for (log, seq) in before.applied {
+            let ever = known.ever.entry(log).or_insert(0);
+            *ever = seq.max(*ever);
+        }
+        self.regions[here] = known;
+        let own = self.logs.keys().filter(|log| log.origin.region == region);
+        self.doubted.extend(own.copied());
+        let first = index(here) * clients_per_region;
+        let clients = first..first + clients_per_region;
+        self.sessions
+            .retain(|(client, _), _| !clients.contains(client));
+    }
+
+    /// O10 (I4): a process starts with what its region had applied.
+    pub fn on_start(&mut self, region: RegionId, frontier: &Frontier) {
+        let applied = &self.regions[usize::from(region.0)].applied;
+        let there = |map: &Frontier| -> Frontier {
+            map.iter()
+                .filter(|(_, seq)| **seq > 0)
+                .map(|(l, s)| (*l, *s))
+                .collect()
+        };
+        let same = there(frontier) == there(applied);
+        self.check(OracleId::Dots, same, |world| {
+            let name = world.name(region);
+            format!("{name} starts with another frontier than it had")
+        });
+    }
+
+    /// How many commits of a log all regions must have in the end.
+    pub(super) fn required(&self, log: LogId) -> u64 {
+        let made = self.logs.get(&log).map_or(0, |made| index(made.len()));
+        if !self.doubted.contains(&log) {
+            return made;
+        }
+        let applied = self.regions.iter().map(|known| known.applied.get(&log));
+        applied.flatten().copied().max().unwrap_or(0)
+    }
+
+    /// Commits that only a lost disk had.
+    pub fn lost(&self) -> u64 {
+        let made = |log: &LogId| self.logs.get(log).map_or(0, |made| index(made.len()));
+        let lost = |log: &LogId| made(log).saturating_sub(self.required(*log));
+        self.doubted.iter().map(lost).sum()
+    }
+
+    /// A part of a copy became durable in `region`. Counts the conflicts that it should have recorded: none
+    /// with what the sponsor has met already.
+    pub(super) fn on_copied(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        portion: &Portion,
+        touched: &mut BTreeSet<usize>,
+    ) -> Result<usize, StoreError> {
+        let here = usize::from(region.0);
+        let covered = |dot: Dot| {
+            portion
+                .base
+                .get(&dot.log)
+                .is_some_and(|seq| dot.seq <= *seq)
+        };
+        let mut met = 0;
+        let mut present = BTreeSet::new();
+        for mutation in &portion.part.mutations {
+            let (Change::Item { key, image, .. }, Some(version)) =
+                (&mutation.change, mutation.version)
+            else {
+                continue;
+            };
+            let known = self.made(version.dot).is_some();
+            self.check(OracleId::Dots, known, |world| {
+                let dot = world.show_dot(version.dot);
+                format!(
+                    "{} is given a copy of {dot}, which nobody made",
+                    world.name(region)
+                )
+            });
+            let key = self.key_number(key);
+            present.insert(key);
+            let there = self.regions[here].shadows.get(key).copied().flatten();
+            let settled = there.is_some_and(|there| covered(there.version.dot));
+            let change = MadeChange {
+                key,
+                version,
+                deletes: image.is_none(),
+                expires: image.as_deref().and_then(workload::expiry_of),
+            };
+            if self.meet(here, change, touched) {
+                if settled {
+                    self.regions[here].conflicts -= 1;
+                } else {
+                    met += 1;
+                }
+            }
+        }
+        if let Some(def) = read::table(txn, region, workload::TABLE)? {
+            self.see_vanished(txn, here, &def, &present, &covered)?;
+        }
+        if portion.part.next.is_none() {
+            self.see_adopted(here, portion);
+        }
+        Ok(met)
+    }
+
+    /// What the sponsor had, and has forgotten since, may go; O1 sees whether it should have.
+    fn see_vanished(
+        &mut self,
+        txn: &dyn ReadTxn,
+        here: usize,
+        def: &TableDef,
+        present: &BTreeSet<usize>,
+        covered: &dyn Fn(Dot) -> bool,
+    ) -> Result<(), StoreError> {
+        for number in 0..self.regions[here].shadows.len() {
+            let Some(shadow) = self.regions[here].shadows[number] else {
+                continue;
+            };
+            let may_go = covered(shadow.version.dot) && !present.contains(&number);
+            if may_go && read::version(txn, def, &self.keys[number])?.is_none() {
+                self.regions[here].shadows[number] = None;
+                self.regions[here].visible += u64::from(!shadow.deleted);
+            }
+        }
+        Ok(())
+    }
+
+    fn see_adopted(&mut self, here: usize, portion: &Portion) {
+        let known: &mut Known = &mut self.regions[here];
+        let own = |log: &LogId| usize::from(log.origin.region.0) == here;
+        let group = portion
+            .base
+            .iter()
+            .filter(|(log, _)| log.group == portion.group);
+        for (log, seq) in group {
+            let applied = known.applied.entry(*log).or_insert(0);
+            if *seq <= *applied {
+                continue;
+            }
+            assert!(
+                !own(log) || self.doubted.contains(log),
+                "nobody else has more of a region's own log than it made"
+            );
+            *applied = *seq;
+            let floor = known.floors.entry(*log).or_insert(0);
+            *floor = (*floor).max(*seq);
+        }
+    }
+}
