@@ -22,7 +22,9 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub use auth::Keys;
 pub use backend::{Backend, RegionInfo, WriteFuture};
 pub(crate) use constraints::{Constraints, enums};
 pub(crate) use fields::Fields;
-pub use server::serve;
+pub use http::{answer_to, refusal};
+pub use server::{Limits, accept, serve};

@@ -9,7 +9,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::supervisor::{Child, Launch, Members};
-use super::{CliError, PORT_DEFAULT, block_on, front, stop_signal};
+use super::{CREDENTIALS_ENV, CliError, PORT_DEFAULT, block_on, front, keys, stop_signal};
 use crate::config::Topology;
 use crate::transport::DevCa;
 
@@ -33,6 +33,9 @@ pub struct UpArgs {
     /// Keep nothing on disk but certificates
     #[arg(long)]
     in_memory: bool,
+    /// Serve only requests signed with a key of this file, in the AWS CLI's format (default: any key)
+    #[arg(long, env = CREDENTIALS_ENV, value_name = "FILE")]
+    credentials: Option<PathBuf>,
 }
 
 pub fn run(args: UpArgs) -> Result<(), CliError> {
@@ -40,6 +43,8 @@ pub fn run(args: UpArgs) -> Result<(), CliError> {
         Some(path) => Topology::load(path)?,
         None => Topology::builtin_local(),
     };
+    // The regions read it themselves; what is wrong with it is better said once, before they start.
+    keys(args.credentials.as_deref())?;
     block_on(async {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
         let listener = tokio::net::TcpListener::bind(address)
@@ -52,7 +57,7 @@ pub fn run(args: UpArgs) -> Result<(), CliError> {
         place(&mut topology, args.port)?;
         let home = args.data.join(&topology.name);
         let _lock = lock(&home)?;
-        let plan = prepare(&topology, &home, args.in_memory)?;
+        let plan = prepare(&topology, &home, &args)?;
         let members = Arc::new(Members::new(&topology));
         let stop = CancellationToken::new();
         tokio::spawn(front::serve(listener, members.clone(), stop.clone()));
@@ -161,7 +166,7 @@ fn lock(home: &Path) -> Result<std::fs::File, CliError> {
 }
 
 /// Writes the placed topology and mints what certificates are missing.
-fn prepare(topology: &Topology, home: &Path, in_memory: bool) -> Result<Vec<Launch>, CliError> {
+fn prepare(topology: &Topology, home: &Path, args: &UpArgs) -> Result<Vec<Launch>, CliError> {
     let write_error = |path: &Path, source| CliError::Write {
         path: path.display().to_string(),
         source,
@@ -173,8 +178,9 @@ fn prepare(topology: &Topology, home: &Path, in_memory: bool) -> Result<Vec<Laun
     let launch = |region: &crate::config::RegionSpec| Launch {
         region: region.name.clone(),
         topology: file.clone(),
-        data: (!in_memory).then(|| home.join(&region.name)),
+        data: (!args.in_memory).then(|| home.join(&region.name)),
         certs: certs.clone(),
+        credentials: args.credentials.clone(),
     };
     Ok(topology.regions.iter().map(launch).collect())
 }

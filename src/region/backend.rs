@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::queue::{Queue, Refused};
-use crate::api::{Backend, RegionInfo, WriteFuture};
+use crate::api::{Backend, Keys, RegionInfo, WriteFuture};
 use crate::replica::ApiError;
 use crate::replica::request::WriteRequest;
 use crate::store::{ReadTxn, Store};
@@ -19,6 +19,7 @@ const NO_ANSWER: &str = "The region stopped before the outcome of the write was 
 
 pub(super) struct RegionBackend {
     pub info: RegionInfo,
+    pub keys: Keys,
     pub store: Arc<dyn Store>,
     pub queue: Arc<Queue>,
 }
@@ -26,6 +27,10 @@ pub(super) struct RegionBackend {
 impl Backend for RegionBackend {
     fn region(&self) -> &RegionInfo {
         &self.info
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     fn write(&self, request: WriteRequest) -> WriteFuture<'_> {

@@ -19,7 +19,7 @@ use super::replicate::{Peers, Replication};
 use super::status::Status;
 use super::writer::Writer;
 use super::{RegionError, admin, guard};
-use crate::api::{self, Backend, RegionInfo};
+use crate::api::{self, Backend, Keys, RegionInfo};
 use crate::clock::RegionId;
 use crate::config::{RegionSpec, Topology};
 use crate::replica::mutation::GroupId;
@@ -55,6 +55,8 @@ pub struct RegionConfig {
     pub data: Option<PathBuf>,
     /// `None` = the folder `certs` in `data`.
     pub identity: Option<IdentitySource>,
+    /// Who may call.
+    pub keys: Keys,
     /// Clients.
     pub client: TcpListener,
     /// `status` and faults.
@@ -110,6 +112,7 @@ impl Region {
         let queue = Arc::new(Queue::default());
         let backend = Arc::new(RegionBackend {
             info: info.clone(),
+            keys: config.keys,
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
         });
@@ -152,7 +155,8 @@ impl Region {
         let backend: Arc<dyn Backend> = self.backend.clone();
         let status = Arc::clone(&self.status);
         self.tasks.spawn(replication.run(stop()));
-        self.tasks.spawn(api::serve(client, backend, stop()));
+        self.tasks
+            .spawn(api::serve(client, backend, api::Limits::default(), stop()));
         self.tasks.spawn(admin::serve(admin, status, stop()));
         info!(
             region = self.status.info.name,

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::api::Keys;
 use crate::config::Topology;
 use crate::item::{Item, KeyAttribute, KeySchema, KeyType, Number, Value};
 use crate::replica::ApiError;
@@ -49,6 +50,7 @@ async fn cluster() -> Vec<Region> {
             region: spec.name.clone(),
             data: None,
             identity: Some(IdentitySource::Ready(identity)),
+            keys: Keys::Any,
             client,
             admin,
             gossip,
@@ -327,6 +329,7 @@ async fn alone(data: &Path, region: &str) -> Result<Region, RegionError> {
         region: region.to_string(),
         data: Some(data.to_path_buf()),
         identity: None,
+        keys: Keys::Any,
         client,
         admin,
         gossip,

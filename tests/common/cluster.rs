@@ -40,11 +40,17 @@ impl Cluster {
 
     /// On a folder that may have been used before.
     pub fn start_in(data: &Arc<TempDir>, topology: Option<&Path>) -> Cluster {
+        Cluster::start_with(data, topology, &[])
+    }
+
+    /// With more arguments for `up`.
+    pub fn start_with(data: &Arc<TempDir>, topology: Option<&Path>, more: &[OsString]) -> Cluster {
         let mut args: Vec<OsString> = vec!["up".into()];
         args.extend(topology.map(OsString::from));
         let port = free_ports().to_string();
         args.extend(["--port".into(), port.into(), "--data".into()]);
         args.push(data.path().into());
+        args.extend_from_slice(more);
         let process = Process::spawn(&args);
         let first = process.line();
         let port = first.rsplit(':').next().and_then(|port| port.parse().ok());

@@ -3,6 +3,7 @@
 pub(crate) mod items;
 pub(crate) mod tables;
 
+use super::auth::Caller;
 use super::{Backend, Fields};
 use crate::replica::ApiError;
 
@@ -71,13 +72,23 @@ impl Operation {
     }
 }
 
-/// Runs an operation. `host` is how the client reached us, which DescribeEndpoints repeats.
+/// What an operation may want to know beside its members.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestContext {
+    /// Who calls: the one place where policies learn it.
+    pub(crate) caller: Caller,
+    /// How the client reached us, which DescribeEndpoints repeats.
+    pub(crate) host: Option<String>,
+}
+
+/// Runs an operation.
 pub(crate) async fn run(
     operation: Operation,
     backend: &dyn Backend,
     fields: Fields,
-    host: Option<&str>,
+    context: &RequestContext,
 ) -> Answer {
+    tracing::trace!(?operation, caller = context.caller.access_key, "request");
     match operation {
         Operation::BatchGetItem => items::batch_get_item::run(backend, fields).await,
         Operation::BatchWriteItem => items::batch_write_item::run(backend, fields).await,
@@ -87,7 +98,9 @@ pub(crate) async fn run(
         Operation::DescribeContinuousBackups => {
             tables::describe_continuous_backups::run(backend, fields).await
         }
-        Operation::DescribeEndpoints => tables::describe_endpoints::run(backend, host).await,
+        Operation::DescribeEndpoints => {
+            tables::describe_endpoints::run(backend, context.host.as_deref()).await
+        }
         Operation::DescribeLimits => tables::describe_limits::run(backend, fields).await,
         Operation::DescribeTable => tables::describe_table::run(backend, fields).await,
         Operation::DescribeTimeToLive => tables::describe_time_to_live::run(backend, fields).await,

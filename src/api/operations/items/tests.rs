@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::api::{Backend, Fields, RegionInfo, WriteFuture};
+use crate::api::{Backend, Fields, Keys, RegionInfo, WriteFuture};
 use crate::clock::{Now, RegionId};
 use crate::item::{KeySchema, KeyType};
 use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef, TableUid};
@@ -81,6 +81,10 @@ impl Region {
 impl Backend for Region {
     fn region(&self) -> &RegionInfo {
         &self.info
+    }
+
+    fn keys(&self) -> &Keys {
+        &Keys::Any
     }
 
     fn write(&self, request: WriteRequest) -> WriteFuture<'_> {
