@@ -130,6 +130,7 @@ pub struct Reply {
 impl Wire {
     pub async fn to(address: &str) -> Wire {
         let stream = TcpStream::connect(address).await.expect("it listens");
+        stream.set_nodelay(true).expect("it is connected");
         let ahead = Vec::new();
         Wire { stream, ahead }
     }

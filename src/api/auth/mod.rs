@@ -100,18 +100,14 @@ pub(crate) fn authenticate(
         ))
     })?;
     let names = signed_names(&claim.signed_headers);
-    if matches!(keys, Keys::Known(_)) {
-        must_be_signed(request, &names)?;
-    }
     if let Some(reason) = date::out_of_time(&claim.date, seconds, now) {
         return Err(ApiError::InvalidSignature(reason));
     }
-    scoped(
-        &credential,
-        &claim.date,
-        region,
-        matches!(keys, Keys::Known(_)),
-    )?;
+    let strict = matches!(keys, Keys::Known(_));
+    if strict {
+        must_be_signed(request, &names)?;
+    }
+    scoped(&credential, &claim.date, region, strict)?;
     if let Keys::Known(credentials) = keys {
         verify(request, &claim, &credential, &names, credentials)?;
     }
