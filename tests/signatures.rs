@@ -23,7 +23,7 @@ const KEYS: &str = "# who may call\n[app]\naws_access_key_id = AKIDAPP\naws_secr
 fn guarded(folder: &Arc<TempDir>) -> Cluster {
     let keys = folder.path().join("keys");
     std::fs::write(&keys, KEYS).expect("written");
-    Cluster::start_with(folder, None, &["--credentials".into(), keys.into()])
+    Cluster::start_with(&["--credentials", keys.to_str().expect("plain")])
 }
 
 fn client(endpoint: &str, region: &str, id: &str, secret: &str, token: Option<&str>) -> Client {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
+use super::tuning::TuningArgs;
 use super::{CREDENTIALS_ENV, CliError, block_on, keys, stop_signal};
 use crate::config::Topology;
 use crate::region::{IdentitySource, Region, RegionConfig};
@@ -32,6 +33,8 @@ pub struct ServeArgs {
     /// Serve only requests signed with a key of this file, in the AWS CLI's format (default: any key)
     #[arg(long, env = CREDENTIALS_ENV, value_name = "FILE")]
     credentials: Option<PathBuf>,
+    #[command(flatten)]
+    tuning: TuningArgs,
     /// Stop when standard input closes: set by `up`, so that no region outlives it
     #[arg(long, hide = true)]
     supervised: bool,
@@ -97,6 +100,7 @@ async fn config(args: &ServeArgs) -> Result<RegionConfig, CliError> {
         region: args.region.clone(),
         data: args.data.clone(),
         keys: keys(args.credentials.as_deref())?,
+        tuning: args.tuning.tuning(),
         topology,
     })
 }

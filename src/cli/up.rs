@@ -9,6 +9,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::supervisor::{Child, Launch, Members};
+use super::tuning::TuningArgs;
 use super::{CREDENTIALS_ENV, CliError, PORT_DEFAULT, block_on, front, keys, stop_signal};
 use crate::config::Topology;
 use crate::transport::DevCa;
@@ -36,6 +37,8 @@ pub struct UpArgs {
     /// Serve only requests signed with a key of this file, in the AWS CLI's format (default: any key)
     #[arg(long, env = CREDENTIALS_ENV, value_name = "FILE")]
     credentials: Option<PathBuf>,
+    #[command(flatten)]
+    tuning: TuningArgs,
 }
 
 pub fn run(args: UpArgs) -> Result<(), CliError> {
@@ -181,6 +184,7 @@ fn prepare(topology: &Topology, home: &Path, args: &UpArgs) -> Result<Vec<Launch
         data: (!args.in_memory).then(|| home.join(&region.name)),
         certs: certs.clone(),
         credentials: args.credentials.clone(),
+        tuning: args.tuning.to_args(),
     };
     Ok(topology.regions.iter().map(launch).collect())
 }

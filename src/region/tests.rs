@@ -14,7 +14,7 @@ use crate::api::Keys;
 use crate::config::Topology;
 use crate::item::{Item, KeyAttribute, KeySchema, KeyType, Number, Value};
 use crate::replica::ApiError;
-use crate::replica::catalog::{TableDef, TableUid};
+use crate::replica::catalog::{TableDef, TableUid, TimeToLive};
 use crate::replica::mutation::GroupId;
 use crate::replica::read;
 use crate::replica::request::{ItemWrite, WriteAction, WriteRequest, WriteResponse};
@@ -49,6 +49,7 @@ async fn cluster() -> Vec<Region> {
             topology: topology.clone(),
             region: spec.name.clone(),
             data: None,
+            tuning: Tuning::default(),
             identity: Some(IdentitySource::Ready(identity)),
             keys: Keys::Any,
             client,
@@ -73,9 +74,11 @@ fn table() -> TableDef {
         keys: KeySchema::simple(("id", KeyType::S), None),
         indexes: Vec::new(),
         created_us: 0,
+        updated_us: 0,
         throughput: None,
         stream_view: None,
         deletion_protection: false,
+        ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
     }
@@ -330,6 +333,7 @@ async fn alone(data: &Path, region: &str) -> Result<Region, RegionError> {
         data: Some(data.to_path_buf()),
         identity: None,
         keys: Keys::Any,
+        tuning: Tuning::default(),
         client,
         admin,
         gossip,

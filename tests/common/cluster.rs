@@ -38,19 +38,23 @@ impl Cluster {
         Cluster::start_in(&Arc::new(TempDir::new().expect("a folder")), None)
     }
 
-    /// On a folder that may have been used before.
-    pub fn start_in(data: &Arc<TempDir>, topology: Option<&Path>) -> Cluster {
-        Cluster::start_with(data, topology, &[])
+    /// The built-in three regions with more arguments to `up`.
+    pub fn start_with(args: &[&str]) -> Cluster {
+        let data = Arc::new(TempDir::new().expect("a folder"));
+        Cluster::launch(&data, args.iter().map(OsString::from).collect())
     }
 
-    /// With more arguments for `up`.
-    pub fn start_with(data: &Arc<TempDir>, topology: Option<&Path>, more: &[OsString]) -> Cluster {
+    /// On a folder that may have been used before.
+    pub fn start_in(data: &Arc<TempDir>, topology: Option<&Path>) -> Cluster {
+        Cluster::launch(data, topology.map(OsString::from).into_iter().collect())
+    }
+
+    fn launch(data: &Arc<TempDir>, more: Vec<OsString>) -> Cluster {
         let mut args: Vec<OsString> = vec!["up".into()];
-        args.extend(topology.map(OsString::from));
+        args.extend(more);
         let port = free_ports().to_string();
         args.extend(["--port".into(), port.into(), "--data".into()]);
         args.push(data.path().into());
-        args.extend_from_slice(more);
         let process = Process::spawn(&args);
         let first = process.line();
         let port = first.rsplit(':').next().and_then(|port| port.parse().ok());

@@ -11,7 +11,7 @@ use crate::item::{Item, codec};
 use crate::replica::catalog::TableDef;
 use crate::replica::mutation::Rank;
 use crate::replica::request::PageRequest;
-use crate::replica::{ApiError, read};
+use crate::replica::{ApiError, read, ttl};
 use crate::store::{ReadTxn, StoreError};
 
 impl Oracles {
@@ -66,7 +66,9 @@ impl Oracles {
             format!("{name} answers a read of {key} with something else than it stores")
         });
         let floor = self.sessions.get(&(client, key.clone())).copied();
-        self.check(OracleId::Session, rank >= floor, |world| {
+        // A deletion that all have may be forgotten.
+        let forgotten = rank.is_none() && floor.is_some_and(|rank| self.is_stable(rank));
+        self.check(OracleId::Session, rank >= floor || forgotten, |world| {
             let show = |rank: Option<Rank>| rank.map_or("nothing".into(), |r| r.stamp.to_string());
             let (name, key) = (world.name(region), workload::name_of(&key));
             format!(
@@ -136,6 +138,7 @@ impl Oracles {
                 counts.items
             )
         });
+        self.check_expiries_of(txn, region, &def, &items)?;
         items.retain(|(_, item)| item.contains_key(workload::SHELF));
         let mut expected: Vec<Vec<u8>> = items.into_iter().map(|(image, _)| image).collect();
         let mut entries = scan_index(txn, &def)?;
@@ -150,6 +153,31 @@ impl Oracles {
                 entries.len(),
                 expected.len()
             )
+        });
+        Ok(())
+    }
+
+    /// O6: the rows of what expires are the seconds that the items say, once they are made.
+    fn check_expiries_of(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        def: &TableDef,
+        items: &[(Vec<u8>, Item)],
+    ) -> Result<(), ApiError> {
+        if ttl::is_rebuilding(txn, def.uid)? {
+            return Ok(());
+        }
+        let enabled = def.ttl.attribute.is_some();
+        let images = items.iter().filter(|_| enabled);
+        let mut wanted: Vec<u64> = images
+            .filter_map(|(image, _)| workload::expiry_of(image))
+            .collect();
+        wanted.sort_unstable();
+        let held = ttl::seconds(txn, def)?;
+        self.check(OracleId::DerivedState, held == wanted, |world| {
+            let name = world.name(region);
+            format!("{name} keeps {held:?} as what expires, where its items say {wanted:?}")
         });
         Ok(())
     }
