@@ -6,7 +6,6 @@ use std::task::{Context, Poll, Waker};
 
 use meridian::api::{self, Backend, Keys, RegionInfo, WriteFuture};
 use meridian::clock::{Now, RegionId};
-use meridian::replica::mutation::GroupId;
 use meridian::replica::request::WriteRequest;
 use meridian::replica::{ApiError, Job, JobResult, Replica, ReplicaConfig};
 use meridian::store::mem::MemStore;
@@ -49,13 +48,7 @@ impl Default for Region {
             wall_us: START_US,
             mono_us: 1,
         };
-        let config = ReplicaConfig {
-            region: id,
-            region_name: "us-east-1".into(),
-            members: GroupId::of([id]),
-            replicate_all: false,
-            planted: None,
-        };
+        let config = ReplicaConfig::alone(id, "us-east-1");
         let store: Arc<dyn Store> = Arc::new(MemStore::new());
         let replica = Replica::open(Arc::clone(&store), config, now).expect("an empty store opens");
         let region = Region {

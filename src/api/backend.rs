@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::auth::Keys;
+use super::throttle::Throttle;
 use crate::clock::RegionId;
 use crate::replica::ApiError;
 use crate::replica::catalog::{Busy, TableDef};
@@ -58,6 +59,10 @@ pub trait Backend: Send + Sync + 'static {
     fn keys(&self) -> &Keys;
     /// Queues a write; resolves when it is durable or refused.
     fn write(&self, request: WriteRequest) -> WriteFuture<'_>;
+    /// The buckets of capacity, where requests beyond it are refused.
+    fn throttle(&self) -> Option<&Throttle> {
+        None
+    }
     /// What a table is busy with, where this region slows the states of tables down; by default it does not.
     fn busy(&self, _txn: &dyn ReadTxn, _def: &TableDef) -> Result<Option<Busy>, ApiError> {
         Ok(None)

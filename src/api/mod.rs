@@ -21,6 +21,7 @@ pub(crate) mod projection;
 mod server;
 #[cfg(test)]
 mod tests;
+pub(crate) mod throttle;
 
 pub use auth::Keys;
 pub use backend::{Backend, RegionInfo, WriteFuture};
@@ -28,3 +29,4 @@ pub(crate) use constraints::{Constraints, enums};
 pub(crate) use fields::Fields;
 pub use http::{answer_to, refusal};
 pub use server::{Limits, accept, serve};
+pub use throttle::Throttle;

@@ -37,6 +37,9 @@ pub struct UpArgs {
     /// Serve only requests signed with a key of this file, in the AWS CLI's format (default: any key)
     #[arg(long, env = CREDENTIALS_ENV, value_name = "FILE")]
     credentials: Option<PathBuf>,
+    /// Refuse requests beyond a table's throughput, as AWS does
+    #[arg(long)]
+    throttle: bool,
     #[command(flatten)]
     tuning: TuningArgs,
 }
@@ -48,6 +51,7 @@ pub fn run(args: UpArgs) -> Result<(), CliError> {
     };
     // The regions read it themselves; what is wrong with it is better said once, before they start.
     keys(args.credentials.as_deref())?;
+    topology.throttle |= args.throttle;
     block_on(async {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
         let listener = tokio::net::TcpListener::bind(address)

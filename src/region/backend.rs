@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::clock::RegionClock;
 use super::queue::{Queue, Refused};
-use crate::api::{Backend, Keys, RegionInfo, WriteFuture};
+use crate::api::{Backend, Keys, RegionInfo, Throttle, WriteFuture};
 use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::request::WriteRequest;
 use crate::replica::{ApiError, deletion};
@@ -24,6 +24,7 @@ pub(super) struct RegionBackend {
     pub keys: Keys,
     pub store: Arc<dyn Store>,
     pub queue: Arc<Queue>,
+    pub throttle: Option<Throttle>,
     pub clock: RegionClock,
     /// How long tables are busy with everything; 0 = not at all.
     pub table_delay_us: u64,
@@ -36,6 +37,10 @@ impl Backend for RegionBackend {
 
     fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    fn throttle(&self) -> Option<&Throttle> {
+        self.throttle.as_ref()
     }
 
     fn write(&self, request: WriteRequest) -> WriteFuture<'_> {

@@ -27,6 +27,7 @@ mod error;
 mod execute;
 mod index;
 mod keys;
+mod local;
 pub mod log;
 pub mod mutation;
 mod page;
@@ -40,7 +41,7 @@ pub mod ttl;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use error::{ApiError, CancellationReason};
+pub use error::{ApiError, CancellationReason, ThrottlingReason};
 
 use crate::clock::{Hlc, Now, RegionId, Stamp};
 use crate::store::{Db, ReadTxn, Store, StoreError, WriteTxn};
@@ -92,6 +93,22 @@ pub struct ReplicaConfig {
     /// How long a table that is deleted shows DELETING, microseconds; 0 = it is gone at once.
     pub table_delay_us: u64,
     pub planted: Option<PlantedBug>,
+}
+
+impl ReplicaConfig {
+    /// A region that is a cluster by itself, all else as it is when nothing is said; for tools.
+    pub fn alone(region: RegionId, region_name: &str) -> Self {
+        ReplicaConfig {
+            region,
+            region_name: region_name.to_owned(),
+            members: GroupId::of([region]),
+            replicate_all: false,
+            retention: Retention::default(),
+            ttl: ttl::TtlSettings::default(),
+            table_delay_us: 0,
+            planted: None,
+        }
+    }
 }
 
 /// One thing for the writer to do.
