@@ -90,7 +90,7 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     };
     let consumed = match backend.write(request).await? {
         WriteResponse::Items(outcomes) => written(&writes, &outcomes, &tables),
-        WriteResponse::Replayed => replayed(backend, &writes, &tables)?,
+        WriteResponse::Replayed(sizes) => replayed(&writes, &sizes, &tables),
         other => return Err(params::unexpected(&other)),
     };
     let mut body = Body::new();
@@ -396,29 +396,20 @@ fn written(
     consumed
 }
 
-/// A replay is charged as a transactional read of the images that are there now.
+/// A replay is charged as a transactional read of the images that the first call was charged by.
 fn replayed(
-    backend: &dyn Backend,
     writes: &[ItemWrite],
+    sizes: &[usize],
     tables: &BTreeMap<String, TableDef>,
-) -> Result<BTreeMap<String, Consumed>, ApiError> {
-    params::snapshot(backend, |txn| {
-        let mut consumed = BTreeMap::new();
-        for write in writes {
-            let Some(table) = tables.get(&write.table) else {
-                continue;
-            };
-            let size = match &write.action {
-                WriteAction::Put { item } => item_size(item),
-                other => read::get(txn, table, target(other))?
-                    .as_ref()
-                    .map_or(0, item_size),
-            };
+) -> BTreeMap<String, Consumed> {
+    let mut consumed = BTreeMap::new();
+    for (write, size) in writes.iter().zip(sizes) {
+        if let Some(table) = tables.get(&write.table) {
             entry(&mut consumed, &table.name, Direction::Read)
-                .add_table(read_units(size, true) * TRANSACTION_FACTOR);
+                .add_table(read_units(*size, true) * TRANSACTION_FACTOR);
         }
-        Ok(consumed)
-    })
+    }
+    consumed
 }
 
 fn entry<'c>(

@@ -183,6 +183,23 @@ impl Schema {
                     ));
                 }
             }
+            let limits = [
+                (
+                    2048,
+                    "Size of hashkey has exceeded the maximum size limit of2048 bytes",
+                ),
+                (
+                    1024,
+                    "Aggregated size of all range keys has exceeded the size limit of 1024 bytes",
+                ),
+            ];
+            for (key, (limit, message)) in index.keys.iter().zip(limits) {
+                if item.get(key.name).is_some_and(|value| value.size() > limit) {
+                    faults.push(format!(
+                        "One or more parameter values were invalid: {message}"
+                    ));
+                }
+            }
         }
         faults
     }

@@ -493,8 +493,7 @@ impl Many {
         for write in &self.writes {
             let target = write.target(&schema);
             let key = only(&schema.keys, &target);
-            let puts = matches!(write.action, Action::Put(_));
-            let sound = schema.key_fault(if puts { &key } else { &target });
+            let sound = schema.key_fault(&key);
             twice |= keys.contains(&key);
             keys.extend(sound.is_none().then_some(key));
             let faults = write.admission(&schema, false).into_iter();
