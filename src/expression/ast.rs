@@ -102,6 +102,29 @@ pub enum KeyPredicate {
     BeginsWith(Value),
 }
 
+impl KeyPredicate {
+    /// The value it compares with, the lower of two.
+    pub fn low(&self) -> &Value {
+        match self {
+            KeyPredicate::Between(value, _)
+            | KeyPredicate::Eq(value)
+            | KeyPredicate::Lt(value)
+            | KeyPredicate::Le(value)
+            | KeyPredicate::Gt(value)
+            | KeyPredicate::Ge(value)
+            | KeyPredicate::BeginsWith(value) => value,
+        }
+    }
+
+    /// The value it compares with, the upper of two.
+    pub fn high(&self) -> &Value {
+        match self {
+            KeyPredicate::Between(_, value) => value,
+            other => other.low(),
+        }
+    }
+}
+
 /// One clause of a KeyConditionExpression or KeyConditions, not yet held against a schema.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyClause {

@@ -5,6 +5,7 @@
 //! expects every page to follow it.
 
 mod condition;
+mod many;
 mod reads;
 mod table;
 mod update;
@@ -327,7 +328,7 @@ fn check(schema: Schema, requests: &[Request]) -> Checked {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 500,
+        cases: 400,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
