@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use super::catalog::TableDef;
-use super::{conflict, index, keys, log, read};
+use super::{conflict, index, keys, log, read, ttl};
 use crate::clock::RegionId;
 use crate::item::codec;
 use crate::store::{Db, Range, ReadTxn, StoreError};
@@ -73,6 +73,17 @@ fn check_table(
             "table {}: {missing} index entries missing or wrong, {stale} stale",
             def.name
         ));
+    }
+    if !ttl::is_rebuilding(txn, def.uid)? {
+        let (held, rebuilt) = ttl::rows_and_rebuilt(txn, def)?;
+        if held != rebuilt {
+            findings.problems.push(format!(
+                "table {}: {} rows say when items expire, where a rebuild has {}, or other ones",
+                def.name,
+                held.len(),
+                rebuilt.len()
+            ));
+        }
     }
     let kept = read::counts(txn, def)?;
     if kept != counts {

@@ -80,6 +80,9 @@ pub(super) fn update(
     old: Option<&[u8]>,
     new: Option<&[u8]>,
 ) -> Result<(), StoreError> {
+    if def.indexes.is_empty() {
+        return Ok(());
+    }
     let decode = |image: Option<&[u8]>| image.map(codec::decode).transpose().map_err(damaged);
     let (old, new) = (decode(old)?, decode(new)?);
     for index in &def.indexes {

@@ -13,14 +13,15 @@
 //! - I10: a version beaten by a concurrent one is recorded (`conflict`)
 //! - I11: a stamp issued is greater than all before, across restarts (`flush` keeps the bound)
 //!
-//! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables` and
-//! `chores` plan changes; `apply`, `index`, [`conflict`] make them; [`log`] seals them; [`read`] and `page` answer.
+//! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables`,
+//! [`ttl`] and `chores` plan changes; `apply`, `index`, [`conflict`] make them; [`log`] seals them; [`read`] and `page` answer.
 
 mod apply;
 pub mod catalog;
 pub mod check;
 mod chores;
 pub mod conflict;
+pub mod deletion;
 mod error;
 mod execute;
 mod index;
@@ -32,6 +33,7 @@ pub mod read;
 mod record;
 pub mod request;
 mod tables;
+pub mod ttl;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -67,6 +69,8 @@ pub enum PlantedBug {
     ConflictForgotten,
     /// Index entries of replaced images stay (against I7).
     IndexDeleteForgotten,
+    /// An expiry is ranked by when it was made, not by the version it expires (replication.md section 4).
+    ExpiryAsWrite,
 }
 
 /// Who a replica is.
@@ -78,6 +82,9 @@ pub struct ReplicaConfig {
     pub members: GroupId,
     /// Every new table is global at once (`replicate = "all"` in the topology).
     pub replicate_all: bool,
+    pub ttl: ttl::TtlSettings,
+    /// How long a table that is deleted shows DELETING, microseconds; 0 = it is gone at once.
+    pub table_delay_us: u64,
     pub planted: Option<PlantedBug>,
 }
 
@@ -150,6 +157,7 @@ pub struct Replica {
     counts: BTreeMap<TableUid, read::TableCounts>,
     /// Tables whose own versions must travel again, into a new group.
     relogs: Vec<tables::Relog>,
+    sweep: ttl::Sweep,
     /// A chore has more to do at once.
     chores_left: bool,
     /// When chores look for work again, on the monotonic clock.
@@ -204,6 +212,7 @@ impl Replica {
             names: BTreeMap::new(),
             counts: BTreeMap::new(),
             relogs: Vec::new(),
+            sweep: ttl::Sweep::default(),
             chores_left: false,
             next_chores_us: 0,
         })

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
-use super::catalog::{TableDef, TableUid};
+use super::catalog::{TableDef, TableUid, TimeToLive};
 use super::conflict::{self, Conflict};
 use super::error::ApiError;
 use super::keys::{self, meta};
 use super::mutation::{Change, GroupId, Mutation, Version};
 use super::request::{TableChange, WriteResponse};
-use super::{ExecuteError, Replica, TableState, index, read};
+use super::{ExecuteError, Replica, TableState, deletion, index, read, ttl};
 use crate::clock::{Now, RegionId};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
 /// Versions that travel again in one commit when a table gets a new replica.
 const RELOG_CHUNK: usize = 256;
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// The value of a uid whose table is gone.
 const DEAD: &[u8] = b"";
 
@@ -142,17 +142,32 @@ impl Replica {
             )
             .into());
         }
-        let others = def.group.without(self.config.region);
-        if self.config.replicate_all || others == GroupId(0) {
-            self.commit_table(txn, now, def.group, name.to_owned(), None)?;
-            return Ok(WriteResponse::Table(Box::new(def)));
+        if self.config.table_delay_us > 0 {
+            self.delete_later(txn, now, &def)?;
+        } else {
+            self.remove_table(txn, now, &def)?;
         }
-        self.update_table(
-            txn,
-            now,
-            name,
-            TableChange::RemoveReplica(self.config.region),
-        )
+        Ok(WriteResponse::Table(Box::new(def)))
+    }
+
+    /// What DeleteTable does in the end.
+    pub(super) fn remove_table(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        def: &TableDef,
+    ) -> Result<(), StoreError> {
+        let group = def.group;
+        let left = group.without(self.config.region);
+        if self.config.replicate_all || left == GroupId(0) {
+            return self.commit_table(txn, now, group, def.name.clone(), None);
+        }
+        let mut rest = def.clone();
+        rest.group = left;
+        rest.updated_us = now.wall_us;
+        // The region that leaves says so in a log that still reaches it.
+        self.commit_table(txn, now, group, def.name.clone(), Some(rest))?;
+        self.relog_own_versions(txn, now)
     }
 
     pub(super) fn update_table(
@@ -164,6 +179,9 @@ impl Replica {
     ) -> Result<WriteResponse, ExecuteError> {
         let old = self.table_to_change(txn.as_read(), name)?;
         let mut def = old.clone();
+        if takes_a_while(&old, &change) {
+            def.updated_us = now.wall_us;
+        }
         match change {
             TableChange::AddReplica(region) => def.group = old.group.with(region),
             TableChange::RemoveReplica(region) => def.group = old.group.without(region),
@@ -193,6 +211,10 @@ impl Replica {
                 }
                 def.indexes.retain(|i| i.name != index);
                 drop_unused_attributes(&mut def);
+            }
+            TableChange::TimeToLive { enabled, attribute } => {
+                let cool_down_us = self.config.ttl.cool_down_us;
+                def.ttl = time_to_live(&old.ttl, enabled, attribute, now.wall_us, cool_down_us)?;
             }
         }
         // A region that leaves must hear of it, in a log that still reaches it.
@@ -280,6 +302,11 @@ impl Replica {
         }
         let old = old.filter(|o| o.uid == def.uid);
         rebuild_indexes(txn, old.as_ref(), def)?;
+        let expires_by = old.as_ref().and_then(|o| o.ttl.attribute.as_ref());
+        if expires_by != def.ttl.attribute.as_ref() {
+            ttl::begin_rebuild(txn, def.uid)?;
+            self.chores_left = true;
+        }
         if old.is_some_and(|o| o.group != def.group) {
             let all = version.dot.log.origin == self.origin;
             self.relogs.push(Relog { uid: def.uid, all });
@@ -349,12 +376,59 @@ impl Replica {
 
     /// Removes the rows of a table that is gone from here.
     fn purge(&mut self, txn: &mut dyn WriteTxn, uid: TableUid) -> Result<(), StoreError> {
-        for db in [Db::Items, Db::Index] {
+        for db in [Db::Items, Db::Index, Db::Ttl] {
             remove_all(txn, db, &keys::table_prefix(uid))?;
         }
+        ttl::forget(txn, uid)?;
+        deletion::forget(txn, uid)?;
         self.counts.remove(&uid);
         txn.delete(Db::Meta, &meta::counts(uid)).map(|_| ())
     }
+}
+
+/// Whether AWS shows a table as UPDATING for a while after such a change.
+fn takes_a_while(old: &TableDef, change: &TableChange) -> bool {
+    match change {
+        TableChange::TimeToLive { .. } => false,
+        TableChange::Settings(new) => {
+            let units =
+                |def: &TableDef| def.indexes.iter().map(|i| i.throughput).collect::<Vec<_>>();
+            new.throughput != old.throughput
+                || new.stream_view != old.stream_view
+                || units(new) != units(old)
+        }
+        _ => true,
+    }
+}
+
+/// The Time To Live after a change (errors-and-validation.md section 6; streams-ttl-backup.md section 2).
+fn time_to_live(
+    old: &TimeToLive,
+    enabled: bool,
+    attribute: String,
+    now_us: u64,
+    cool_down_us: u64,
+) -> Result<TimeToLive, ApiError> {
+    let refuse = |text: String| Err(ApiError::Validation(text));
+    match (&old.attribute, enabled) {
+        (Some(current), _) if *current != attribute => {
+            return refuse(format!(
+                "TimeToLive is active on a different AttributeName: current AttributeName is {current}"
+            ));
+        }
+        (Some(_), true) => return refuse("TimeToLive is already enabled".into()),
+        (None, false) => return refuse("TimeToLive is already disabled".into()),
+        _ => {}
+    }
+    if old.changed_us > 0 && now_us < old.changed_us.saturating_add(cool_down_us) {
+        return refuse(
+            "Time to live has been modified multiple times within a fixed interval".into(),
+        );
+    }
+    Ok(TimeToLive {
+        attribute: enabled.then_some(attribute),
+        changed_us: now_us,
+    })
 }
 
 fn apply_settings(def: &mut TableDef, settings: TableDef) {

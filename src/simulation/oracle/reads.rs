@@ -11,7 +11,7 @@ use crate::item::{Item, codec};
 use crate::replica::catalog::TableDef;
 use crate::replica::mutation::Rank;
 use crate::replica::request::PageRequest;
-use crate::replica::{ApiError, read};
+use crate::replica::{ApiError, read, ttl};
 use crate::store::{ReadTxn, StoreError};
 
 impl Oracles {
@@ -136,6 +136,7 @@ impl Oracles {
                 counts.items
             )
         });
+        self.check_expiries_of(txn, region, &def, &items)?;
         items.retain(|(_, item)| item.contains_key(workload::SHELF));
         let mut expected: Vec<Vec<u8>> = items.into_iter().map(|(image, _)| image).collect();
         let mut entries = scan_index(txn, &def)?;
@@ -150,6 +151,31 @@ impl Oracles {
                 entries.len(),
                 expected.len()
             )
+        });
+        Ok(())
+    }
+
+    /// O6: the rows of what expires are the seconds that the items say, once they are made.
+    fn check_expiries_of(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        def: &TableDef,
+        items: &[(Vec<u8>, Item)],
+    ) -> Result<(), ApiError> {
+        if ttl::is_rebuilding(txn, def.uid)? {
+            return Ok(());
+        }
+        let enabled = def.ttl.attribute.is_some();
+        let images = items.iter().filter(|_| enabled);
+        let mut wanted: Vec<u64> = images
+            .filter_map(|(image, _)| workload::expiry_of(image))
+            .collect();
+        wanted.sort_unstable();
+        let held = ttl::seconds(txn, def)?;
+        self.check(OracleId::DerivedState, held == wanted, |world| {
+            let name = world.name(region);
+            format!("{name} keeps {held:?} as what expires, where its items say {wanted:?}")
         });
         Ok(())
     }
