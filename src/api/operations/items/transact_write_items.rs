@@ -16,9 +16,9 @@ use crate::api::params::{self, Checked, Styles, Substitutes, Wording, admit_valu
 use crate::api::{Backend, Constraints, Fields, enums, fields};
 use crate::expression::{ExpressionKind, parse_update};
 use crate::item::{Item, KeyError, size::item_size};
+use crate::replica::ApiError;
 use crate::replica::catalog::TableDef;
 use crate::replica::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
-use crate::replica::{ApiError, read};
 
 /// The most actions of a transaction.
 pub(crate) const ACTIONS_MAX: usize = 100;

@@ -228,7 +228,8 @@ impl Update {
             .chain(removals.iter().copied())
         {
             let removes = removals.iter().any(|r| r == &path);
-            if !has_parent(path, &item) && !(removes && before.is_none()) {
+            let accepted = has_parent(path, &item) || (removes && before.is_none());
+            if !accepted {
                 faults.push(INVALID_PATH);
             }
         }
