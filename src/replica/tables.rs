@@ -376,7 +376,7 @@ impl Replica {
 
     /// Removes the rows of a table that is gone from here.
     fn purge(&mut self, txn: &mut dyn WriteTxn, uid: TableUid) -> Result<(), StoreError> {
-        for db in [Db::Items, Db::Index, Db::Ttl] {
+        for db in [Db::Items, Db::Index, Db::Ttl, Db::Gc] {
             remove_all(txn, db, &keys::table_prefix(uid))?;
         }
         ttl::forget(txn, uid)?;
