@@ -71,6 +71,8 @@ pub struct Update {
     pub delete: Vec<(Path, Value)>,
     /// Made of `AttributeUpdates`: ADD also appends to lists, and type errors are worded otherwise.
     pub legacy: bool,
+    /// Sent by UpdateItem, which holds its result to a stricter size than transactions and PartiQL do.
+    pub surcharged: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

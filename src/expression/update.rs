@@ -87,6 +87,9 @@ impl Update {
     /// Bytes that UpdateItem charges for what the update does when it holds the result to 400 KB, whatever the
     /// values (values-and-keys.md section 5; list elements and arithmetic as measured since).
     pub fn surcharge(&self) -> usize {
+        if !self.surcharged {
+            return 0;
+        }
         let element = |path: &Path| usize::from(matches!(path.steps.last(), Some(Step::Index(_))));
         let set = self.set.iter().map(|(path, value)| {
             let arithmetic = matches!(value, SetValue::Plus(..) | SetValue::Minus(..));

@@ -26,14 +26,6 @@ const COPIED_INDEX_TYPE: &str =
 const PUT_TOO_LARGE: &str = "Item size has exceeded the maximum allowed size";
 const UPDATE_TOO_LARGE: &str = "Item size to update has exceeded the maximum allowed size";
 
-/// What a write came with: UpdateItem measures its result unlike a transaction's update.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Company {
-    Alone,
-    Batch,
-    Transaction,
-}
-
 /// A write that has passed its condition and is ready to be made.
 struct Plan {
     def: Arc<TableDef>,
@@ -52,7 +44,7 @@ impl Replica {
     ) -> Result<WriteResponse, ExecuteError> {
         match request {
             WriteRequest::Item(write) => {
-                let plan = self.plan(txn.as_read(), &write, Company::Alone)?;
+                let plan = self.plan(txn.as_read(), &write)?;
                 let mut outcomes = self.make(txn, now, vec![plan])?;
                 Ok(WriteResponse::Item(Box::new(
                     outcomes.pop().unwrap_or_default(),
@@ -61,7 +53,7 @@ impl Replica {
             WriteRequest::Batch(writes) => {
                 let plans = writes
                     .iter()
-                    .map(|w| self.plan(txn.as_read(), w, Company::Batch))
+                    .map(|w| self.plan(txn.as_read(), w))
                     .collect::<Result<Vec<_>, _>>()?;
                 if has_duplicates(&plans) {
                     return Err(ApiError::validation(
@@ -102,7 +94,7 @@ impl Replica {
                 reasons.push(CancellationReason::default());
                 continue;
             }
-            match self.plan(txn.as_read(), write, Company::Transaction) {
+            match self.plan(txn.as_read(), write) {
                 Ok(plan) => {
                     plans.push(plan);
                     reasons.push(CancellationReason::default());
@@ -164,12 +156,7 @@ impl Replica {
     }
 
     /// Reads the item, evaluates the condition, and says what would change.
-    fn plan(
-        &mut self,
-        txn: &dyn ReadTxn,
-        write: &ItemWrite,
-        company: Company,
-    ) -> Result<Plan, ExecuteError> {
+    fn plan(&mut self, txn: &dyn ReadTxn, write: &ItemWrite) -> Result<Plan, ExecuteError> {
         let def = self.table(txn, &write.table)?;
         let key: ItemKey = match &write.action {
             WriteAction::Put { item } => def.keys.admit_item(item)?.into(),
@@ -203,13 +190,7 @@ impl Replica {
             WriteAction::Update {
                 key: key_item,
                 update,
-            } => {
-                let surcharge = match company {
-                    Company::Alone => update.surcharge(),
-                    Company::Batch | Company::Transaction => 0,
-                };
-                updated(&def, &key, old.as_ref(), key_item, update, surcharge)?
-            }
+            } => updated(&def, &key, old.as_ref(), key_item, update)?,
         };
         let index_units = index::write_units(&def, old.as_ref(), new.as_ref());
         let image = changes.then(|| new.as_ref().map(codec::encode));
@@ -316,7 +297,6 @@ fn updated(
     old: Option<&Item>,
     key: &Item,
     update: &Update,
-    surcharge: usize,
 ) -> Result<Updated, ExecuteError> {
     let empty = Item::new();
     let (new, touched) = update.apply(old.unwrap_or(&empty), key)?;
@@ -330,9 +310,9 @@ fn updated(
         }
         other => ApiError::validation(other.to_string()),
     })?;
-    // Measured: the keys do not count, what the actions are charged does, and the item itself must fit.
-    let charged =
-        size::item_size(&new).saturating_sub(size::item_size(&def.keys.key_of(&new))) + surcharge;
+    // Measured of UpdateItem: the keys do not count, what the actions are charged does, and the item must fit.
+    let charged = size::item_size(&new).saturating_sub(size::item_size(&def.keys.key_of(&new)))
+        + update.surcharge();
     if charged.max(index::size_with_local_entries(def, &new)) > size::ITEM_SIZE_MAX {
         return Err(ApiError::validation(UPDATE_TOO_LARGE).into());
     }
