@@ -27,6 +27,7 @@ mod error;
 mod execute;
 mod index;
 mod keys;
+mod local;
 pub mod log;
 pub mod mutation;
 mod page;
@@ -40,7 +41,7 @@ pub mod ttl;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use error::{ApiError, CancellationReason};
+pub use error::{ApiError, CancellationReason, ThrottlingReason};
 
 use crate::clock::{Hlc, Now, RegionId, Stamp};
 use crate::store::{Db, ReadTxn, Store, StoreError, WriteTxn};
