@@ -3,6 +3,8 @@
 // Real sockets.
 #![allow(clippy::disallowed_methods)]
 
+mod model;
+
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;

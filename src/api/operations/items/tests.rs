@@ -19,6 +19,7 @@ use crate::replica::{ApiError, Job, JobResult, Replica, ReplicaConfig};
 use crate::store::mem::MemStore;
 use crate::store::{ReadTxn, Store};
 
+mod limits;
 mod many;
 mod pages;
 mod partiql;
