@@ -163,6 +163,14 @@ fn a_forgotten_index_delete_is_caught() {
     );
 }
 
+#[test]
+fn a_backfill_that_skips_is_caught() {
+    catch(
+        Planted::Replica(PlantedBug::BackfillSkips),
+        OracleId::DerivedState,
+    );
+}
+
 /// What seeds have found before, each with the story in its file.
 #[test]
 fn what_was_found_once_stays_fixed() {

@@ -46,6 +46,7 @@ impl TestBackend {
             members: GroupId::of([RegionId(0), RegionId(1)]),
             replicate_all: false,
             planted: None,
+            limits: Default::default(),
         };
         let replica = Replica::open(store.clone(), config, now).unwrap();
         let info = RegionInfo {

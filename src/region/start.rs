@@ -253,6 +253,7 @@ fn replica_config(topology: &Topology, info: &RegionInfo) -> ReplicaConfig {
         members: members(topology),
         replicate_all: topology.replicate_all,
         planted: None,
+        limits: Default::default(),
     }
 }
 

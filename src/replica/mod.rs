@@ -14,12 +14,15 @@
 //! - I11: a stamp issued is greater than all before, across restarts (`flush` keeps the bound)
 //!
 //! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables` and
-//! `chores` plan changes; `apply`, `index`, [`conflict`] make them; [`log`] seals them; [`read`] and `page` answer.
+//! `chores` plan changes; `apply`, `build`, `index`, [`collection`], [`conflict`] make them; [`log`] seals them; [`read`]
+//! and `page` answer. `work` remembers heavy work: `build`, `purge` and `relog` do it in steps.
 
 mod apply;
+mod build;
 pub mod catalog;
 pub mod check;
 mod chores;
+pub mod collection;
 pub mod conflict;
 mod error;
 mod execute;
@@ -28,10 +31,13 @@ mod keys;
 pub mod log;
 pub mod mutation;
 mod page;
+mod purge;
 pub mod read;
 mod record;
+mod relog;
 pub mod request;
 mod tables;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -67,6 +73,26 @@ pub enum PlantedBug {
     ConflictForgotten,
     /// Index entries of replaced images stay (against I7).
     IndexDeleteForgotten,
+    /// The building of an index leaves out the first item of each step (against I7).
+    BackfillSkips,
+}
+
+/// Bounds that tests and the simulator make small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows that one step of heavy work takes: building an index, removing rows, logging versions again.
+    pub chore_rows: usize,
+    /// How large an item collection may grow, bytes.
+    pub collection_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            chore_rows: 512,
+            collection_bytes: collection::COLLECTION_BYTES_MAX,
+        }
+    }
 }
 
 /// Who a replica is.
@@ -79,6 +105,7 @@ pub struct ReplicaConfig {
     /// Every new table is global at once (`replicate = "all"` in the topology).
     pub replicate_all: bool,
     pub planted: Option<PlantedBug>,
+    pub limits: Limits,
 }
 
 /// One thing for the writer to do.
@@ -146,10 +173,12 @@ pub struct Replica {
     tables: BTreeMap<TableUid, Option<Arc<TableDef>>>,
     /// Definitions by name, of tables with a replica here. Cleared together with `tables`.
     names: BTreeMap<String, Arc<TableDef>>,
-    /// Item and byte counts changed in the open group.
-    counts: BTreeMap<TableUid, read::TableCounts>,
-    /// Tables whose own versions must travel again, into a new group.
-    relogs: Vec<tables::Relog>,
+    /// Item and byte counts of tables and indexes changed in the open group.
+    counts: BTreeMap<(TableUid, u32), read::TableCounts>,
+    /// Indexes being built.
+    builds: work::Builds,
+    /// Heavy work may be under way.
+    heavy: bool,
     /// A chore has more to do at once.
     chores_left: bool,
     /// When chores look for work again, on the monotonic clock.
@@ -189,6 +218,7 @@ impl Replica {
             txn.put(Db::Meta, meta::CLOCK_BOUND, &clock_bound.to_be_bytes())?;
         }
         let frontier = log::frontier(txn.as_read())?;
+        let builds = work::builds(txn.as_read())?;
         txn.commit()?;
         Ok(Replica {
             config,
@@ -203,8 +233,9 @@ impl Replica {
             tables: BTreeMap::new(),
             names: BTreeMap::new(),
             counts: BTreeMap::new(),
-            relogs: Vec::new(),
-            chores_left: false,
+            builds,
+            heavy: true,
+            chores_left: true,
             next_chores_us: 0,
         })
     }
@@ -252,8 +283,8 @@ impl Replica {
     /// The group's transaction is durable.
     pub fn committed(&mut self) {
         assert!(
-            self.relogs.is_empty(),
-            "tables waiting to travel again are handled within their group"
+            self.counts.is_empty() && self.dirty.is_empty(),
+            "I4, I7: what a group changed is saved with it"
         );
     }
 
@@ -267,7 +298,10 @@ impl Replica {
         self.contexts.clear();
         self.forget_tables();
         self.counts.clear();
-        self.relogs.clear();
+        self.builds = work::builds(&*txn)?;
+        // After a rest, so that a full disk does not see the same step again at once.
+        self.heavy = true;
+        self.chores_left = false;
         Ok(())
     }
 
@@ -282,8 +316,8 @@ impl Replica {
                 txn.put(Db::Meta, &meta::frontier(log), &seq.to_be_bytes())?;
             }
         }
-        for (uid, counts) in std::mem::take(&mut self.counts) {
-            txn.put(Db::Meta, &meta::counts(uid), &counts.to_bytes())?;
+        for ((uid, index), counts) in std::mem::take(&mut self.counts) {
+            txn.put(Db::Meta, &meta::counts(uid, index), &counts.to_bytes())?;
         }
         let last_us = self.hlc.last().physical_us.max(now.wall_us);
         if last_us + CLOCK_BOUND_SLACK_US > self.clock_bound {

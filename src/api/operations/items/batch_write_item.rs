@@ -54,10 +54,9 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         admit_keys(&request.writes, &tables)?;
         Ok(tables)
     })?;
-    let mut collections = Collections::default();
-    for (table, item) in addressed(&request.writes, &tables) {
-        collections.add(table, item);
-    }
+    let written: Vec<_> = addressed(&request.writes, &tables)
+        .map(|(table, item)| (table.name.clone(), table.keys.key_of(item)))
+        .collect();
     let names: Vec<String> = request
         .writes
         .iter()
@@ -67,6 +66,12 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         WriteResponse::Items(outcomes) => outcomes,
         other => return Err(params::unexpected(&other)),
     };
+    let mut collections = Collections::default();
+    for ((name, key), outcome) in written.iter().zip(&outcomes) {
+        if let Some(table) = tables.get(name) {
+            collections.add(table, key, outcome.collection_bytes);
+        }
+    }
     let mut body = Body::new();
     body.member("UnprocessedItems").extend_from_slice(b"{}");
     if request.metrics && !collections.is_empty() {

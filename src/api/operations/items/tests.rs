@@ -41,6 +41,7 @@ impl Region {
             members: GroupId::of([id]),
             replicate_all: false,
             planted: None,
+            limits: Default::default(),
         };
         let replica = Replica::open(store.clone(), config, NOW).expect("opens");
         let info = RegionInfo {

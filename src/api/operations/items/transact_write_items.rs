@@ -18,7 +18,7 @@ use crate::expression::{ExpressionKind, parse_update};
 use crate::item::{Item, KeyError, size::item_size};
 use crate::replica::catalog::TableDef;
 use crate::replica::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
-use crate::replica::{ApiError, read};
+use crate::replica::{ApiError, collection, read};
 
 /// The most actions of a transaction.
 pub(crate) const ACTIONS_MAX: usize = 100;
@@ -88,9 +88,9 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         writes: writes.clone(),
         token,
     };
-    let consumed = match backend.write(request).await? {
-        WriteResponse::Items(outcomes) => written(&writes, &outcomes, &tables),
-        WriteResponse::Replayed => replayed(backend, &writes, &tables)?,
+    let (consumed, outcomes) = match backend.write(request).await? {
+        WriteResponse::Items(outcomes) => (written(&writes, &outcomes, &tables), outcomes),
+        WriteResponse::Replayed => (replayed(backend, &writes, &tables)?, Vec::new()),
         other => return Err(params::unexpected(&other)),
     };
     let mut body = Body::new();
@@ -98,10 +98,16 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         let mut collections = Collections::default();
         let writing = writes
             .iter()
-            .filter(|w| !matches!(w.action, WriteAction::Check { .. }));
-        for write in writing {
+            .enumerate()
+            .filter(|(_, w)| !matches!(w.action, WriteAction::Check { .. }));
+        for (at, write) in writing {
             if let Some(table) = tables.get(&write.table) {
-                collections.add(table, target(&write.action));
+                let item = target(&write.action);
+                let bytes = match outcomes.get(at) {
+                    Some(outcome) => outcome.collection_bytes,
+                    None => params::snapshot(backend, |txn| collection::of_item(txn, table, item))?,
+                };
+                collections.add(table, item, bytes);
             }
         }
         if !collections.is_empty() {

@@ -11,7 +11,7 @@ use crate::api::{Backend, Constraints, Fields, error, fields};
 use crate::replica::ApiError;
 use crate::replica::catalog::{IndexKind, TableDef, TableUid};
 use crate::replica::mutation::GroupId;
-use crate::replica::read::TableCounts;
+use crate::replica::read::TableDetails;
 use crate::replica::request::WriteRequest;
 
 /// A request with its JSON types checked.
@@ -34,7 +34,7 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     constrain(&request)?;
     let def = definition(name, &request)?;
     let created = change(backend, WriteRequest::CreateTable { def: Box::new(def) }).await?;
-    let empty = TableCounts { items: 0, bytes: 0 };
+    let empty = TableDetails::default();
     let description = describe(backend.region(), &created, Status::Creating, &empty);
     Ok(error::object([("TableDescription", description)]))
 }

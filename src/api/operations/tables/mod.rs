@@ -22,7 +22,7 @@ pub(crate) mod update_table;
 use super::super::Backend;
 use crate::replica::ApiError;
 use crate::replica::catalog::TableDef;
-use crate::replica::read::{self, TableCounts};
+use crate::replica::read::{self, TableDetails};
 use crate::replica::request::{WriteRequest, WriteResponse};
 
 /// The table of that name in this region, if there is one.
@@ -40,11 +40,11 @@ fn find(backend: &dyn Backend, name: &str) -> Result<TableDef, ApiError> {
     lookup(backend, name)?.ok_or_else(|| ApiError::table_not_found(name))
 }
 
-/// How much the table holds.
-fn counts(backend: &dyn Backend, def: &TableDef) -> Result<TableCounts, ApiError> {
-    let mut counted = TableCounts { items: 0, bytes: 0 };
+/// How much the table and its indexes hold, and what is under way with them.
+fn counts(backend: &dyn Backend, def: &TableDef) -> Result<TableDetails, ApiError> {
+    let mut counted = TableDetails::default();
     backend.read(&mut |txn| {
-        counted = read::counts(txn, def)?;
+        counted = read::details(txn, def)?;
         Ok(())
     })?;
     Ok(counted)

@@ -12,6 +12,7 @@ use crate::api::operations::Answer;
 use crate::api::{Backend, Constraints, Fields, error, fields};
 use crate::replica::ApiError;
 use crate::replica::catalog::{IndexKind, TableDef};
+use crate::replica::read::TableDetails;
 use crate::replica::request::{TableChange, WriteRequest};
 
 const NOTHING_TO_DO: &str = "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, \
@@ -45,6 +46,14 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
         indexes.check()?;
     }
     let def = find(backend, &name)?;
+    let one_online_index = request
+        .indexes
+        .as_ref()
+        .is_some_and(IndexUpdates::changes_set);
+    // What creates or deletes an index is refused by the replica, in other words.
+    if !one_online_index && counts(backend, &def)?.is_busy() {
+        return Err(ApiError::table_in_use(&def.name));
+    }
     let wanted = match &request.replicas {
         Some(replicas) => replicas.change(region, &def)?,
         None => changed(&request, &def)?,
@@ -60,7 +69,7 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
             )
             .await?
         }
-        None => def,
+        None => def.clone(),
     };
     let only_protection = request.settings.protection.is_some();
     let status = if only_protection {
@@ -68,8 +77,22 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     } else {
         Status::Updating
     };
-    let description = describe(region, &updated, status, &counts(backend, &updated)?);
+    let mut here = counts(backend, &updated)?;
+    show_change(&def, &updated, &mut here);
+    let description = describe(region, &updated, status, &here);
     Ok(error::object([("TableDescription", description)]))
+}
+
+/// The answer shows a new index as CREATING and a deleted one as DELETING, however fast that was.
+fn show_change(old: &TableDef, new: &TableDef, here: &mut TableDetails) {
+    let lacks = |def: &TableDef, id| def.indexes.iter().all(|i| i.id != id);
+    let created = new.indexes.iter().filter(|i| lacks(old, i.id));
+    here.building.extend(created.map(|i| i.id));
+    for gone in old.indexes.iter().filter(|i| lacks(new, i.id)) {
+        if here.deleting.iter().all(|i| i.id != gone.id) {
+            here.deleting.push(gone.clone());
+        }
+    }
 }
 
 fn take(fields: &mut Fields) -> Result<Request, ApiError> {
