@@ -37,6 +37,8 @@ mod record;
 mod relog;
 pub mod request;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
