@@ -97,9 +97,29 @@ fn a_cut_link_is_bridged_by_a_relay() {
     }
 }
 
+#[test]
+fn items_expire_and_refreshes_win() {
+    let scenario = load("expiry.toml");
+    let mut looked = 0;
+    for seed in 0..16 {
+        let report = play(&scenario, seed);
+        assert_clean(&report);
+        assert!(
+            report.converged_us.is_some(),
+            "seed {seed} ended without converging"
+        );
+        looked += report.checks.get(&OracleId::Expiry).copied().unwrap_or(0);
+    }
+    assert!(looked > 100, "only {looked} items expired");
+}
+
 /// Runs seeds until the named oracle sees the bug. Another oracle may see it first in some of them.
 fn catch(planted: Planted, oracle: OracleId) {
-    let scenario = load("smoke.toml");
+    catch_in("smoke.toml", planted, oracle);
+}
+
+fn catch_in(scenario: &str, planted: Planted, oracle: OracleId) {
+    let scenario = load(scenario);
     for seed in 0..SEEDS_MAX {
         let options = Options {
             planted: Some(planted),
@@ -168,6 +188,15 @@ fn a_backfill_that_skips_is_caught() {
     catch(
         Planted::Replica(PlantedBug::BackfillSkips),
         OracleId::DerivedState,
+    );
+}
+
+#[test]
+fn an_expiry_ranked_as_a_write_is_caught() {
+    catch_in(
+        "expiry.toml",
+        Planted::Replica(PlantedBug::ExpiryAsWrite),
+        OracleId::Expiry,
     );
 }
 

@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use crate::clock::RegionId;
 use crate::replica::ApiError;
+use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::request::{WriteRequest, WriteResponse};
 use crate::store::ReadTxn;
 
@@ -54,6 +55,10 @@ pub trait Backend: Send + Sync + 'static {
     fn region(&self) -> &RegionInfo;
     /// Queues a write; resolves when it is durable or refused.
     fn write(&self, request: WriteRequest) -> WriteFuture<'_>;
+    /// What a table is busy with, where this region slows the states of tables down; by default it does not.
+    fn busy(&self, _txn: &dyn ReadTxn, _def: &TableDef) -> Result<Option<Busy>, ApiError> {
+        Ok(None)
+    }
     /// Runs `reader` on a snapshot, on the caller's thread.
     fn read(
         &self,

@@ -10,7 +10,7 @@ use super::capacity::Report;
 use super::{Backend, Constraints, Fields, enums};
 use crate::item::json::{ValueError, item_from_json};
 use crate::item::{Item, KeyError};
-use crate::replica::catalog::TableDef;
+use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::request::WriteResponse;
 use crate::replica::{ApiError, read};
 use crate::store::ReadTxn;
@@ -197,13 +197,19 @@ pub(crate) fn snapshot<T>(
     answer.ok_or_else(|| ApiError::InternalServer("a snapshot was not read".into()))
 }
 
-/// The table of that name in this region.
+/// The table of that name in this region. One that is still being created is not there yet (api.md section
+/// 3), and one that is being deleted no more.
 pub(crate) fn table(
     backend: &dyn Backend,
     txn: &dyn ReadTxn,
     name: &str,
 ) -> Result<TableDef, ApiError> {
-    read::table(txn, backend.region().id, name)?.ok_or_else(ApiError::resource_not_found)
+    let found = read::table(txn, backend.region().id, name)?;
+    let def = found.ok_or_else(ApiError::resource_not_found)?;
+    match backend.busy(txn, &def)? {
+        Some(Busy::Creating | Busy::Deleting) => Err(ApiError::resource_not_found()),
+        Some(Busy::Updating) | None => Ok(def),
+    }
 }
 
 /// Checks the item of a put against the keys of the table and of all its indexes.

@@ -16,6 +16,7 @@ use super::{Backend, RegionInfo, WriteFuture, http};
 use crate::clock::{Now, RegionId};
 use crate::replica::mutation::GroupId;
 use crate::replica::request::WriteRequest;
+use crate::replica::ttl::TtlSettings;
 use crate::replica::{ApiError, Job, JobResult, Replica, ReplicaConfig};
 use crate::store::mem::MemStore;
 use crate::store::{ReadTxn, Store};
@@ -45,6 +46,8 @@ impl TestBackend {
             region_name: "us-east-1".into(),
             members: GroupId::of([RegionId(0), RegionId(1)]),
             replicate_all: false,
+            ttl: TtlSettings::default(),
+            table_delay_us: 0,
             planted: None,
             limits: Default::default(),
         };

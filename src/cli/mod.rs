@@ -13,6 +13,7 @@ mod serve;
 mod sim;
 mod status;
 mod supervisor;
+mod tuning;
 mod up;
 
 use std::path::PathBuf;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
+use super::tuning::TuningArgs;
 use super::{CliError, block_on, stop_signal};
 use crate::config::Topology;
 use crate::region::{IdentitySource, Region, RegionConfig};
@@ -29,6 +30,8 @@ pub struct ServeArgs {
     /// Folder of the cluster's certificates (default: `certs` in the data folder)
     #[arg(long)]
     certs: Option<PathBuf>,
+    #[command(flatten)]
+    tuning: TuningArgs,
     /// Stop when standard input closes: set by `up`, so that no region outlives it
     #[arg(long, hide = true)]
     supervised: bool,
@@ -93,6 +96,7 @@ async fn config(args: &ServeArgs) -> Result<RegionConfig, CliError> {
         identity: args.certs.clone().map(IdentitySource::Folder),
         region: args.region.clone(),
         data: args.data.clone(),
+        tuning: args.tuning.tuning(),
         topology,
     })
 }

@@ -89,6 +89,8 @@ pub struct Launch {
     /// `None` = in memory.
     pub data: Option<PathBuf>,
     pub certs: PathBuf,
+    /// Its other arguments.
+    pub tuning: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -224,7 +226,8 @@ fn command(launch: &Launch) -> std::io::Result<Command> {
         .arg("--topology")
         .arg(&launch.topology)
         .arg("--certs")
-        .arg(&launch.certs);
+        .arg(&launch.certs)
+        .args(&launch.tuning);
     match &launch.data {
         Some(data) => command.arg("--data").arg(data),
         None => command.arg("--in-memory"),

@@ -9,6 +9,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::supervisor::{Child, Launch, Members};
+use super::tuning::TuningArgs;
 use super::{CliError, PORT_DEFAULT, block_on, front, stop_signal};
 use crate::config::Topology;
 use crate::transport::DevCa;
@@ -33,6 +34,8 @@ pub struct UpArgs {
     /// Keep nothing on disk but certificates
     #[arg(long)]
     in_memory: bool,
+    #[command(flatten)]
+    tuning: TuningArgs,
 }
 
 pub fn run(args: UpArgs) -> Result<(), CliError> {
@@ -52,7 +55,7 @@ pub fn run(args: UpArgs) -> Result<(), CliError> {
         place(&mut topology, args.port)?;
         let home = args.data.join(&topology.name);
         let _lock = lock(&home)?;
-        let plan = prepare(&topology, &home, args.in_memory)?;
+        let plan = prepare(&topology, &home, &args)?;
         let members = Arc::new(Members::new(&topology));
         let stop = CancellationToken::new();
         tokio::spawn(front::serve(listener, members.clone(), stop.clone()));
@@ -161,7 +164,7 @@ fn lock(home: &Path) -> Result<std::fs::File, CliError> {
 }
 
 /// Writes the placed topology and mints what certificates are missing.
-fn prepare(topology: &Topology, home: &Path, in_memory: bool) -> Result<Vec<Launch>, CliError> {
+fn prepare(topology: &Topology, home: &Path, args: &UpArgs) -> Result<Vec<Launch>, CliError> {
     let write_error = |path: &Path, source| CliError::Write {
         path: path.display().to_string(),
         source,
@@ -173,8 +176,9 @@ fn prepare(topology: &Topology, home: &Path, in_memory: bool) -> Result<Vec<Laun
     let launch = |region: &crate::config::RegionSpec| Launch {
         region: region.name.clone(),
         topology: file.clone(),
-        data: (!in_memory).then(|| home.join(&region.name)),
+        data: (!args.in_memory).then(|| home.join(&region.name)),
         certs: certs.clone(),
+        tuning: args.tuning.to_args(),
     };
     Ok(topology.regions.iter().map(launch).collect())
 }

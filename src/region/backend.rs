@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::clock::RegionClock;
 use super::queue::{Queue, Refused};
 use crate::api::{Backend, RegionInfo, WriteFuture};
-use crate::replica::ApiError;
+use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::request::WriteRequest;
+use crate::replica::{ApiError, deletion};
 use crate::store::{ReadTxn, Store};
 
 /// Why a write was refused before it was queued; retryable.
@@ -21,6 +23,9 @@ pub(super) struct RegionBackend {
     pub info: RegionInfo,
     pub store: Arc<dyn Store>,
     pub queue: Arc<Queue>,
+    pub clock: RegionClock,
+    /// How long tables are busy with everything; 0 = not at all.
+    pub table_delay_us: u64,
 }
 
 impl Backend for RegionBackend {
@@ -40,6 +45,16 @@ impl Backend for RegionBackend {
                 Err(Refused::Closed) => Err(ApiError::ServiceUnavailable(STOPPING.into())),
             }
         })
+    }
+
+    fn busy(&self, txn: &dyn ReadTxn, def: &TableDef) -> Result<Option<Busy>, ApiError> {
+        if self.table_delay_us == 0 {
+            return Ok(None);
+        }
+        if deletion::is_deleting(txn, def.uid)? {
+            return Ok(Some(Busy::Deleting));
+        }
+        Ok(def.busy(self.clock.now().wall_us, self.table_delay_us))
     }
 
     fn read(

@@ -29,6 +29,7 @@ impl RegionClock {
     }
 }
 
-fn micros(duration: std::time::Duration) -> u64 {
+/// A duration in microseconds, as the replica counts time.
+pub(super) fn micros(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

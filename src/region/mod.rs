@@ -27,4 +27,4 @@ mod tests;
 mod writer;
 
 pub use error::RegionError;
-pub use start::{IdentitySource, Region, RegionConfig, open_stopped};
+pub use start::{IdentitySource, Region, RegionConfig, Tuning, open_stopped};

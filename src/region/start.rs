@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::backend::RegionBackend;
-use super::clock::RegionClock;
+use super::clock::{RegionClock, micros};
 use super::queue::Queue;
 use super::replicate::{Peers, Replication};
 use super::status::Status;
@@ -23,6 +23,7 @@ use crate::api::{self, Backend, RegionInfo};
 use crate::clock::RegionId;
 use crate::config::{RegionSpec, Topology};
 use crate::replica::mutation::GroupId;
+use crate::replica::ttl::TtlSettings;
 use crate::replica::{Replica, ReplicaConfig};
 use crate::replication::{Replicator, ReplicatorConfig};
 use crate::store::Store;
@@ -45,6 +46,28 @@ pub enum IdentitySource {
     Ready(Identity),
 }
 
+/// What an operator may set of one region (the command line's `--ttl-interval` and so on).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Between two looks for items whose Time To Live has passed.
+    pub ttl_interval: Duration,
+    /// For how long a table's Time To Live cannot be changed again.
+    pub ttl_cool_down: Duration,
+    /// How long tables show CREATING, UPDATING and DELETING.
+    pub table_delay: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        let ttl = TtlSettings::default();
+        Tuning {
+            ttl_interval: Duration::from_micros(ttl.interval_us),
+            ttl_cool_down: Duration::from_micros(ttl.cool_down_us),
+            table_delay: Duration::ZERO,
+        }
+    }
+}
+
 /// What [`Region::start`] needs. Listeners are bound by the caller, who knows which ports are free.
 #[derive(Debug)]
 pub struct RegionConfig {
@@ -55,6 +78,7 @@ pub struct RegionConfig {
     pub data: Option<PathBuf>,
     /// `None` = the folder `certs` in `data`.
     pub identity: Option<IdentitySource>,
+    pub tuning: Tuning,
     /// Clients.
     pub client: TcpListener,
     /// `status` and faults.
@@ -83,7 +107,7 @@ impl Region {
         let identity = identity(&config)?;
         let store = open_store(&config)?;
         guard::admit(&*store, &config.topology.cluster_id, &spec.name, spec.id)?;
-        let replica_config = replica_config(&config.topology, &info);
+        let replica_config = replica_config(&config.topology, &info, config.tuning);
         let replica = Replica::open(Arc::clone(&store), replica_config, clock.now())?;
         let replicator = replicator(&config.topology, &info, &replica);
         let peers = peers(&config.topology, &spec)?;
@@ -112,6 +136,8 @@ impl Region {
             info: info.clone(),
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
+            clock,
+            table_delay_us: micros(config.tuning.table_delay),
         });
         let (news, inbox) = mpsc::unbounded_channel();
         let writer = Writer {
@@ -246,12 +272,18 @@ fn members(topology: &Topology) -> GroupId {
     GroupId::of(topology.regions.iter().map(|r| RegionId(r.id)))
 }
 
-fn replica_config(topology: &Topology, info: &RegionInfo) -> ReplicaConfig {
+fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> ReplicaConfig {
     ReplicaConfig {
         region: info.id,
         region_name: info.name.clone(),
         members: members(topology),
         replicate_all: topology.replicate_all,
+        ttl: TtlSettings {
+            interval_us: micros(tuning.ttl_interval),
+            cool_down_us: micros(tuning.ttl_cool_down),
+            ..TtlSettings::default()
+        },
+        table_delay_us: micros(tuning.table_delay),
         planted: None,
         limits: Default::default(),
     }

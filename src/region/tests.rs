@@ -13,7 +13,7 @@ use super::*;
 use crate::config::Topology;
 use crate::item::{Item, KeyAttribute, KeySchema, KeyType, Number, Value};
 use crate::replica::ApiError;
-use crate::replica::catalog::{TableDef, TableUid};
+use crate::replica::catalog::{TableDef, TableUid, TimeToLive};
 use crate::replica::mutation::GroupId;
 use crate::replica::read;
 use crate::replica::request::{ItemWrite, WriteAction, WriteRequest, WriteResponse};
@@ -48,6 +48,7 @@ async fn cluster() -> Vec<Region> {
             topology: topology.clone(),
             region: spec.name.clone(),
             data: None,
+            tuning: Tuning::default(),
             identity: Some(IdentitySource::Ready(identity)),
             client,
             admin,
@@ -71,9 +72,11 @@ fn table() -> TableDef {
         keys: KeySchema::simple(("id", KeyType::S), None),
         indexes: Vec::new(),
         created_us: 0,
+        updated_us: 0,
         throughput: None,
         stream_view: None,
         deletion_protection: false,
+        ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
     }
@@ -327,6 +330,7 @@ async fn alone(data: &Path, region: &str) -> Result<Region, RegionError> {
         region: region.to_string(),
         data: Some(data.to_path_buf()),
         identity: None,
+        tuning: Tuning::default(),
         client,
         admin,
         gossip,

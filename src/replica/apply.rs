@@ -7,11 +7,11 @@ use super::conflict::{self, Conflict};
 use super::keys;
 use super::log::{self, SealError};
 use super::mutation::{
-    Change, Commit, Dot, Frontier, GroupId, ItemKey, LogId, Mutation, Rank, RankKind, Version,
+    Change, Commit, Dot, Frontier, GroupId, ItemKey, LogId, Mutation, RankKind, Version,
 };
 use super::read::TableCounts;
 use super::record::Record;
-use super::{PlantedBug, RemoteError, Replica, TableState, read};
+use super::{PlantedBug, RemoteError, Replica, TableState, read, ttl};
 use crate::clock::{Hlc, Now, Stamp};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
@@ -149,18 +149,13 @@ impl Replica {
             )?;
         }
         for mutation in &commit.mutations {
-            let rank = Rank {
-                stamp: commit.issued,
-                kind: RankKind::Write,
-            };
-            let version = mutation.version.unwrap_or(Version {
-                rank,
-                dot,
-                issued: commit.issued,
-            });
+            let version = mutation.version_in(dot, commit.issued);
             match &mutation.change {
                 Change::Item { table, key, image } => {
                     self.apply_item(txn, now, version, *table, key, image.as_deref())?
+                }
+                Change::Expire { table, key, .. } => {
+                    self.apply_item(txn, now, version, *table, key, None)?
                 }
                 Change::Table { name, def } => {
                     self.apply_table(txn, now, version, name, def.as_deref())?
@@ -193,7 +188,7 @@ impl Replica {
         let row = keys::item_row(uid, key);
         let stored = txn.get(Db::Items, &row)?.map(<[u8]>::to_vec);
         let current = stored.as_deref().map(Record::decode).transpose()?;
-        let incoming = Record {
+        let mut incoming = Record {
             version,
             partition: &key.partition,
             image,
@@ -206,8 +201,17 @@ impl Replica {
                 current.partition == key.partition,
                 "two partition keys hash alike"
             );
+            if version.rank == current.version.rank {
+                let version = version.merged(current.version);
+                incoming = Record {
+                    version,
+                    ..*current
+                };
+                txn.put(Db::Items, &row, &incoming.encode())?;
+                return Ok(());
+            }
             let wins = version.rank > current.version.rank;
-            if self.concurrent(txn.as_read(), version, current.version)? {
+            if self.is_conflict(txn.as_read(), version, current.version)? {
                 let (winner, loser) = if wins {
                     (&incoming, current)
                 } else {
@@ -222,10 +226,37 @@ impl Replica {
         txn.put(Db::Items, &row, &incoming.encode())?;
         let old_image = current.and_then(|c| c.image);
         self.count(txn.as_read(), uid, old_image, image)?;
-        match def {
-            Some(def) => self.derive(txn, &def, key, old_image, image),
-            None => Ok(()),
+        if let Some(def) = def {
+            let forget = self.config.planted == Some(PlantedBug::IndexDeleteForgotten);
+            let old_image = old_image.filter(|_| !forget);
+            self.derive(txn, &def, key, old_image, image)?;
+            ttl::update(txn, &def, key, old_image, image)?;
         }
+        Ok(())
+    }
+
+    /// Whether something was lost that its writer did not know would be (I10): neither writer had seen the
+    /// other's version, and the one that lost is a write.
+    ///
+    /// An expiry that loses is no conflict: nobody wrote it, and what it would have removed was replaced by
+    /// the write that beats it, such as a refresh made where the expiry had not been heard of. An expiry
+    /// that beats a write other than the one it expires is one: the version it expires has beaten that
+    /// write already, unseen, and may come here only after its expiry, when nothing is left to compare.
+    fn is_conflict(
+        &self,
+        txn: &dyn ReadTxn,
+        incoming: Version,
+        current: Version,
+    ) -> Result<bool, StoreError> {
+        let loser = if incoming.rank > current.rank {
+            current
+        } else {
+            incoming
+        };
+        if loser.rank.kind == RankKind::Expire {
+            return Ok(false);
+        }
+        self.concurrent(txn, incoming, current)
     }
 
     /// Whether neither writer had seen the other's version (replication.md section 6).

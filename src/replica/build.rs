@@ -40,11 +40,9 @@ impl Replica {
         let row = keys::item_row(def.uid, key);
         let decode = |image: Option<&[u8]>| image.map(codec::decode).transpose().map_err(damaged);
         let (old, new) = (decode(old)?, decode(new)?);
-        let forget = self.config.planted == Some(PlantedBug::IndexDeleteForgotten);
-        let replaced = old.as_ref().filter(|_| !forget);
         for index in &def.indexes {
             if self.covers(def.uid, index.id, &row) {
-                let tally = index::update(txn, def, index, key, replaced, new.as_ref())?;
+                let tally = index::update(txn, def, index, key, old.as_ref(), new.as_ref())?;
                 self.tally(txn.as_read(), def.uid, index.id, tally)?;
             }
         }

@@ -36,6 +36,23 @@ pub struct IndexDef {
     pub throughput: Option<(u64, u64)>,
 }
 
+/// A table's Time To Live (streams-ttl-backup.md section 2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct TimeToLive {
+    /// The attribute that holds the second at which an item expires; `None` = disabled.
+    pub attribute: Option<String>,
+    /// When it was last enabled or disabled, on the wall clock of the region that was asked; 0 = never.
+    pub changed_us: u64,
+}
+
+/// What a table is busy with, where a region slows the states of tables down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    Creating,
+    Updating,
+    Deleting,
+}
+
 /// The definition of a table, the same in every region of its group.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct TableDef {
@@ -47,11 +64,14 @@ pub struct TableDef {
     pub keys: KeySchema,
     pub indexes: Vec<IndexDef>,
     pub created_us: u64,
+    /// When UpdateTable last changed what takes AWS a while: throughput, stream, indexes, replicas; else 0.
+    pub updated_us: u64,
     /// Provisioned (read, write) units; `None` = PAY_PER_REQUEST.
     pub throughput: Option<(u64, u64)>,
     /// NEW_IMAGE, OLD_IMAGE, NEW_AND_OLD_IMAGES or KEYS_ONLY when a stream is on (recorded only, yet).
     pub stream_view: Option<String>,
     pub deletion_protection: bool,
+    pub ttl: TimeToLive,
     /// Settings kept and echoed only, by their API name, as JSON text.
     pub recorded: Vec<(String, String)>,
     /// The id that the next index will get.
@@ -61,5 +81,18 @@ pub struct TableDef {
 impl TableDef {
     pub fn index(&self, name: &str) -> Option<&IndexDef> {
         self.indexes.iter().find(|i| i.name == name)
+    }
+
+    /// What the table is busy with at `now_us`, where tables take `delay_us` for everything. Told by the
+    /// definition alone, so no timer is kept; regions whose clocks differ see it end at different instants.
+    pub fn busy(&self, now_us: u64, delay_us: u64) -> Option<Busy> {
+        let within = |since_us: u64| now_us < since_us.saturating_add(delay_us);
+        if within(self.created_us) {
+            Some(Busy::Creating)
+        } else if self.updated_us > 0 && within(self.updated_us) {
+            Some(Busy::Updating)
+        } else {
+            None
+        }
     }
 }

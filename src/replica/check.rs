@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 
 use super::catalog::TableDef;
 use super::read::TableCounts;
-use super::{collection, conflict, index, keys, log, read, work};
+use super::{collection, conflict, index, keys, log, read, ttl, work};
 use crate::clock::RegionId;
 use crate::item::codec;
 use crate::store::{Db, Range, ReadTxn, StoreError};
@@ -93,6 +93,17 @@ fn check_table(
             "table {}: {missing} index entries missing or wrong, {stale} stale",
             def.name
         ));
+    }
+    if !ttl::is_rebuilding(txn, def.uid)? {
+        let (held, rebuilt) = ttl::rows_and_rebuilt(txn, def)?;
+        if held != rebuilt {
+            findings.problems.push(format!(
+                "table {}: {} rows say when items expire, where a rebuild has {}, or other ones",
+                def.name,
+                held.len(),
+                rebuilt.len()
+            ));
+        }
     }
     for (index, counts) in counts {
         let kept = read::counts_of(txn, def.uid, index)?;

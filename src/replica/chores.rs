@@ -26,7 +26,13 @@ impl Replica {
             return Ok(());
         }
         self.next_chores_us = now.mono_us + REST_US;
-        let steps = [forget_tokens(txn, now)?, self.do_heavy(txn, now)?];
+        let steps = [
+            forget_tokens(txn, now)?,
+            self.rebuild_ttl(txn)?,
+            self.sweep(txn, now)?,
+            self.finish_deletions(txn, now)?,
+            self.do_heavy(txn, now)?,
+        ];
         self.chores_left = steps.contains(&Chore::More);
         Ok(())
     }

@@ -77,6 +77,26 @@ pub fn index_row(table: TableUid, index: u32, key: &KeyBytes, base: &ItemKey) ->
     row
 }
 
+/// What the rows in `ttl` begin with of items of a table that expire at `second`.
+pub fn ttl_prefix(table: TableUid, second: u64) -> Vec<u8> {
+    let mut row = table_prefix(table);
+    row.extend_from_slice(&second.to_be_bytes());
+    row
+}
+
+/// The row in `ttl` of an item that expires at `second`.
+pub fn ttl_row(table: TableUid, second: u64, base: &ItemKey) -> Vec<u8> {
+    let mut row = ttl_prefix(table, second);
+    row.extend_from_slice(&base_digest(base));
+    row
+}
+
+/// The second in a [`ttl_row`].
+pub fn ttl_second(row: &[u8]) -> Option<u64> {
+    let bytes = row.get(TABLE_PREFIX_LEN..TABLE_PREFIX_LEN + 8)?;
+    Some(u64::from_be_bytes(bytes.try_into().ok()?))
+}
+
 fn base_digest(base: &ItemKey) -> [u8; HASH_LEN] {
     let mut joined = hash(&base.partition).to_vec();
     joined.extend_from_slice(&base.sort);
@@ -161,6 +181,8 @@ pub mod meta {
     pub const BUILDS: &[u8] = b"ib/";
     pub const PURGES: &[u8] = b"xp/";
     pub const RELOGS: &[u8] = b"rl/";
+    pub const TTL_WORK: &[u8] = b"x/";
+    pub const DELETIONS: &[u8] = b"d/";
 
     fn join(prefix: &[u8], rest: &[u8]) -> Vec<u8> {
         [prefix, rest].concat()
@@ -214,6 +236,26 @@ pub mod meta {
             index => Some(u32::from_be_bytes(index.try_into().ok()?)),
         };
         Some((TableUid(u64::from_be_bytes(*uid)), index))
+    }
+    /// A rebuild of a table's Time To Live that is under way.
+    pub fn ttl_work(uid: TableUid) -> Vec<u8> {
+        join(TTL_WORK, &uid.0.to_be_bytes())
+    }
+    /// Whose rebuild a [`ttl_work`] row is.
+    pub fn ttl_work_table(row: &[u8]) -> Option<TableUid> {
+        table_after(TTL_WORK, row)
+    }
+    /// A table that is to be deleted.
+    pub fn deletion(uid: TableUid) -> Vec<u8> {
+        join(DELETIONS, &uid.0.to_be_bytes())
+    }
+    /// Whose a [`deletion`] row is.
+    pub fn deletion_table(row: &[u8]) -> Option<TableUid> {
+        table_after(DELETIONS, row)
+    }
+    fn table_after(prefix: &[u8], row: &[u8]) -> Option<TableUid> {
+        let uid = row.strip_prefix(prefix)?.try_into().ok()?;
+        Some(TableUid(u64::from_be_bytes(uid)))
     }
     pub fn token(token: &str) -> Vec<u8> {
         join(b"k/", token.as_bytes())

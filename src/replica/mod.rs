@@ -13,9 +13,9 @@
 //! - I10: a version beaten by a concurrent one is recorded (`conflict`)
 //! - I11: a stamp issued is greater than all before, across restarts (`flush` keeps the bound)
 //!
-//! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables` and
-//! `chores` plan changes; `apply`, `build`, `index`, [`collection`], [`conflict`] make them; [`log`] seals them; [`read`]
-//! and `page` answer. `work` remembers heavy work: `build`, `purge` and `relog` do it in steps.
+//! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables`, [`ttl`]
+//! and `chores` plan changes; `apply`, `build`, `index`, [`collection`], [`conflict`] make them; [`log`] seals them;
+//! [`read`] and `page` answer. `work` remembers heavy work: `build`, `purge` and `relog` do it in steps.
 
 mod apply;
 mod build;
@@ -24,6 +24,7 @@ pub mod check;
 mod chores;
 pub mod collection;
 pub mod conflict;
+pub mod deletion;
 mod error;
 mod execute;
 mod index;
@@ -39,6 +40,7 @@ pub mod request;
 mod tables;
 #[cfg(test)]
 mod tests;
+pub mod ttl;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,6 +77,8 @@ pub enum PlantedBug {
     ConflictForgotten,
     /// Index entries of replaced images stay (against I7).
     IndexDeleteForgotten,
+    /// An expiry is ranked by when it was made, not by the version it expires (replication.md section 4).
+    ExpiryAsWrite,
     /// The building of an index leaves out the first item of each step (against I7).
     BackfillSkips,
 }
@@ -106,6 +110,9 @@ pub struct ReplicaConfig {
     pub members: GroupId,
     /// Every new table is global at once (`replicate = "all"` in the topology).
     pub replicate_all: bool,
+    pub ttl: ttl::TtlSettings,
+    /// How long a table that is deleted shows DELETING, microseconds; 0 = it is gone at once.
+    pub table_delay_us: u64,
     pub planted: Option<PlantedBug>,
     pub limits: Limits,
 }
@@ -181,6 +188,7 @@ pub struct Replica {
     builds: work::Builds,
     /// Heavy work may be under way.
     heavy: bool,
+    sweep: ttl::Sweep,
     /// A chore has more to do at once.
     chores_left: bool,
     /// When chores look for work again, on the monotonic clock.
@@ -237,6 +245,7 @@ impl Replica {
             counts: BTreeMap::new(),
             builds,
             heavy: true,
+            sweep: ttl::Sweep::default(),
             chores_left: true,
             next_chores_us: 0,
         })

@@ -79,6 +79,23 @@ pub struct Version {
     pub issued: Stamp,
 }
 
+impl Version {
+    /// What is kept of two versions of equal rank. Only expiries of one version, made by two regions, can
+    /// be: the outcome is the same, and the smaller dot and the later issue stamp stay, so that headers
+    /// converge too (replication.md section 4).
+    pub fn merged(self, other: Version) -> Version {
+        assert!(
+            self.rank == other.rank,
+            "versions of different rank do not merge"
+        );
+        Version {
+            rank: self.rank,
+            dot: self.dot.min(other.dot),
+            issued: self.issued.max(other.issued),
+        }
+    }
+}
+
 /// The primary key of an item in storage: the same bytes in every region.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct ItemKey {
@@ -97,6 +114,14 @@ pub enum Change {
         key: ItemKey,
         image: Option<Vec<u8>>,
     },
+    /// The item expired (replication.md section 4): `expired` is the rank stamp of the version it expires,
+    /// and with the kind `Expire` the rank of the tombstone it leaves. So it beats exactly that version,
+    /// and every later write beats it.
+    Expire {
+        table: TableUid,
+        key: ItemKey,
+        expired: Stamp,
+    },
     /// A new definition of the table of that name, or its absence.
     Table {
         name: String,
@@ -108,9 +133,26 @@ pub enum Change {
 /// version travels again (a table's items copied to a new replica).
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Mutation {
-    /// `None` = stamped as the commit: rank (issued, Write), dot of the commit.
+    /// `None` = made by the commit: its dot and issue stamp, and the rank that [`Mutation::version_in`] says.
     pub version: Option<Version>,
     pub change: Change,
+}
+
+impl Mutation {
+    /// The version that this mutation makes as part of the commit `dot`, issued at `issued`.
+    pub fn version_in(&self, dot: Dot, issued: Stamp) -> Version {
+        let rank = match self.change {
+            Change::Expire { expired, .. } => Rank {
+                stamp: expired,
+                kind: RankKind::Expire,
+            },
+            _ => Rank {
+                stamp: issued,
+                kind: RankKind::Write,
+            },
+        };
+        self.version.unwrap_or(Version { rank, dot, issued })
+    }
 }
 
 /// The mutations that one region made atomically.

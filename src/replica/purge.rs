@@ -8,7 +8,7 @@ use super::conflict::{self, Conflict};
 use super::keys::{self, meta};
 use super::record::Record;
 use super::work::{self, Lost, Purge};
-use super::{Replica, read};
+use super::{Replica, deletion, read, ttl};
 use crate::clock::Now;
 use crate::store::{Db, StoreError, WriteTxn};
 
@@ -31,6 +31,8 @@ impl Replica {
             work::remove_some(txn, Db::Meta, &prefix, &mut all)?;
         }
         txn.delete(Db::Meta, &meta::relog(uid))?;
+        ttl::forget(txn, uid)?;
+        deletion::forget(txn, uid)?;
         self.counts.retain(|(table, _), _| *table != uid);
         self.builds.remove(&uid);
         txn.put(Db::Meta, &row, &work::encode(&Purge::Table(lost))?)?;
@@ -104,6 +106,7 @@ fn purge_step(
         None => vec![
             (Db::Items, keys::table_prefix(uid)),
             (Db::Index, keys::table_prefix(uid)),
+            (Db::Ttl, keys::table_prefix(uid)),
             (Db::Meta, meta::collections_of(uid)),
         ],
     };

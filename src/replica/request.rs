@@ -75,6 +75,10 @@ pub enum TableChange {
         attributes: Vec<crate::item::KeyAttribute>,
     },
     DeleteIndex(String),
+    TimeToLive {
+        enabled: bool,
+        attribute: String,
+    },
 }
 
 /// What a write did to one item.

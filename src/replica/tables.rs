@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
-use super::catalog::{TableDef, TableUid};
+use super::catalog::{TableDef, TableUid, TimeToLive};
 use super::error::ApiError;
 use super::keys::meta;
 use super::mutation::{Change, GroupId, Mutation, Version};
 use super::request::{TableChange, WriteResponse};
 use super::work::{self, Lost};
-use super::{ExecuteError, Replica, TableState, read};
+use super::{ExecuteError, Replica, TableState, read, ttl};
 use crate::clock::{Now, RegionId};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// Bits of an index id that count; the others are the region.
 const INDEX_COUNT_BITS: u32 = 26;
 /// errors-and-validation.md section 2.
@@ -155,17 +155,31 @@ impl Replica {
         if work::is_busy(txn.as_read(), def.uid)? {
             return Err(ApiError::table_in_use(name).into());
         }
-        let others = def.group.without(self.config.region);
-        if self.config.replicate_all || others == GroupId(0) {
-            self.commit_table(txn, now, def.group, name.to_owned(), None)?;
-            return Ok(WriteResponse::Table(Box::new(def)));
+        if self.config.table_delay_us > 0 {
+            self.delete_later(txn, now, &def)?;
+        } else {
+            self.remove_table(txn, now, &def)?;
         }
-        self.update_table(
-            txn,
-            now,
-            name,
-            TableChange::RemoveReplica(self.config.region),
-        )
+        Ok(WriteResponse::Table(Box::new(def)))
+    }
+
+    /// What DeleteTable does in the end.
+    pub(super) fn remove_table(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        def: &TableDef,
+    ) -> Result<(), StoreError> {
+        let group = def.group;
+        let left = group.without(self.config.region);
+        if self.config.replicate_all || left == GroupId(0) {
+            return self.commit_table(txn, now, group, def.name.clone(), None);
+        }
+        let mut rest = def.clone();
+        rest.group = left;
+        rest.updated_us = now.wall_us;
+        // The region that leaves says so in a log that still reaches it.
+        self.commit_table(txn, now, group, def.name.clone(), Some(rest))
     }
 
     pub(super) fn update_table(
@@ -177,6 +191,9 @@ impl Replica {
     ) -> Result<WriteResponse, ExecuteError> {
         let old = self.table_to_change(txn.as_read(), name)?;
         let mut def = old.clone();
+        if takes_a_while(&old, &change) {
+            def.updated_us = now.wall_us;
+        }
         match change {
             TableChange::AddReplica(region) => def.group = old.group.with(region),
             TableChange::RemoveReplica(region) => def.group = old.group.without(region),
@@ -214,6 +231,10 @@ impl Replica {
                 }
                 def.indexes.retain(|i| i.name != index);
                 drop_unused_attributes(&mut def);
+            }
+            TableChange::TimeToLive { enabled, attribute } => {
+                let cool_down_us = self.config.ttl.cool_down_us;
+                def.ttl = time_to_live(&old.ttl, enabled, attribute, now.wall_us, cool_down_us)?;
             }
         }
         // A region that leaves must hear of it, in a log that still reaches it.
@@ -299,6 +320,11 @@ impl Replica {
         let old = old.filter(|o| o.uid == def.uid);
         let was_here = old.as_ref().filter(|o| is_here(o, self.config.region));
         self.reconcile_indexes(txn, was_here, def)?;
+        let expires_by = old.as_ref().and_then(|o| o.ttl.attribute.as_ref());
+        if expires_by != def.ttl.attribute.as_ref() {
+            ttl::begin_rebuild(txn, def.uid)?;
+            self.chores_left = true;
+        }
         match old {
             Some(old) => self.begin_relog(txn, &old, def, version),
             None => Ok(()),
@@ -311,6 +337,51 @@ fn lost(table: &TableDef, winner: Version) -> Lost {
         name: table.name.clone(),
         winner,
     }
+}
+
+/// Whether AWS shows a table as UPDATING for a while after such a change.
+fn takes_a_while(old: &TableDef, change: &TableChange) -> bool {
+    match change {
+        TableChange::TimeToLive { .. } => false,
+        TableChange::Settings(new) => {
+            let units =
+                |def: &TableDef| def.indexes.iter().map(|i| i.throughput).collect::<Vec<_>>();
+            new.throughput != old.throughput
+                || new.stream_view != old.stream_view
+                || units(new) != units(old)
+        }
+        _ => true,
+    }
+}
+
+/// The Time To Live after a change (errors-and-validation.md section 6; streams-ttl-backup.md section 2).
+fn time_to_live(
+    old: &TimeToLive,
+    enabled: bool,
+    attribute: String,
+    now_us: u64,
+    cool_down_us: u64,
+) -> Result<TimeToLive, ApiError> {
+    let refuse = |text: String| Err(ApiError::Validation(text));
+    match (&old.attribute, enabled) {
+        (Some(current), _) if *current != attribute => {
+            return refuse(format!(
+                "TimeToLive is active on a different AttributeName: current AttributeName is {current}"
+            ));
+        }
+        (Some(_), true) => return refuse("TimeToLive is already enabled".into()),
+        (None, false) => return refuse("TimeToLive is already disabled".into()),
+        _ => {}
+    }
+    if old.changed_us > 0 && now_us < old.changed_us.saturating_add(cool_down_us) {
+        return refuse(
+            "Time to live has been modified multiple times within a fixed interval".into(),
+        );
+    }
+    Ok(TimeToLive {
+        attribute: enabled.then_some(attribute),
+        changed_us: now_us,
+    })
 }
 
 fn apply_settings(def: &mut TableDef, settings: TableDef) {

@@ -31,6 +31,8 @@ impl Node {
             region_name: format!("region-{id}"),
             members: GroupId::of([RegionId(0), RegionId(1)]),
             replicate_all: false,
+            ttl: Default::default(),
+            table_delay_us: 0,
             planted: None,
             limits,
         };
@@ -195,9 +197,11 @@ fn create(keys: KeySchema, indexes: Vec<IndexDef>) -> WriteRequest {
         keys,
         indexes,
         created_us: 0,
+        updated_us: 0,
         throughput: None,
         stream_view: None,
         deletion_protection: false,
+        ttl: Default::default(),
         recorded: Vec::new(),
         next_index: 0,
     };

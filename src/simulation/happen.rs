@@ -41,7 +41,11 @@ impl World<'_> {
         Ok(())
     }
 
-    pub(super) fn create_table(&mut self, request: WriteRequest) -> Result<(), Trouble> {
+    /// The first region creates or changes the table, if it is alive.
+    pub(super) fn change_table(&mut self, request: WriteRequest) -> Result<(), Trouble> {
+        if !self.regions[0].is_alive() {
+            return Ok(());
+        }
         let (asker, request) = (Asker::World, Box::new(request));
         self.regions[0].enqueue(Work::Write { asker, request });
         self.begin_group(0, false)

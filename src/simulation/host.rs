@@ -67,6 +67,8 @@ pub struct Finished {
     pub before: Frontier,
     pub after: Frontier,
     pub watermark: Stamp,
+    /// The region's wall clock when it was made.
+    pub wall_us: u64,
 }
 
 /// A group under way: what it does, or, where it ships before its sync, what it did.
@@ -282,5 +284,6 @@ fn run(
         before,
         after: replica.frontier().clone(),
         watermark: replica.watermark(now),
+        wall_us: now.wall_us,
     })
 }

@@ -25,6 +25,8 @@ pub struct Config {
     pub keys: u32,
     pub cohorts: u32,
     pub cohort_keys: u32,
+    /// Items that expire.
+    pub expiring: u32,
     pub clients_per_region: u64,
     /// Bytes that some items carry besides.
     pub padding: usize,
@@ -59,6 +61,8 @@ pub struct Step {
 #[derive(Clone, Debug)]
 pub enum Act {
     Ask(Operation),
+    /// Time To Live is enabled on the table, or disabled.
+    Expiry(bool),
     Break(Fault),
 }
 
@@ -92,6 +96,16 @@ pub enum OperationKind {
     },
     Read {
         key: u32,
+    },
+    /// Puts an item that expires at a second of true time since the world began.
+    PutExpiring {
+        key: u32,
+        second: u64,
+    },
+    /// Puts the expiry of such an item off; the item is there again if it has gone.
+    Refresh {
+        key: u32,
+        second: u64,
     },
     /// Writes all items of a cohort, in this order.
     Transaction {
@@ -157,6 +171,7 @@ impl Plan {
         let chance = Chance::new(seed);
         let config = config(scenario, chance);
         let mut steps = operations(&config, chance);
+        steps.extend(expiries(&config, chance, steps.len()));
         let count = steps.len();
         steps.extend(storms::listed(scenario, &config));
         if scenario.seed_faults.unwrap_or(scenario.faults.is_empty()) {
@@ -195,6 +210,8 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         keys: workload.keys.unwrap_or(rng.pick(&[1, 4, 16, 64])),
         cohorts: workload.cohorts.unwrap_or(rng.pick(&[1, 2, 4])),
         cohort_keys: workload.cohort_keys.unwrap_or(rng.pick(&[2, 3, 5])),
+        expiring: (workload.expiring)
+            .unwrap_or_else(|| chance.of("expiring", &[]).pick(&[0, 0, 2, 8])),
         clients_per_region: rng.between(1, 3),
         padding: rng.pick(&[0, 0, 100, 2_000, 30_000]),
         group_jobs_max: rng.pick(&[1, 4, 64]),
@@ -331,6 +348,62 @@ fn kind(config: &Config, mix: &Mix, rng: &mut Rng) -> OperationKind {
             padding,
         },
     }
+}
+
+/// Items that are about to expire, and what another region makes of each when the time has nearly come: most
+/// are put off, at an instant close to their expiry. Ids follow those of the other `operations`.
+fn expiries(config: &Config, chance: Chance, operations: usize) -> Vec<Step> {
+    if config.expiring == 0 {
+        return Vec::new();
+    }
+    let mut rng = chance.of("expiries", &[]);
+    let enabled_us = rng.pick(&[QUIET_US / 2, QUIET_US, 4 * QUIET_US]);
+    let mut steps = vec![Step {
+        at_us: enabled_us,
+        act: Act::Expiry(true),
+    }];
+    if rng.per_mille(300) {
+        for (at_us, on) in [
+            (config.storm_us / 2, false),
+            (config.storm_us / 4 * 3, true),
+        ] {
+            steps.push(Step {
+                at_us,
+                act: Act::Expiry(on),
+            });
+        }
+    }
+    let span_us = config.storm_us.saturating_sub(QUIET_US);
+    let count = 2 * span_us / 1_000_000;
+    for pair in 0..count {
+        let mut rng = chance.of("expiry", &[pair]);
+        let key = u32::try_from(rng.below(u64::from(config.expiring))).unwrap_or(0);
+        let put_us = QUIET_US + rng.below(span_us);
+        let second = put_us / 1_000_000 + rng.between(1, 4);
+        let late_us = rng.between(0, 2_500_000);
+        let refresh_us = (second * 1_000_000 + late_us).saturating_sub(1_000_000);
+        let later = second + rng.between(1, 600);
+        let id = index(operations) + 2 * pair;
+        let mut ask = |at_us: u64, id: u64, kind: OperationKind| {
+            let region = rng.index(config.regions.len());
+            let operation = Operation {
+                id: id + 1,
+                client: index(region) * config.clients_per_region,
+                region,
+                kind,
+            };
+            steps.push(Step {
+                at_us,
+                act: Act::Ask(operation),
+            });
+        };
+        ask(put_us, id, OperationKind::PutExpiring { key, second });
+        if pair % 4 != 0 {
+            let second = later;
+            ask(refresh_us, id + 1, OperationKind::Refresh { key, second });
+        }
+    }
+    steps
 }
 
 /// A small index as a number that draws are keyed by.

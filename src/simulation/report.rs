@@ -38,6 +38,9 @@ pub enum OracleId {
     /// Everything arrives within the calm phase's bound, and no peer refuses another.
     #[serde(rename = "O14")]
     Liveness,
+    /// An expiry is due, and beats exactly the version that it expires.
+    #[serde(rename = "O17")]
+    Expiry,
     /// No panic, no failed assertion, no error of the store.
     #[serde(rename = "O16")]
     Panic,
@@ -57,6 +60,7 @@ impl OracleId {
             OracleId::Clocks => "O11",
             OracleId::Liveness => "O14",
             OracleId::Panic => "O16",
+            OracleId::Expiry => "O17",
         }
     }
 
@@ -73,6 +77,7 @@ impl OracleId {
             OracleId::Clocks => "clocks",
             OracleId::Liveness => "liveness",
             OracleId::Panic => "panic",
+            OracleId::Expiry => "expiry",
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Workload {
     /// Groups of items that are only written together, in one transaction.
     pub cohorts: Option<u32>,
     pub cohort_keys: Option<u32>,
+    /// Items that expire, unless another region puts it off just in time.
+    pub expiring: Option<u32>,
 }
 
 /// One fault: exactly one of `cut`, `isolate`, `reset`, `kill`, `skew`, `stall`.

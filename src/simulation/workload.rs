@@ -1,9 +1,10 @@
 //! What clients ask, as the requests that `api` would hand to the replica.
 
 use super::plan::{Operation, OperationKind};
+use super::skew::EPOCH_US;
 use crate::expression::{Condition, Path, SetOperand, SetValue, Update};
 use crate::item::{Item, KeyAttribute, KeySchema, KeyType, Number, Value, codec};
-use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef, TableUid};
+use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef, TableUid, TimeToLive};
 use crate::replica::mutation::{GroupId, ItemKey};
 use crate::replica::request::{ItemWrite, TableChange, WriteAction, WriteRequest};
 
@@ -20,6 +21,8 @@ pub const SHELF: &str = "shelf";
 const WRITER: &str = "writer";
 /// How often the item was updated.
 const UPDATES: &str = "updates";
+/// When the item expires.
+const EXPIRES: &str = "expires";
 /// Nothing but bytes.
 const PADDING: &str = "padding";
 
@@ -45,9 +48,11 @@ pub fn create_table() -> WriteRequest {
         keys: KeySchema::simple((KEY, KeyType::S), None),
         indexes: vec![index],
         created_us: 0,
+        updated_us: 0,
         throughput: None,
         stream_view: None,
         deletion_protection: false,
+        ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
     };
@@ -57,6 +62,28 @@ pub fn create_table() -> WriteRequest {
 /// The key of a register.
 pub fn register(key: u32) -> Item {
     key_item(format!("r{key}"))
+}
+
+/// The key of an item that expires.
+pub fn expiring(key: u32) -> Item {
+    key_item(format!("e{key}"))
+}
+
+/// Enables or disables Time To Live.
+pub fn time_to_live(enabled: bool) -> WriteRequest {
+    let attribute = EXPIRES.to_owned();
+    WriteRequest::UpdateTable {
+        table: TABLE.into(),
+        change: TableChange::TimeToLive { enabled, attribute },
+    }
+}
+
+/// The second at which an image expires, on the wall clock of whoever looks.
+pub fn expiry_of(image: &[u8]) -> Option<u64> {
+    match codec::decode(image).ok()?.get(EXPIRES)? {
+        Value::N(number) => u64::try_from(number.to_i64()?).ok(),
+        _ => None,
+    }
 }
 
 /// The key of a member of a cohort.
@@ -101,6 +128,9 @@ pub fn written_keys(kind: &OperationKind) -> Vec<ItemKey> {
         | OperationKind::PutIfAbsent { key }
         | OperationKind::Update { key, .. }
         | OperationKind::Delete { key } => vec![item_key(&register(*key))],
+        OperationKind::PutExpiring { key, .. } | OperationKind::Refresh { key, .. } => {
+            vec![item_key(&expiring(*key))]
+        }
         OperationKind::Transaction { cohort, order } => order
             .iter()
             .map(|m| item_key(&member(*cohort, *m)))
@@ -136,6 +166,18 @@ pub fn request(operation: &Operation) -> Option<WriteRequest> {
         }
         OperationKind::Update { key, index } => {
             let (key, update) = (register(*key), update(id, *index));
+            item_write(WriteAction::Update { key, update }, None)
+        }
+        OperationKind::PutExpiring { key, second } => {
+            let mut item = image(expiring(*key), id, Some(id % 4));
+            item.insert(EXPIRES.into(), number(wall_second(*second)));
+            item_write(WriteAction::Put { item }, None)
+        }
+        OperationKind::Refresh { key, second } => {
+            let mut update = update(id, Some(id % 4));
+            let later = SetValue::Operand(SetOperand::Value(number(wall_second(*second))));
+            update.set.push((path(EXPIRES), later));
+            let key = expiring(*key);
             item_write(WriteAction::Update { key, update }, None)
         }
         OperationKind::Delete { key } => {
@@ -224,6 +266,11 @@ fn update(id: u64, index: Option<u64>) -> Update {
         None => update.remove.push(path(SHELF)),
     }
     update
+}
+
+/// A second of true time as a clock without error shows it.
+fn wall_second(second: u64) -> u64 {
+    EPOCH_US / 1_000_000 + second
 }
 
 fn path(name: &str) -> Path {

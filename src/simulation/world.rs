@@ -20,6 +20,7 @@ use super::skew::SkewedClock;
 use super::{Planted, workload};
 use crate::clock::RegionId;
 use crate::replica::mutation::GroupId;
+use crate::replica::ttl::TtlSettings;
 use crate::replica::{ApiError, Limits, OpenError, ReplicaConfig};
 use crate::replication::Lane;
 use crate::store::StoreError;
@@ -28,6 +29,8 @@ use crate::store::StoreError;
 pub(super) const TICK_US: u64 = 50_000;
 /// How long a writer is idle before it runs an empty group, as the daemon's does.
 pub(super) const IDLE_US: u64 = 1_000_000;
+/// Between two sweeps of a region for items that have expired.
+const SWEEP_US: u64 = 500_000;
 /// Between two looks at everything a region has.
 pub(super) const LOOK_US: u64 = 2_000_000;
 /// Between two looks at whether all is equal yet.
@@ -136,6 +139,12 @@ impl<'o> World<'o> {
                 region_name: name.clone(),
                 members,
                 replicate_all: true,
+                ttl: TtlSettings {
+                    interval_us: SWEEP_US,
+                    others_after_s: 1,
+                    ..TtlSettings::default()
+                },
+                table_delay_us: 0,
                 planted: planted.and_then(Planted::in_replica),
                 limits: Limits {
                     chore_rows: config.chore_rows,
@@ -219,13 +228,14 @@ impl<'o> World<'o> {
         }
         self.schedule(LOOK_US, What::Look);
         self.schedule(self.plan.config.storm_us, What::Calm);
-        self.create_table(workload::create_table())
+        self.change_table(workload::create_table())
     }
 
     fn handle(&mut self, what: What) -> Result<(), Trouble> {
         match what {
             What::Step(at) => match self.plan.steps[at].act.clone() {
                 Act::Ask(operation) => self.ask(operation),
+                Act::Expiry(on) => self.change_table(workload::time_to_live(on)),
                 Act::Break(fault) => self.break_something(fault),
             },
             What::Tick { region, life } => self.tick(region, life),

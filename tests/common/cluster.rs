@@ -38,10 +38,20 @@ impl Cluster {
         Cluster::start_in(&Arc::new(TempDir::new().expect("a folder")), None)
     }
 
+    /// The built-in three regions with more arguments to `up`.
+    pub fn start_with(args: &[&str]) -> Cluster {
+        let data = Arc::new(TempDir::new().expect("a folder"));
+        Cluster::launch(&data, args.iter().map(OsString::from).collect())
+    }
+
     /// On a folder that may have been used before.
     pub fn start_in(data: &Arc<TempDir>, topology: Option<&Path>) -> Cluster {
+        Cluster::launch(data, topology.map(OsString::from).into_iter().collect())
+    }
+
+    fn launch(data: &Arc<TempDir>, more: Vec<OsString>) -> Cluster {
         let mut args: Vec<OsString> = vec!["up".into()];
-        args.extend(topology.map(OsString::from));
+        args.extend(more);
         let port = free_ports().to_string();
         args.extend(["--port".into(), port.into(), "--data".into()]);
         args.push(data.path().into());

@@ -38,6 +38,7 @@ pub(crate) enum Operation {
     UntagResource,
     UpdateItem,
     UpdateTable,
+    UpdateTimeToLive,
 }
 
 impl Operation {
@@ -66,6 +67,7 @@ impl Operation {
             "UntagResource" => Operation::UntagResource,
             "UpdateItem" => Operation::UpdateItem,
             "UpdateTable" => Operation::UpdateTable,
+            "UpdateTimeToLive" => Operation::UpdateTimeToLive,
             _ => return None,
         })
     }
@@ -103,5 +105,6 @@ pub(crate) async fn run(
         Operation::UntagResource => tables::tags::untag(backend, fields).await,
         Operation::UpdateItem => items::update_item::run(backend, fields).await,
         Operation::UpdateTable => tables::update_table::run(backend, fields).await,
+        Operation::UpdateTimeToLive => tables::update_time_to_live::run(backend, fields).await,
     }
 }

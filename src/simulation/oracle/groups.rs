@@ -42,6 +42,13 @@ impl Oracles {
         }
         for (commit, hash) in fresh {
             let dot = commit.dot;
+            let expiries = commit.mutations.iter();
+            let mut expiries = expiries.map(|m| matches!(m.change, Change::Expire { .. }));
+            if expiries.all(|is_expiry| is_expiry) {
+                self.check_expiries(region, &commit, group.wall_us);
+                self.on_own(region, &commit, hash, &mut touched);
+                continue;
+            }
             self.on_own(region, &commit, hash, &mut touched);
             self.report(
                 OracleId::Atomicity,
@@ -136,12 +143,13 @@ impl Oracles {
     fn changes_of(&mut self, commit: &Commit) -> Vec<MadeChange> {
         let mut changes = Vec::new();
         for mutation in &commit.mutations {
-            let Change::Item { key, image, .. } = &mutation.change else {
-                continue;
-            };
-            let rank = Rank {
-                stamp: commit.issued,
-                kind: RankKind::Write,
+            let (key, image, rank) = match &mutation.change {
+                Change::Item { key, image, .. } => (key, image.clone(), write_rank(commit)),
+                Change::Expire { key, expired, .. } => {
+                    let (stamp, kind) = (*expired, RankKind::Expire);
+                    (key, None, Rank { stamp, kind })
+                }
+                Change::Table { .. } => continue,
             };
             let version = mutation.version.unwrap_or(Version {
                 rank,
@@ -149,16 +157,18 @@ impl Oracles {
                 issued: commit.issued,
             });
             let key = self.key_number(key);
-            let beaten = self.fold[key]
-                .as_ref()
-                .is_some_and(|(old, _)| old.rank >= version.rank);
-            if !beaten {
-                self.fold[key] = Some((version, image.clone()));
+            let expires = image.as_deref().and_then(workload::expiry_of);
+            let deletes = image.is_none();
+            match &mut self.fold[key] {
+                Some((old, _)) if old.rank == version.rank => *old = joined(*old, version),
+                Some((old, _)) if old.rank > version.rank => {}
+                first_or_beaten => *first_or_beaten = Some((version, image)),
             }
             changes.push(MadeChange {
                 key,
                 version,
-                deletes: image.is_none(),
+                deletes,
+                expires,
             });
         }
         changes
@@ -217,12 +227,19 @@ impl Oracles {
         let incoming = Shadow {
             version: change.version,
             deleted: change.deletes,
+            expires: change.expires,
         };
         let shadows = &mut self.regions[here].shadows;
         if shadows.len() <= change.key {
             shadows.resize(change.key + 1, None);
         }
         let current = shadows[change.key];
+        if let Some(current) = &mut shadows[change.key]
+            && current.version.rank == change.version.rank
+        {
+            current.version = joined(current.version, change.version);
+            return false;
+        }
         let wins = current.is_none_or(|c| change.version.rank > c.version.rank);
         if wins {
             shadows[change.key] = Some(incoming);
@@ -230,9 +247,45 @@ impl Oracles {
         let Some(current) = current else { return false };
         let (a, b) = (current.version.dot, change.version.dot);
         let both_deleted = current.deleted && change.deletes;
-        let conflict = a != b && !both_deleted && !self.saw(a, b) && !self.saw(b, a);
+        // An expiry that loses is nobody's loss.
+        let loser = if wins {
+            current.version
+        } else {
+            change.version
+        };
+        let written = loser.rank.kind == RankKind::Write;
+        let conflict = written && a != b && !both_deleted && !self.saw(a, b) && !self.saw(b, a);
         self.regions[here].conflicts += u64::from(conflict);
         conflict
+    }
+
+    /// O17: each expiry of a commit that `region` is about to make expires what is there, and that is due.
+    fn check_expiries(&mut self, region: RegionId, commit: &Commit, wall_us: u64) {
+        let wall_s = wall_us / 1_000_000;
+        for mutation in &commit.mutations {
+            let Change::Expire { key, expired, .. } = &mutation.change else {
+                continue;
+            };
+            let number = self.key_number(key);
+            let shadows = &self.regions[usize::from(region.0)].shadows;
+            let there = shadows.get(number).copied().flatten();
+            let (stamp, kind) = (*expired, RankKind::Write);
+            let holds = there.is_some_and(|there| {
+                there.version.rank == Rank { stamp, kind }
+                    && there.expires.is_some_and(|second| second < wall_s)
+            });
+            self.check(OracleId::Expiry, holds, |world| {
+                let name = world.name(region);
+                let there = there.map_or("nothing".into(), |there| {
+                    let version = world.show_version(there.version);
+                    format!("{version}, which expires at {:?}", there.expires)
+                });
+                format!(
+                    "at {wall_s} {name} expires {stamp} at {}, where it has {there}",
+                    workload::name_of(key)
+                )
+            });
+        }
     }
 
     /// Whether the origin of commit `a` had applied commit `b` when it made `a`.
@@ -293,10 +346,7 @@ impl Oracles {
     }
 
     fn remember_write(&mut self, commit: &Commit, operation: &Operation) {
-        let rank = Rank {
-            stamp: commit.issued,
-            kind: RankKind::Write,
-        };
+        let rank = write_rank(commit);
         for key in workload::written_keys(&operation.kind) {
             let floor = self.sessions.entry((operation.client, key)).or_insert(rank);
             *floor = rank.max(*floor);
@@ -367,6 +417,27 @@ impl Oracles {
     }
 }
 
+/// The rank of what a commit writes.
+fn write_rank(commit: &Commit) -> Rank {
+    Rank {
+        stamp: commit.issued,
+        kind: RankKind::Write,
+    }
+}
+
+/// One header of two expiries of one version: the smaller dot, the later stamp.
+fn joined(a: Version, b: Version) -> Version {
+    Version {
+        rank: a.rank,
+        dot: if a.dot < b.dot { a.dot } else { b.dot },
+        issued: if a.issued > b.issued {
+            a.issued
+        } else {
+            b.issued
+        },
+    }
+}
+
 /// How many items of the operation are in the commit, as the operation writes them.
 fn carried(commit: &Commit, operation: &Operation) -> usize {
     let keys = workload::written_keys(&operation.kind);
@@ -379,7 +450,7 @@ fn carried(commit: &Commit, operation: &Operation) -> usize {
             };
             ours && keys.contains(key)
         }
-        Change::Table { .. } => false,
+        Change::Expire { .. } | Change::Table { .. } => false,
     };
     commit
         .mutations

@@ -36,6 +36,8 @@ struct MadeChange {
     key: usize,
     version: Version,
     deletes: bool,
+    /// The second at which the new image expires.
+    expires: Option<u64>,
 }
 
 /// What an item should be in one region.
@@ -43,6 +45,7 @@ struct MadeChange {
 struct Shadow {
     version: Version,
     deleted: bool,
+    expires: Option<u64>,
 }
 
 /// The fold of an item over all durable commits: the greatest rank and its image.

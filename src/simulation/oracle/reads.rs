@@ -10,7 +10,7 @@ use crate::clock::RegionId;
 use crate::item::{Item, codec};
 use crate::replica::catalog::TableDef;
 use crate::replica::mutation::Rank;
-use crate::replica::{ApiError, read};
+use crate::replica::{ApiError, read, ttl};
 use crate::store::ReadTxn;
 
 impl Oracles {
@@ -119,6 +119,32 @@ impl Oracles {
         for cohort in 0..config.cohorts {
             self.check_cohort(txn, region, &def, cohort, config)?;
         }
-        self.check_derived(txn, region, &def)
+        self.check_derived(txn, region, &def)?;
+        self.check_expiries_of(txn, region, &def)
+    }
+
+    /// O6: the rows of what expires are the seconds that the items say, once they are made.
+    fn check_expiries_of(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        def: &TableDef,
+    ) -> Result<(), ApiError> {
+        if ttl::is_rebuilding(txn, def.uid)? {
+            return Ok(());
+        }
+        let enabled = def.ttl.attribute.is_some();
+        let versions = read::versions(txn, def)?.into_iter();
+        let images = versions.filter_map(|(_, _, image)| image.filter(|_| enabled));
+        let mut wanted: Vec<u64> = images
+            .filter_map(|image| workload::expiry_of(&image))
+            .collect();
+        wanted.sort_unstable();
+        let held = ttl::seconds(txn, def)?;
+        self.check(OracleId::DerivedState, held == wanted, |world| {
+            let name = world.name(region);
+            format!("{name} keeps {held:?} as what expires, where its items say {wanted:?}")
+        });
+        Ok(())
     }
 }

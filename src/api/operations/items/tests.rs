@@ -8,9 +8,10 @@ use super::*;
 use crate::api::{Backend, Fields, RegionInfo, WriteFuture};
 use crate::clock::{Now, RegionId};
 use crate::item::{KeySchema, KeyType};
-use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef, TableUid};
+use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef, TableUid, TimeToLive};
 use crate::replica::mutation::GroupId;
 use crate::replica::request::WriteRequest;
+use crate::replica::ttl::TtlSettings;
 use crate::replica::{ApiError, Job, JobResult, Replica, ReplicaConfig};
 use crate::store::mem::MemStore;
 use crate::store::{ReadTxn, Store};
@@ -40,6 +41,8 @@ impl Region {
             region_name: "us-east-1".into(),
             members: GroupId::of([id]),
             replicate_all: false,
+            ttl: TtlSettings::default(),
+            table_delay_us: 0,
             planted: None,
             limits: Default::default(),
         };
@@ -112,9 +115,11 @@ fn table(name: &str, keys: KeySchema, indexes: Vec<IndexDef>) -> TableDef {
         keys,
         indexes,
         created_us: 0,
+        updated_us: 0,
         throughput: None,
         stream_view: None,
         deletion_protection: false,
+        ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
     }

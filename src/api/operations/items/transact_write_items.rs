@@ -77,8 +77,10 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     let tables = params::snapshot(backend, |txn| {
         let mut tables = BTreeMap::new();
         for write in &writes {
-            if let Some(table) = read::table(txn, backend.region().id, &write.table)? {
-                tables.insert(write.table.clone(), table);
+            match params::table(backend, txn, &write.table) {
+                Ok(table) => drop(tables.insert(write.table.clone(), table)),
+                Err(ApiError::ResourceNotFound(_)) => {}
+                Err(other) => return Err(other),
             }
         }
         Ok(tables)

@@ -9,7 +9,7 @@ use super::{change, invalid};
 use crate::api::operations::Answer;
 use crate::api::{Backend, Constraints, Fields, error, fields};
 use crate::replica::ApiError;
-use crate::replica::catalog::{IndexKind, TableDef, TableUid};
+use crate::replica::catalog::{IndexKind, TableDef, TableUid, TimeToLive};
 use crate::replica::mutation::GroupId;
 use crate::replica::read::TableDetails;
 use crate::replica::request::WriteRequest;
@@ -117,9 +117,11 @@ fn definition(name: String, request: &Request) -> Result<TableDef, ApiError> {
         keys,
         indexes,
         created_us: 0,
+        updated_us: 0,
         throughput,
         stream_view,
         deletion_protection: request.settings.protection.unwrap_or(false),
+        ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
     };

@@ -1,7 +1,7 @@
 //! DeleteTable (api.md section 4). What it removes of a global table is the replica's to say.
 
 use super::description::describe_deleted;
-use super::{change, counts, find};
+use super::{change, counts, find, refuse_busy};
 use crate::api::operations::Answer;
 use crate::api::{Backend, Fields, error, fields};
 use crate::replica::ApiError;
@@ -11,6 +11,7 @@ use crate::replica::request::WriteRequest;
 pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let name = fields::table_name(fields.string("TableName")?)?;
     let def = find(backend, &name)?;
+    refuse_busy(backend, &def)?;
     if def.deletion_protection {
         return Err(ApiError::validation(
             "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",

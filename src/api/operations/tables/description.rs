@@ -20,6 +20,7 @@ pub(super) enum Status {
     Creating,
     Active,
     Updating,
+    Deleting,
 }
 
 impl Status {
@@ -28,6 +29,7 @@ impl Status {
             Status::Creating => "CREATING",
             Status::Active => "ACTIVE",
             Status::Updating => "UPDATING",
+            Status::Deleting => "DELETING",
         }
     }
 }

@@ -18,10 +18,11 @@ pub(crate) mod tags;
 #[cfg(test)]
 mod tests;
 pub(crate) mod update_table;
+pub(crate) mod update_time_to_live;
 
 use super::super::Backend;
 use crate::replica::ApiError;
-use crate::replica::catalog::TableDef;
+use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::read::{self, TableDetails};
 use crate::replica::request::{WriteRequest, WriteResponse};
 
@@ -38,6 +39,30 @@ fn lookup(backend: &dyn Backend, name: &str) -> Result<Option<TableDef>, ApiErro
 /// The table of that name, or the control plane's ResourceNotFoundException.
 fn find(backend: &dyn Backend, name: &str) -> Result<TableDef, ApiError> {
     lookup(backend, name)?.ok_or_else(|| ApiError::table_not_found(name))
+}
+
+/// What the table is busy with.
+fn busy(backend: &dyn Backend, def: &TableDef) -> Result<Option<Busy>, ApiError> {
+    let mut found = None;
+    backend.read(&mut |txn| {
+        found = backend.busy(txn, def)?;
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// A table that is busy cannot be changed (errors-and-validation.md section 2).
+fn refuse_busy(backend: &dyn Backend, def: &TableDef) -> Result<(), ApiError> {
+    let doing = match busy(backend, def)? {
+        None => return Ok(()),
+        Some(Busy::Creating) => "created",
+        Some(Busy::Updating) => "updated",
+        Some(Busy::Deleting) => "deleted",
+    };
+    Err(ApiError::ResourceInUse(format!(
+        "Attempt to change a resource which is still in use: Table is being {doing}: {}",
+        def.name
+    )))
 }
 
 /// How much the table and its indexes hold, and what is under way with them.

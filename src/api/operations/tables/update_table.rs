@@ -7,7 +7,7 @@ use super::index_updates::IndexUpdates;
 use super::replica_updates::ReplicaUpdates;
 use super::schema::Definitions;
 use super::settings::{self, NEITHER_UNIT, Settings};
-use super::{change, counts, find, invalid};
+use super::{change, counts, find, invalid, refuse_busy};
 use crate::api::operations::Answer;
 use crate::api::{Backend, Constraints, Fields, error, fields};
 use crate::replica::ApiError;
@@ -46,6 +46,7 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
         indexes.check()?;
     }
     let def = find(backend, &name)?;
+    refuse_busy(backend, &def)?;
     let one_online_index = request
         .indexes
         .as_ref()
