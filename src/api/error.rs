@@ -36,6 +36,7 @@ fn kind(error: &ApiError) -> (&'static str, &'static str, Text) {
         ApiError::ConditionalCheckFailed { .. } => {
             (DYNAMODB, "ConditionalCheckFailedException", Text::Lower)
         }
+        ApiError::DuplicateItem => (DYNAMODB, "DuplicateItemException", Text::Lower),
         ApiError::TransactionCanceled { .. } => {
             (DYNAMODB, "TransactionCanceledException", Text::Upper)
         }

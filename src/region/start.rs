@@ -23,6 +23,7 @@ use crate::api::{self, Backend, RegionInfo};
 use crate::clock::RegionId;
 use crate::config::{RegionSpec, Topology};
 use crate::replica::mutation::GroupId;
+use crate::replica::stable::Retention;
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{Replica, ReplicaConfig};
 use crate::replication::{Replicator, ReplicatorConfig};
@@ -278,6 +279,7 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
         region_name: info.name.clone(),
         members: members(topology),
         replicate_all: topology.replicate_all,
+        retention: Retention::default(),
         ttl: TtlSettings {
             interval_us: micros(tuning.ttl_interval),
             cool_down_us: micros(tuning.ttl_cool_down),

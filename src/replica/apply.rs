@@ -11,7 +11,7 @@ use super::mutation::{
 };
 use super::read::TableCounts;
 use super::record::Record;
-use super::{PlantedBug, RemoteError, Replica, TableState, read, ttl};
+use super::{PlantedBug, RemoteError, Replica, TableState, read, stable, ttl};
 use crate::clock::{Hlc, Now, Stamp};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
@@ -207,6 +207,7 @@ impl Replica {
                     version,
                     ..*current
                 };
+                stable::track(txn, &row, Some(current), &incoming)?;
                 txn.put(Db::Items, &row, &incoming.encode())?;
                 return Ok(());
             }
@@ -224,6 +225,7 @@ impl Replica {
             }
         }
         txn.put(Db::Items, &row, &incoming.encode())?;
+        stable::track(txn, &row, current.as_ref(), &incoming)?;
         let old_image = current.and_then(|c| c.image);
         self.count(txn.as_read(), uid, old_image, image)?;
         if let Some(def) = def {

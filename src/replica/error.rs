@@ -48,6 +48,9 @@ pub enum ApiError {
     ItemCollectionSizeLimitExceeded,
     #[error("The conditional request failed")]
     ConditionalCheckFailed { item: Option<Item> },
+    /// A PartiQL INSERT of an item that is there.
+    #[error("Duplicate primary key exists in table")]
+    DuplicateItem,
     #[error("Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
         .reasons.iter().map(|r| r.code).collect::<Vec<_>>().join(", "))]
     TransactionCanceled { reasons: Vec<CancellationReason> },

@@ -190,6 +190,9 @@ pub mod meta {
     pub fn frontier(log: LogId) -> Vec<u8> {
         join(FRONTIERS, &log_prefix(log))
     }
+    pub fn log_start(log: LogId) -> Vec<u8> {
+        join(b"b/", &log_prefix(log))
+    }
     pub fn table(name: &str) -> Vec<u8> {
         join(TABLES, name.as_bytes())
     }

@@ -107,6 +107,7 @@ fn purge_step(
             (Db::Items, keys::table_prefix(uid)),
             (Db::Index, keys::table_prefix(uid)),
             (Db::Ttl, keys::table_prefix(uid)),
+            (Db::Gc, keys::table_prefix(uid)),
             (Db::Meta, meta::collections_of(uid)),
         ],
     };

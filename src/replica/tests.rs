@@ -31,6 +31,7 @@ impl Node {
             region_name: format!("region-{id}"),
             members: GroupId::of([RegionId(0), RegionId(1)]),
             replicate_all: false,
+            retention: Default::default(),
             ttl: Default::default(),
             table_delay_us: 0,
             planted: None,

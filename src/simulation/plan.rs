@@ -8,6 +8,7 @@ use super::geography::{Delay, Geography};
 use super::rng::{Chance, Rng};
 use super::scenario::Scenario;
 use super::storms;
+use crate::replica::stable::Retention;
 
 /// Where nothing breaks yet: the table is being created.
 pub const QUIET_US: u64 = 2_000_000;
@@ -34,6 +35,8 @@ pub struct Config {
     pub reindexes: u64,
     /// Rows that one step of heavy work takes.
     pub chore_rows: usize,
+    /// How long regions keep what nobody needs.
+    pub retention: Retention,
     /// Jobs that one transaction of the store takes at most.
     pub group_jobs_max: usize,
     /// Of 1,000 frames, how many arrive twice.
@@ -214,6 +217,11 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
             .unwrap_or_else(|| chance.of("expiring", &[]).pick(&[0, 0, 2, 8])),
         clients_per_region: rng.between(1, 3),
         padding: rng.pick(&[0, 0, 100, 2_000, 30_000]),
+        retention: Retention {
+            tombstones_us: rng.pick(&[0, 0, 2_000_000, 3_600_000_000]),
+            log_us: rng.pick(&[0, 0, 2_000_000, 900_000_000]),
+            settle_us: 0,
+        },
         group_jobs_max: rng.pick(&[1, 4, 64]),
         duplicates: if rng.coin() { rng.between(10, 200) } else { 0 },
         spikes: if rng.coin() { rng.between(2, 30) } else { 0 },

@@ -1,6 +1,7 @@
 //! One file per operation; each is `run(backend, fields) -> JSON body`.
 
 pub(crate) mod items;
+pub(crate) mod partiql;
 pub(crate) mod tables;
 
 use super::{Backend, Fields};
@@ -16,6 +17,7 @@ const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 /// The operations that this server offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
+    BatchExecuteStatement,
     BatchGetItem,
     BatchWriteItem,
     CreateTable,
@@ -26,6 +28,8 @@ pub(crate) enum Operation {
     DescribeLimits,
     DescribeTable,
     DescribeTimeToLive,
+    ExecuteStatement,
+    ExecuteTransaction,
     GetItem,
     ListTables,
     ListTagsOfResource,
@@ -45,6 +49,7 @@ impl Operation {
     /// The operation that an `X-Amz-Target` header names.
     pub(crate) fn from_target(target: &str) -> Option<Self> {
         Some(match target.strip_prefix(TARGET_PREFIX)? {
+            "BatchExecuteStatement" => Operation::BatchExecuteStatement,
             "BatchGetItem" => Operation::BatchGetItem,
             "BatchWriteItem" => Operation::BatchWriteItem,
             "CreateTable" => Operation::CreateTable,
@@ -55,6 +60,8 @@ impl Operation {
             "DescribeLimits" => Operation::DescribeLimits,
             "DescribeTable" => Operation::DescribeTable,
             "DescribeTimeToLive" => Operation::DescribeTimeToLive,
+            "ExecuteStatement" => Operation::ExecuteStatement,
+            "ExecuteTransaction" => Operation::ExecuteTransaction,
             "GetItem" => Operation::GetItem,
             "ListTables" => Operation::ListTables,
             "ListTagsOfResource" => Operation::ListTagsOfResource,
@@ -81,6 +88,9 @@ pub(crate) async fn run(
     host: Option<&str>,
 ) -> Answer {
     match operation {
+        Operation::BatchExecuteStatement => {
+            partiql::batch_execute_statement::run(backend, fields).await
+        }
         Operation::BatchGetItem => items::batch_get_item::run(backend, fields).await,
         Operation::BatchWriteItem => items::batch_write_item::run(backend, fields).await,
         Operation::CreateTable => tables::create_table::run(backend, fields).await,
@@ -93,6 +103,8 @@ pub(crate) async fn run(
         Operation::DescribeLimits => tables::describe_limits::run(backend, fields).await,
         Operation::DescribeTable => tables::describe_table::run(backend, fields).await,
         Operation::DescribeTimeToLive => tables::describe_time_to_live::run(backend, fields).await,
+        Operation::ExecuteStatement => partiql::execute_statement::run(backend, fields).await,
+        Operation::ExecuteTransaction => partiql::execute_transaction::run(backend, fields).await,
         Operation::GetItem => items::get_item::run(backend, fields).await,
         Operation::ListTables => tables::list_tables::run(backend, fields).await,
         Operation::ListTagsOfResource => tables::tags::list(backend, fields).await,

@@ -182,6 +182,19 @@ impl PageRead {
         table: &TableDef,
         index: Option<&IndexDef>,
     ) -> Result<Vec<u8>, ApiError> {
+        let mut consumed = Consumed::new(&table.name);
+        let page = self.collect(txn, table, index, &mut consumed)?;
+        Ok(self.write(&page, &consumed))
+    }
+
+    /// Reads the page: the items that pass the filter, completed from the table where that is asked.
+    pub(crate) fn collect(
+        &mut self,
+        txn: &dyn ReadTxn,
+        table: &TableDef,
+        index: Option<&IndexDef>,
+        consumed: &mut Consumed,
+    ) -> Result<Page, ApiError> {
         let fetches = match index {
             Some(index) => self.fetches(table, index)?,
             None => false,
@@ -193,19 +206,19 @@ impl PageRead {
             None
         };
         let mut page = read::page(txn, table, &self.request)?;
-        let mut consumed = Consumed::new(&table.name);
         let units = read_units(page.scanned_bytes, self.consistent);
         match index {
             Some(index) => consumed.add_index(&index.name, index.kind, units),
             None => consumed.add_table(units),
         }
         if fetches {
-            complete(txn, table, &mut page, self.consistent, &mut consumed)?;
+            complete(txn, table, &mut page, self.consistent, consumed)?;
             if let Some(filter) = &filter {
                 page.items.retain(|item| Condition::matches(filter, item));
             }
+            self.request.filter = filter;
         }
-        Ok(self.write(&page, &consumed))
+        Ok(page)
     }
 
     fn write(&self, page: &Page, consumed: &Consumed) -> Vec<u8> {

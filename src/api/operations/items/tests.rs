@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::api::operations::partiql::{
+    batch_execute_statement, execute_statement, execute_transaction,
+};
 use crate::api::{Backend, Fields, RegionInfo, WriteFuture};
 use crate::clock::{Now, RegionId};
 use crate::item::{KeySchema, KeyType};
@@ -18,6 +21,7 @@ use crate::store::{ReadTxn, Store};
 
 mod many;
 mod pages;
+mod partiql;
 mod single;
 
 /// One region in memory, without a writer thread.
@@ -41,6 +45,7 @@ impl Region {
             region_name: "us-east-1".into(),
             members: GroupId::of([id]),
             replicate_all: false,
+            retention: Default::default(),
             ttl: TtlSettings::default(),
             table_delay_us: 0,
             planted: None,
@@ -173,6 +178,9 @@ async fn call(region: &Region, operation: &str, body: Json) -> Result<Json, ApiE
         "BatchWriteItem" => batch_write_item::run(region, fields).await,
         "TransactGetItems" => transact_get_items::run(region, fields).await,
         "TransactWriteItems" => transact_write_items::run(region, fields).await,
+        "ExecuteStatement" => execute_statement::run(region, fields).await,
+        "BatchExecuteStatement" => batch_execute_statement::run(region, fields).await,
+        "ExecuteTransaction" => execute_transaction::run(region, fields).await,
         other => panic!("no operation {other}"),
     }?;
     Ok(serde_json::from_slice(&bytes).expect("the body is JSON"))

@@ -19,12 +19,14 @@ use crate::item::{Item, KeyError, size::item_size};
 use crate::replica::catalog::TableDef;
 use crate::replica::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
 use crate::replica::{ApiError, collection, read};
+use crate::store::ReadTxn;
 
 /// The most actions of a transaction.
 pub(crate) const ACTIONS_MAX: usize = 100;
 /// The most bytes of items in a transaction.
 pub(crate) const BYTES_MAX: usize = 4 * 1024 * 1024;
-const TOKEN_MAX: usize = 36;
+/// The longest ClientRequestToken.
+pub(crate) const TOKEN_MAX: usize = 36;
 
 const WORDING: Wording = Wording::Bare;
 
@@ -74,42 +76,18 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         report,
         metrics,
     } = admit(fields)?;
-    let tables = params::snapshot(backend, |txn| {
-        let mut tables = BTreeMap::new();
-        for write in &writes {
-            match params::table(backend, txn, &write.table) {
-                Ok(table) => drop(tables.insert(write.table.clone(), table)),
-                Err(ApiError::ResourceNotFound(_)) => {}
-                Err(other) => return Err(other),
-            }
-        }
-        Ok(tables)
-    })?;
-    admit_targets(&writes, &tables)?;
-    let request = WriteRequest::Transaction {
-        writes: writes.clone(),
-        token,
-    };
-    let (consumed, outcomes) = match backend.write(request).await? {
-        WriteResponse::Items(outcomes) => (written(&writes, &outcomes, &tables), outcomes),
-        WriteResponse::Replayed => (replayed(backend, &writes, &tables)?, Vec::new()),
-        other => return Err(params::unexpected(&other)),
-    };
+    let (tables, consumed) = commit(backend, &writes, token).await?;
     let mut body = Body::new();
     if metrics {
         let mut collections = Collections::default();
         let writing = writes
             .iter()
-            .enumerate()
-            .filter(|(_, w)| !matches!(w.action, WriteAction::Check { .. }));
-        for (at, write) in writing {
+            .filter(|w| !matches!(w.action, WriteAction::Check { .. }));
+        for write in writing {
             if let Some(table) = tables.get(&write.table) {
                 let item = target(&write.action);
-                let bytes = match outcomes.get(at) {
-                    Some(outcome) => outcome.collection_bytes,
-                    None => params::snapshot(backend, |txn| collection::of_item(txn, table, item))?,
-                };
-                collections.add(table, item, bytes);
+                let size = |txn: &dyn ReadTxn| collection::of_item(txn, table, item);
+                collections.add(table, item, params::snapshot(backend, size)?);
             }
         }
         if !collections.is_empty() {
@@ -118,6 +96,38 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     }
     body.capacities(report, consumed.values());
     Ok(body.finish())
+}
+
+type Tables = BTreeMap<String, TableDef>;
+
+/// Makes the writes of a transaction, or finds that its token did before: their tables, and the units.
+pub(crate) async fn commit(
+    backend: &dyn Backend,
+    writes: &[ItemWrite],
+    token: Option<(String, u64)>,
+) -> Result<(Tables, BTreeMap<String, Consumed>), ApiError> {
+    let tables = params::snapshot(backend, |txn| {
+        let mut tables = BTreeMap::new();
+        for write in writes {
+            match params::table(backend, txn, &write.table) {
+                Ok(table) => drop(tables.insert(write.table.clone(), table)),
+                Err(ApiError::ResourceNotFound(_)) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(tables)
+    })?;
+    admit_targets(writes, &tables)?;
+    let request = WriteRequest::Transaction {
+        writes: writes.to_vec(),
+        token,
+    };
+    let consumed = match backend.write(request).await? {
+        WriteResponse::Items(outcomes) => written(writes, &outcomes, &tables),
+        WriteResponse::Replayed => replayed(backend, writes, &tables)?,
+        other => return Err(params::unexpected(&other)),
+    };
+    Ok((tables, consumed))
 }
 
 // --- the request --------------------------------------------------------------------------------------
@@ -172,7 +182,7 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
 
 /// What identifies the parameters of a token: stable across restarts, the same for the same JSON in any
 /// order of members.
-fn digest(elements: &[Json]) -> u64 {
+pub(crate) fn digest(elements: &[Json]) -> u64 {
     let mut hasher = SipHasher13::new();
     for element in elements {
         hash(element, &mut hasher);
@@ -302,7 +312,7 @@ fn admit_action(action: ActionParams) -> Result<ItemWrite, ApiError> {
 }
 
 /// Items of puts are known to the request, so their sizes are: of each, and of all.
-fn refuse_large(writes: &[ItemWrite]) -> Result<(), ApiError> {
+pub(crate) fn refuse_large(writes: &[ItemWrite]) -> Result<(), ApiError> {
     let mut total: usize = 0;
     for write in writes {
         if let WriteAction::Put { item } = &write.action {
