@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use super::throttle::Throttle;
 use crate::clock::RegionId;
 use crate::replica::ApiError;
 use crate::replica::catalog::{Busy, TableDef};
@@ -55,6 +56,10 @@ pub trait Backend: Send + Sync + 'static {
     fn region(&self) -> &RegionInfo;
     /// Queues a write; resolves when it is durable or refused.
     fn write(&self, request: WriteRequest) -> WriteFuture<'_>;
+    /// The buckets of capacity, where requests beyond it are refused.
+    fn throttle(&self) -> Option<&Throttle> {
+        None
+    }
     /// What a table is busy with, where this region slows the states of tables down; by default it does not.
     fn busy(&self, _txn: &dyn ReadTxn, _def: &TableDef) -> Result<Option<Busy>, ApiError> {
         Ok(None)

@@ -21,8 +21,10 @@ pub(crate) mod projection;
 mod server;
 #[cfg(test)]
 mod tests;
+pub(crate) mod throttle;
 
 pub use backend::{Backend, RegionInfo, WriteFuture};
 pub(crate) use constraints::{Constraints, enums};
 pub(crate) use fields::Fields;
 pub use server::serve;
+pub use throttle::Throttle;

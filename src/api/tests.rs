@@ -191,7 +191,7 @@ async fn checks_come_in_dynamodbs_order() {
         (status, kind(&body).as_str()),
         (400, "com.amazon.coral.service#SerializationException")
     );
-    let (_, _, body) = send(&backend, request("SearchVectors", "{}")).await;
+    let (_, _, body) = send(&backend, request("StartBulkPutItems", "{}")).await;
     assert_eq!(
         kind(&body),
         "com.amazon.coral.service#UnknownOperationException"

@@ -19,7 +19,7 @@ use super::replicate::{Peers, Replication};
 use super::status::Status;
 use super::writer::Writer;
 use super::{RegionError, admin, guard};
-use crate::api::{self, Backend, RegionInfo};
+use crate::api::{self, Backend, RegionInfo, Throttle};
 use crate::clock::RegionId;
 use crate::config::{RegionSpec, Topology};
 use crate::replica::mutation::GroupId;
@@ -137,6 +137,7 @@ impl Region {
             info: info.clone(),
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
+            throttle: config.topology.throttle.then(Throttle::default),
             clock,
             table_delay_us: micros(config.tuning.table_delay),
         });

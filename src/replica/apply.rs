@@ -160,6 +160,12 @@ impl Replica {
                 Change::Table { name, def } => {
                     self.apply_table(txn, now, version, name, def.as_deref())?
                 }
+                Change::Local { table, settings } => {
+                    // Nobody changes what is another region's own.
+                    if dot.log.origin == self.origin {
+                        self.apply_local(txn, *table, settings)?;
+                    }
+                }
             }
         }
         if let Some(sealed) = sealed {

@@ -15,6 +15,13 @@ pub struct CancellationReason {
     pub item: Option<Item>,
 }
 
+/// Which limit refused a request, and of what (its ARN): `TableReadProvisionedThroughputExceeded` ...
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThrottlingReason {
+    pub reason: String,
+    pub resource: String,
+}
+
 impl Default for CancellationReason {
     /// The reason of an action that did not fail.
     fn default() -> Self {
@@ -62,6 +69,22 @@ pub enum ApiError {
     GlobalTableNotFound(String),
     #[error("{0}")]
     TableNotFound(String),
+    #[error("{0}")]
+    PolicyNotFound(String),
+    #[error("{0}")]
+    PointInTimeRecoveryUnavailable(String),
+    /// A provisioned table or index is out of capacity. Retryable.
+    #[error("{message}")]
+    ProvisionedThroughputExceeded {
+        message: &'static str,
+        reasons: Vec<ThrottlingReason>,
+    },
+    /// An on-demand table or index is at its configured maximum. Retryable.
+    #[error("{message}")]
+    MaxOnDemandThroughputExceeded {
+        message: &'static str,
+        reasons: Vec<ThrottlingReason>,
+    },
     /// A resource of another account.
     #[error("{0}")]
     AccessDenied(String),

@@ -240,6 +240,10 @@ pub mod meta {
         };
         Some((TableUid(u64::from_be_bytes(*uid)), index))
     }
+    /// What this region alone keeps of a table.
+    pub fn local(uid: TableUid) -> Vec<u8> {
+        join(b"l/", &uid.0.to_be_bytes())
+    }
     /// A rebuild of a table's Time To Live that is under way.
     pub fn ttl_work(uid: TableUid) -> Vec<u8> {
         join(TTL_WORK, &uid.0.to_be_bytes())

@@ -30,6 +30,7 @@ mod error;
 mod execute;
 mod index;
 mod keys;
+mod local;
 pub mod log;
 pub mod mutation;
 mod page;
@@ -48,7 +49,7 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use error::{ApiError, CancellationReason};
+pub use error::{ApiError, CancellationReason, ThrottlingReason};
 
 use crate::clock::{Hlc, Now, RegionId, Stamp};
 use crate::store::{Db, ReadTxn, Store, StoreError, WriteTxn};

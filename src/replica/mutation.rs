@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::catalog::{TableDef, TableUid};
+use super::catalog::{LocalSettings, TableDef, TableUid};
 use crate::clock::{RegionId, Stamp};
 
 /// A placement group: the set of regions (bit n = `RegionId(n)`) that hold the same tables.
@@ -126,6 +126,11 @@ pub enum Change {
     Table {
         name: String,
         def: Option<Box<TableDef>>,
+    },
+    /// What this region keeps of a table. Only in the log of the region's own group, which no other reads.
+    Local {
+        table: TableUid,
+        settings: Box<LocalSettings>,
     },
 }
 

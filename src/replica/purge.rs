@@ -33,6 +33,7 @@ impl Replica {
         txn.delete(Db::Meta, &meta::relog(uid))?;
         ttl::forget(txn, uid)?;
         deletion::forget(txn, uid)?;
+        txn.delete(Db::Meta, &meta::local(uid))?;
         self.counts.retain(|(table, _), _| *table != uid);
         self.builds.remove(&uid);
         txn.put(Db::Meta, &row, &work::encode(&Purge::Table(lost))?)?;

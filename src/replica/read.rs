@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
-use super::catalog::{IndexDef, TableDef, TableUid};
+use super::catalog::{IndexDef, LocalSettings, TableDef, TableUid};
 use super::error::ApiError;
 use super::keys::{self, meta};
 use super::mutation::{ItemKey, Version};
 use super::record::Record;
-use super::{tables, work};
+use super::{local, tables, work};
 use crate::clock::RegionId;
 use crate::item::key::KeyBytes;
 use crate::item::{Item, codec, size};
@@ -70,6 +70,25 @@ pub fn table(
     Ok(entry
         .and_then(|e| e.def)
         .filter(|def| tables::is_here(def, region)))
+}
+
+/// The table of that name as the control plane sees it: with what `region` alone keeps of it, its own
+/// protection in the definition too.
+pub fn table_here(
+    txn: &dyn ReadTxn,
+    region: RegionId,
+    name: &str,
+) -> Result<Option<(TableDef, LocalSettings)>, StoreError> {
+    let Some(mut def) = table(txn, region, name)? else {
+        return Ok(None);
+    };
+    let settings = local::settings(txn, def.uid)?;
+    def.protected = if settings.deletion_protection {
+        def.protected.with(region)
+    } else {
+        def.protected.without(region)
+    };
+    Ok(Some((def, settings)))
 }
 
 /// Every table that has a replica in `region`, in name order.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
-use super::catalog::{TableDef, TableUid, TimeToLive};
+use super::catalog::{LocalSettings, TableDef, TableUid, TimeToLive};
 use super::error::ApiError;
 use super::keys::meta;
 use super::mutation::{Change, GroupId, Mutation, Version};
@@ -14,7 +14,7 @@ use super::{ExecuteError, Replica, TableState, read, ttl};
 use crate::clock::{Now, RegionId};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 /// Bits of an index id that count; the others are the region.
 const INDEX_COUNT_BITS: u32 = 26;
 /// errors-and-validation.md section 2.
@@ -83,6 +83,7 @@ impl Replica {
         txn: &mut dyn WriteTxn,
         now: Now,
         mut def: TableDef,
+        local: LocalSettings,
     ) -> Result<WriteResponse, ExecuteError> {
         if read::table(txn.as_read(), self.config.region, &def.name)?.is_some() {
             return Err(
@@ -103,8 +104,16 @@ impl Replica {
                 index.id = id;
             }
         }
+        def.protected = if local.deletion_protection {
+            alone
+        } else {
+            GroupId(0)
+        };
         let group = def.group;
         self.commit_table(txn, now, group, def.name.clone(), Some(def.clone()))?;
+        if local != LocalSettings::default() {
+            self.commit_settings(txn, now, def.uid, local)?;
+        }
         Ok(WriteResponse::Table(Box::new(def)))
     }
 
@@ -145,7 +154,11 @@ impl Replica {
         name: &str,
     ) -> Result<WriteResponse, ExecuteError> {
         let def = self.table_to_change(txn.as_read(), name)?;
-        if def.deletion_protection {
+        let others = def.group.without(self.config.region);
+        let everywhere = self.config.replicate_all || others == GroupId(0);
+        let protected = def.protected.contains(self.config.region)
+            || everywhere && def.protected.0 & def.group.0 != 0;
+        if protected {
             return Err(ApiError::validation(
                 "Resource cannot be deleted as it is currently protected against deletion. \
                  Disable deletion protection first.",
@@ -177,6 +190,7 @@ impl Replica {
         }
         let mut rest = def.clone();
         rest.group = left;
+        rest.protected = rest.protected.without(self.config.region);
         rest.updated_us = now.wall_us;
         // The region that leaves says so in a log that still reaches it.
         self.commit_table(txn, now, group, def.name.clone(), Some(rest))
@@ -195,9 +209,16 @@ impl Replica {
             def.updated_us = now.wall_us;
         }
         match change {
+            TableChange::Local { uid, read, new } => {
+                return self.update_local(txn, now, old, (uid, *read), *new);
+            }
             TableChange::AddReplica(region) => def.group = old.group.with(region),
-            TableChange::RemoveReplica(region) => def.group = old.group.without(region),
-            TableChange::Settings(settings) => apply_settings(&mut def, *settings),
+            TableChange::RemoveReplica(region) => {
+                def.group = old.group.without(region);
+                def.protected = old.protected.without(region);
+            }
+            TableChange::Settings { read, .. } if *read != old => return Ok(WriteResponse::Stale),
+            TableChange::Settings { new, .. } => apply_settings(&mut def, *new),
             TableChange::CreateIndex {
                 mut index,
                 attributes,
@@ -230,6 +251,8 @@ impl Replica {
                     return Err(ApiError::LimitExceeded(ONE_ONLINE_INDEX.into()).into());
                 }
                 def.indexes.retain(|i| i.name != index);
+                let of_index = |name: &str| name.split_once('/').is_some_and(|(_, i)| i == index);
+                def.recorded.retain(|(name, _)| !of_index(name));
                 drop_unused_attributes(&mut def);
             }
             TableChange::TimeToLive { enabled, attribute } => {
@@ -248,11 +271,12 @@ impl Replica {
     }
 
     fn table_to_change(&self, txn: &dyn ReadTxn, name: &str) -> Result<TableDef, ExecuteError> {
-        read::table(txn, self.config.region, name)?
+        read::table_here(txn, self.config.region, name)?
+            .map(|(def, _)| def)
             .ok_or_else(|| ApiError::table_not_found(name).into())
     }
 
-    fn commit_table(
+    pub(super) fn commit_table(
         &mut self,
         txn: &mut dyn WriteTxn,
         now: Now,
@@ -343,7 +367,8 @@ fn lost(table: &TableDef, winner: Version) -> Lost {
 fn takes_a_while(old: &TableDef, change: &TableChange) -> bool {
     match change {
         TableChange::TimeToLive { .. } => false,
-        TableChange::Settings(new) => {
+        TableChange::Local { .. } => false,
+        TableChange::Settings { new, .. } => {
             let units =
                 |def: &TableDef| def.indexes.iter().map(|i| i.throughput).collect::<Vec<_>>();
             new.throughput != old.throughput
@@ -392,7 +417,6 @@ fn apply_settings(def: &mut TableDef, settings: TableDef) {
     }
     def.throughput = settings.throughput;
     def.stream_view = settings.stream_view;
-    def.deletion_protection = settings.deletion_protection;
     def.recorded = settings.recorded;
 }
 

@@ -201,12 +201,15 @@ fn create(keys: KeySchema, indexes: Vec<IndexDef>) -> WriteRequest {
         updated_us: 0,
         throughput: None,
         stream_view: None,
-        deletion_protection: false,
+        protected: GroupId(0),
         ttl: Default::default(),
         recorded: Vec::new(),
         next_index: 0,
     };
-    WriteRequest::CreateTable { def: Box::new(def) }
+    WriteRequest::CreateTable {
+        def: Box::new(def),
+        local: Default::default(),
+    }
 }
 
 fn simple() -> WriteRequest {

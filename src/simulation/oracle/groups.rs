@@ -154,7 +154,7 @@ impl Oracles {
                     let (stamp, kind) = (*expired, RankKind::Expire);
                     (key, None, Rank { stamp, kind })
                 }
-                Change::Table { .. } => continue,
+                Change::Table { .. } | Change::Local { .. } => continue,
             };
             let version = mutation.version.unwrap_or(Version {
                 rank,
@@ -460,7 +460,7 @@ fn carried(commit: &Commit, operation: &Operation) -> usize {
             };
             ours && keys.contains(key)
         }
-        Change::Expire { .. } | Change::Table { .. } => false,
+        Change::Expire { .. } | Change::Table { .. } | Change::Local { .. } => false,
     };
     commit
         .mutations

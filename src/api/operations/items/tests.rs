@@ -65,7 +65,10 @@ impl Region {
         };
         for def in [hash_table(), range_table()] {
             region
-                .execute(WriteRequest::CreateTable { def: Box::new(def) })
+                .execute(WriteRequest::CreateTable {
+                    def: Box::new(def),
+                    local: Box::default(),
+                })
                 .expect("creates");
         }
         region
@@ -123,7 +126,7 @@ fn table(name: &str, keys: KeySchema, indexes: Vec<IndexDef>) -> TableDef {
         updated_us: 0,
         throughput: None,
         stream_view: None,
-        deletion_protection: false,
+        protected: GroupId(0),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,

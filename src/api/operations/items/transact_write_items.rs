@@ -13,12 +13,13 @@ use super::put_item::refuse_oversize;
 use super::writes;
 use crate::api::capacity::{Consumed, Direction, Report, TRANSACTION_FACTOR, read_units};
 use crate::api::params::{self, Checked, Styles, Substitutes, Wording, admit_values, item_member};
+use crate::api::throttle::{self, Held};
 use crate::api::{Backend, Constraints, Fields, enums, fields};
 use crate::expression::{ExpressionKind, parse_update};
 use crate::item::{Item, KeyError, size::item_size};
 use crate::replica::catalog::TableDef;
 use crate::replica::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
-use crate::replica::{ApiError, collection, read};
+use crate::replica::{ApiError, CancellationReason, collection, read};
 use crate::store::ReadTxn;
 
 /// The most actions of a transaction.
@@ -118,12 +119,21 @@ pub(crate) async fn commit(
         Ok(tables)
     })?;
     admit_targets(writes, &tables)?;
+    let held = within_capacity(backend, writes, &tables)?;
     let request = WriteRequest::Transaction {
         writes: writes.to_vec(),
         token,
     };
     let consumed = match backend.write(request).await? {
-        WriteResponse::Items(outcomes) => written(writes, &outcomes, &tables),
+        WriteResponse::Items(outcomes) => {
+            let consumed = written(writes, &outcomes, &tables);
+            for table in tables.values() {
+                if let Some(units) = consumed.get(&table.name) {
+                    throttle::settle(backend, table, &held, units, Direction::Write);
+                }
+            }
+            consumed
+        }
         WriteResponse::Replayed => replayed(backend, writes, &tables)?,
         other => return Err(params::unexpected(&other)),
     };
@@ -395,6 +405,33 @@ pub(crate) fn empty_key(error: &KeyError) -> bool {
 }
 
 // --- capacity -----------------------------------------------------------------------------------------
+
+/// Holds the capacity of all actions, or cancels the transaction.
+fn within_capacity(
+    backend: &dyn Backend,
+    writes: &[ItemWrite],
+    tables: &BTreeMap<String, TableDef>,
+) -> Result<Held, ApiError> {
+    let mut held = Held::default();
+    let mut reasons = vec![CancellationReason::default(); writes.len()];
+    let mut refused = false;
+    for (write, reason) in writes.iter().zip(&mut reasons) {
+        let table = tables
+            .get(&write.table)
+            .ok_or_else(ApiError::resource_not_found)?;
+        match throttle::admit_write(backend, table, &write.action, TRANSACTION_FACTOR) {
+            Ok(more) => held.add(more),
+            Err(error) => {
+                refused = true;
+                *reason = throttle::cancellation(&error);
+            }
+        }
+    }
+    if refused {
+        return Err(ApiError::TransactionCanceled { reasons });
+    }
+    Ok(held)
+}
 
 /// Units by table. The transaction's factor applies to the table part only.
 fn written(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::Poll;
 
 use super::reads;
@@ -9,13 +10,13 @@ use super::statement::{self, StatementParams};
 use super::writes::{Write, write_of};
 use crate::api::capacity::{Consumed, read_units, write_string};
 use crate::api::operations::items::body::{Body, write_list};
-use crate::api::operations::items::writes::table_units;
-use crate::api::{Backend, Constraints, Fields, WriteFuture, params};
+use crate::api::operations::items::writes::{send, table_units};
+use crate::api::{Backend, Constraints, Fields, params};
 use crate::item::size::item_size;
 use crate::item::{Item, json};
 use crate::partiql::{Select, Statement};
 use crate::replica::catalog::TableDef;
-use crate::replica::request::{ItemOutcome, WriteAction, WriteRequest, WriteResponse};
+use crate::replica::request::{ItemOutcome, WriteAction};
 use crate::replica::{ApiError, read};
 use crate::store::ReadTxn;
 
@@ -234,14 +235,12 @@ async fn write_all(
             Step::Write { table, write } => writes.push((at, table, write)),
         }
     }
-    let sent = writes
-        .iter()
-        .map(|(_, _, write)| backend.write(WriteRequest::Item(write.write.clone())));
+    let sent = writes.iter().map(|(_, table, write)| -> Sending<'_> {
+        Box::pin(send(backend, table, write.write.clone()))
+    });
     let answers = all(sent.collect()).await;
     for ((at, table, write), answer) in writes.into_iter().zip(answers) {
-        let outcome = answer
-            .and_then(outcome_of)
-            .map_err(|error| write.error(error));
+        let outcome = answer.map_err(|error| write.error(error));
         let outcome = outcome.map(|outcome| {
             let consumed = entry(units, &table);
             consumed.add_table(table_units(&outcome));
@@ -253,12 +252,8 @@ async fn write_all(
     }
 }
 
-fn outcome_of(answer: WriteResponse) -> Result<ItemOutcome, ApiError> {
-    match answer {
-        WriteResponse::Item(outcome) => Ok(*outcome),
-        other => Err(params::unexpected(&other)),
-    }
-}
+/// A write on its way.
+type Sending<'a> = Pin<Box<dyn Future<Output = Result<ItemOutcome, ApiError>> + Send + 'a>>;
 
 fn entry<'u>(units: &'u mut Units, table: &TableDef) -> &'u mut Consumed {
     units
@@ -267,7 +262,7 @@ fn entry<'u>(units: &'u mut Units, table: &TableDef) -> &'u mut Consumed {
 }
 
 /// Waits for all writes; their answers in order.
-async fn all(writes: Vec<WriteFuture<'_>>) -> Vec<Result<WriteResponse, ApiError>> {
+async fn all(writes: Vec<Sending<'_>>) -> Vec<Result<ItemOutcome, ApiError>> {
     let mut waiting: Vec<_> = writes.into_iter().map(|write| (write, None)).collect();
     poll_fn(|context| {
         let mut pending = false;

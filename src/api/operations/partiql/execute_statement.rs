@@ -67,7 +67,7 @@ fn read(backend: &dyn Backend, request: &Request, select: &Select) -> Result<Vec
         let table = statement::table(backend, txn, &request.statement)?;
         let (consistent, limit) = (request.consistent, request.limit);
         let resume = resume.unwrap_or_default();
-        let page = reads::select(txn, &table, select, consistent, limit, resume)?;
+        let page = reads::select(backend, txn, &table, select, consistent, limit, resume)?;
         let mut body = items(page.items.iter());
         if let Some(next) = &page.next {
             let token = token::encode(digest, next);
@@ -91,7 +91,7 @@ async fn write(backend: &dyn Backend, request: &Request) -> Result<Vec<u8>, ApiE
         let write = writes::write_of(&request.statement, &table, on_failure)?;
         Ok((table, write))
     })?;
-    let outcome = send(backend, write.write.clone()).await;
+    let outcome = send(backend, &table, write.write.clone()).await;
     let outcome = outcome.map_err(|error| write.error(error))?;
     let mut body = items(write.returned(&outcome).iter());
     body.capacity(request.report, &consumed(&table, &outcome));

@@ -1,5 +1,6 @@
 //! SELECT: pages of Query or Scan, or one item.
 
+use crate::api::Backend;
 use crate::api::capacity::{Consumed, Report};
 use crate::api::operations::items::pages::PageRead;
 use crate::api::params;
@@ -45,6 +46,7 @@ struct Walk {
 
 /// Reads one page, from `resume` on.
 pub(super) fn select(
+    backend: &dyn Backend,
     txn: &dyn ReadTxn,
     table: &TableDef,
     select: &Select,
@@ -80,7 +82,7 @@ pub(super) fn select(
         read.request.condition = condition;
         read.request.limit = left;
         read.request.start = start.take();
-        let page = read.collect(txn, table, index, &mut selected.consumed)?;
+        let page = read.collect(backend, txn, table, index, &mut selected.consumed)?;
         scanned += page.scanned;
         bytes += page.scanned_bytes;
         let items = page.items.iter();
