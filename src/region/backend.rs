@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::clock::RegionClock;
 use super::gate::Gate;
 use super::queue::{Queue, Refused};
-use crate::api::{Backend, RegionInfo, Throttle, WriteFuture};
+use crate::api::{Backend, Keys, RegionInfo, Throttle, WriteFuture};
 use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::request::WriteRequest;
 use crate::replica::{ApiError, deletion};
@@ -22,6 +22,7 @@ const NO_ANSWER: &str = "The region stopped before the outcome of the write was 
 
 pub(super) struct RegionBackend {
     pub info: RegionInfo,
+    pub keys: Keys,
     pub store: Arc<dyn Store>,
     pub queue: Arc<Queue>,
     pub gate: Arc<Gate>,
@@ -34,6 +35,10 @@ pub(super) struct RegionBackend {
 impl Backend for RegionBackend {
     fn region(&self) -> &RegionInfo {
         &self.info
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     fn throttle(&self) -> Option<&Throttle> {

@@ -24,7 +24,7 @@ use super::catalog::{TableDef, TableUid};
 use super::keys::{self, meta};
 use super::mutation::{Change, Dot, Frontier, GroupId, LogId, Mutation};
 use super::record::Record;
-use super::{PlantedBug, Replica, index, log, read, stable, tables, ttl};
+use super::{PlantedBug, Replica, log, read, stable, tables, ttl};
 use crate::clock::{Now, RegionId};
 use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
 
@@ -292,7 +292,6 @@ impl Replica {
             }
         }
         self.copying = None;
-        self.relog_own_versions(txn, now)?;
         self.drop_vanished(txn, now, portion, &present)?;
         if part.next.is_none() {
             self.adopt(txn, portion)?;
@@ -365,7 +364,7 @@ impl Replica {
         }
         let key = read::item_key(row, record);
         self.count(txn.as_read(), def.uid, record.image, None)?;
-        index::update(txn, def, &key, record.image, None)?;
+        self.derive(txn, def, &key, record.image, None)?;
         ttl::update(txn, def, &key, record.image, None)?;
         self.record_change(txn, now, def, &key, (record.image, None), false)
     }
