@@ -149,6 +149,46 @@ fn truncating_logs_that_others_need_is_caught() {
 }
 
 #[test]
+fn lost_disks_are_made_up_for() {
+    let scenario = load("disks.toml");
+    let (mut copies, mut lost) = (0, 0);
+    for seed in 0..16 {
+        let mut trace = |line: String| copies += u64::from(line.contains("part of"));
+        let options = Options {
+            trace: Some(&mut trace),
+            ..Options::default()
+        };
+        let report = run(&scenario, seed, options);
+        assert_clean(&report);
+        assert!(
+            report.converged_us.is_some(),
+            "seed {seed} ended without converging"
+        );
+        lost += report.lost;
+    }
+    assert!(copies > 10, "only {copies} parts of copies were sent");
+    assert!(lost > 0, "some commits were on the lost disk only");
+}
+
+#[test]
+fn an_incarnation_that_is_kept_is_caught() {
+    catch_in(
+        "disks.toml",
+        Planted::Replica(PlantedBug::IncarnationKept),
+        OracleId::Dots,
+    );
+}
+
+#[test]
+fn a_copy_without_tombstones_is_caught() {
+    catch_in(
+        "disks.toml",
+        Planted::Replica(PlantedBug::CopyWithoutTombstones),
+        OracleId::NoGoingBack,
+    );
+}
+
+#[test]
 fn shipping_before_the_sync_is_caught() {
     catch(Planted::ShipBeforeSync, OracleId::Dots);
 }

@@ -13,7 +13,7 @@ use super::replicate::Peers;
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
-use crate::replica::{conflict, log, read};
+use crate::replica::{conflict, log, read, stable};
 use crate::replication::PeerStatus;
 use crate::store::{ReadTxn, Store, StoreError};
 use crate::transport::{LinkStatus, Transport};
@@ -71,7 +71,7 @@ impl Status {
             "whole": rebuilding.is_none(),
             "rebuilding": rebuilding,
             "frontier": self.frontier(&frontier),
-            "logs": self.logs(&frontier),
+            "logs": self.logs(&*txn, &frontier)?,
             "links": self.links(),
             "tables": self.tables(&*txn)?,
             "conflicts": conflict::count(&*txn)?,
@@ -107,14 +107,16 @@ impl Status {
         applied
     }
 
-    fn logs(&self, frontier: &Frontier) -> Vec<Value> {
+    fn logs(&self, txn: &dyn ReadTxn, frontier: &Frontier) -> Result<Vec<Value>, StoreError> {
         let row = |(log, seq): (&LogId, &u64)| {
-            json!({
+            let start = stable::log_start(txn, *log)?;
+            Ok(json!({
                 "origin": self.name(log.origin.region),
                 "incarnation": log.origin.incarnation,
                 "group": self.names(log.group),
                 "seq": seq,
-            })
+                "held": (seq + 1).saturating_sub(start),
+            }))
         };
         frontier.iter().map(row).collect()
     }

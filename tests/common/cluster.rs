@@ -49,6 +49,11 @@ impl Cluster {
         Cluster::launch(data, topology.map(OsString::from).into_iter().collect())
     }
 
+    /// On a folder that was used before, with more arguments to `up`.
+    pub fn start_again(data: &Arc<TempDir>, args: &[&str]) -> Cluster {
+        Cluster::launch(data, args.iter().map(OsString::from).collect())
+    }
+
     fn launch(data: &Arc<TempDir>, more: Vec<OsString>) -> Cluster {
         let mut args: Vec<OsString> = vec!["up".into()];
         args.extend(more);
