@@ -55,7 +55,9 @@ async fn forgotten(cluster: &Cluster) {
         let status = cluster.status().await;
         let held = |region: &serde_json::Value| {
             let logs = region["logs"].as_array().cloned().unwrap_or_default();
-            logs.iter().filter_map(|log| log["held"].as_u64()).sum::<u64>()
+            logs.iter()
+                .filter_map(|log| log["held"].as_u64())
+                .sum::<u64>()
         };
         let held: u64 = status.values().map(held).sum();
         if held == 0 {

@@ -18,6 +18,9 @@ fn many() {
         let (mut gone, mut parts, mut reborn, mut disk, mut put_back, mut last) =
             (0, 0, 0, 0, 0, 0);
         let mut t = |line: String| {
+            if std::env::var("TRACE").is_ok() {
+                println!("{line}");
+            }
             gone += line.contains(" is gone") as u32;
             parts += line.contains(": part of ") as u32;
             last += line.contains("last true") as u32;

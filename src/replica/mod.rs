@@ -270,8 +270,10 @@ impl Replica {
             logical: 0,
             region: config.region,
         };
-        // Even where the wall is past the bound: it may be set back before the first stamp is issued.
-        let hlc = Hlc::resume(config.region, bound);
+        // Even where the wall is past the bound: it may be set back before the first stamp is issued. Where the
+        // store is older than it was, the wall is all there is to go by.
+        let mut hlc = Hlc::resume(config.region, bound);
+        hlc.observe(bound, now);
         let clock_bound = saved.max(now.wall_us) + CLOCK_BOUND_WINDOW_US;
         if config.planted != Some(PlantedBug::ClockBoundForgotten) {
             txn.put(Db::Meta, meta::CLOCK_BOUND, &clock_bound.to_be_bytes())?;

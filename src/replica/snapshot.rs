@@ -9,6 +9,9 @@
 //! - Every version of the group that the base covers, or one that beat it, is in the copy, save for deletions
 //!   that all members had and that are forgotten. So what the joiner holds of such versions where the copy
 //!   has nothing was deleted, and goes.
+//! - What the sponsor came to have after the base is left out, and comes with the logs. Taken in now, it would
+//!   stay here alone if the sponsor lost its disk before the logs brought it. Until they have, the region is not
+//!   whole, since what such a version replaced is not in the copy either.
 //! - A version here that the base covers has met the sponsor's already: no conflict is looked for. Any other
 //!   one meets the sponsor's here, so the causal contexts of what is copied come along.
 //! - What changes by a copy is a change like any other: streams have a record of it (I12).
@@ -262,6 +265,9 @@ impl Replica {
         txn.put(Db::Meta, &meta::joining(portion.group), &[])?;
         self.rebuilding = true;
         for (dot, context) in &part.contexts {
+            if !covers(&portion.base, *dot) {
+                continue;
+            }
             txn.put(
                 Db::Context,
                 &keys::dot_row(*dot),
@@ -274,11 +280,16 @@ impl Replica {
             let Some(version) = mutation.version else {
                 continue;
             };
+            if let Change::Item { table, key, .. } = &mutation.change {
+                present.insert(keys::item_row(*table, key));
+            }
+            if !covers(&portion.base, version.dot) {
+                continue;
+            }
             self.hlc
                 .observe(version.rank.stamp.max(version.issued), now);
             match &mutation.change {
                 Change::Item { table, key, image } => {
-                    present.insert(keys::item_row(*table, key));
                     let skip = self.config.planted == Some(PlantedBug::CopyWithoutTombstones);
                     if image.is_some() || !skip {
                         self.apply_item(txn, now, version, *table, key, image.as_deref())?;

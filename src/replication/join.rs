@@ -42,7 +42,15 @@ struct Copy {
 pub(super) struct Joins {
     copies: BTreeMap<GroupId, Copy>,
     /// Groups that were copied, and what they must have to be whole.
-    catching_up: BTreeMap<GroupId, Frontier>,
+    catching_up: BTreeMap<GroupId, CatchUp>,
+}
+
+/// What the sponsor had when the copy ended. Should the session with it end before all that is here, the copy
+/// begins anew: the sponsor may have lost what only it had, and what that replaced is not here.
+#[derive(Debug)]
+struct CatchUp {
+    sponsor: RegionId,
+    wanted: Frontier,
 }
 
 impl Joins {
@@ -69,6 +77,15 @@ impl Joins {
                 copy.begin_anew();
             }
         }
+        let mut again = Vec::new();
+        self.catching_up.retain(|group, after| {
+            let ended = after.sponsor == peer;
+            again.extend(ended.then_some(*group));
+            !ended
+        });
+        for group in again {
+            self.copies.entry(group).or_default();
+        }
     }
 
     pub fn show(&self, durable: &Frontier) -> Option<String> {
@@ -79,8 +96,8 @@ impl Joins {
                 Some(sponsor) => format!("copying from {sponsor}: {rows} items so far"),
             });
         }
-        let wanted = self.catching_up.values().next()?;
-        let lacks = lacking(durable, wanted);
+        let after = self.catching_up.values().next()?;
+        let lacks = lacking(durable, &after.wanted);
         Some(format!("copied; {lacks} newer commits are still to come"))
     }
 }
@@ -149,9 +166,9 @@ impl Replicator {
             self.fetch_next(scene, group);
         }
         let durable = &self.durable;
-        let whole = |wanted: &Frontier| lacking(durable, wanted) == 0;
+        let whole = |after: &CatchUp| lacking(durable, &after.wanted) == 0;
         let caught_up: Vec<GroupId> = (self.joins.catching_up.iter())
-            .filter(|(_, wanted)| whole(wanted))
+            .filter(|(_, after)| whole(after))
             .map(|(group, _)| *group)
             .collect();
         for group in caught_up {
@@ -265,7 +282,7 @@ impl Replicator {
             return;
         };
         // Begun anew meanwhile, or refused: the part does not count.
-        if ok && copy.base.is_some() {
+        if let (true, true, Some(sponsor)) = (ok, copy.base.is_some(), copy.sponsor) {
             copy.rows += part.mutations.len();
             copy.tries = 0;
             copy.after = part.next;
@@ -273,7 +290,8 @@ impl Replicator {
                 let mut wanted = part.frontier;
                 wanted.retain(|log, _| log.group == group && log.origin != self.config.origin);
                 self.joins.copies.remove(&group);
-                self.joins.catching_up.insert(group, wanted);
+                let after = CatchUp { sponsor, wanted };
+                self.joins.catching_up.insert(group, after);
                 self.pull_all(scene);
             }
         }

@@ -113,6 +113,9 @@ impl Oracles {
             });
             let key = self.key_number(key);
             present.insert(key);
+            if !covered(version.dot) {
+                continue;
+            }
             let there = self.regions[here].shadows.get(key).copied().flatten();
             let settled = there.is_some_and(|there| covered(there.version.dot));
             let change = MadeChange {

@@ -8,7 +8,7 @@ use super::super::workload;
 use super::groups::joined;
 use super::{Folded, Oracles, at, hash_of};
 use crate::clock::RegionId;
-use crate::replica::mutation::{Dot, ItemKey};
+use crate::replica::mutation::{Dot, ItemKey, Version};
 use crate::replica::{ApiError, log, read};
 use crate::store::ReadTxn;
 
@@ -69,6 +69,16 @@ impl Oracles {
         fold.map(|(version, image)| (merged.unwrap_or(*version), image.clone()))
     }
 
+    /// Whether some region may have forgotten a deletion, or one of the expiries that it is made of.
+    fn is_forgettable(&self, key: &ItemKey, deletion: Version) -> bool {
+        let number = self.key_numbers.get(key).copied();
+        let versions = number.and_then(|number| self.versions.get(number));
+        let mut equal = versions.into_iter().flatten();
+        self.is_collectable(deletion)
+            || equal
+                .any(|(version, _)| version.rank == deletion.rank && self.is_collectable(*version))
+    }
+
     /// O1: the region's versions are the fold of all commits.
     fn check_fold(&mut self, txn: &dyn ReadTxn, region: RegionId) -> Result<(), ApiError> {
         let stored: BTreeMap<ItemKey, Folded> = match read::table(txn, region, workload::TABLE)? {
@@ -85,7 +95,7 @@ impl Oracles {
         let right = |(key, fold): &(&ItemKey, &Folded)| {
             let has = stored.get(*key);
             let absent = has.is_none_or(|(_, image)| image.is_none()) && fold.1.is_none();
-            has == Some(*fold) || (absent && self.is_collectable(fold.0))
+            has == Some(*fold) || (absent && self.is_forgettable(key, fold.0))
         };
         let wrong = folded.clone().find(|pair| !right(pair));
         let wrong = wrong.map(|(key, (version, _))| {

@@ -218,7 +218,9 @@ impl Oracles {
     }
 
     fn show_dot(&self, dot: Dot) -> String {
-        format!("commit {} of {}", dot.seq, self.name(dot.log.origin.region))
+        let origin = dot.log.origin;
+        let name = self.name(origin.region);
+        format!("commit {} of {name}, life {}", dot.seq, origin.incarnation)
     }
 
     fn show_version(&self, version: Version) -> String {
