@@ -8,6 +8,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::body::{self, BodyError};
 use super::compression::{self, ANSWER_BYTES_MIN, DecodeError};
+use super::session::{SESSION, Session};
 use super::{Backend, auth, error, operations};
 use crate::replica::ApiError;
 
@@ -21,6 +22,9 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const CORS_MAX_AGE: &str = "172800";
 /// The headers that scripts in browsers may read.
 const CORS_EXPOSED: &str = "x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,Date";
+/// The same, with a session's.
+const CORS_EXPOSED_SESSION: &str =
+    "x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,Date,x-meridian-session";
 const REQUEST_ID_CHARS: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const REQUEST_ID_LENGTH: usize = 52;
 
@@ -48,9 +52,13 @@ where
             header::ACCESS_CONTROL_ALLOW_ORIGIN,
             HeaderValue::from_static("*"),
         );
+        let exposed = match reply.headers().contains_key(SESSION) {
+            true => CORS_EXPOSED_SESSION,
+            false => CORS_EXPOSED,
+        };
         reply.headers_mut().insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(CORS_EXPOSED),
+            HeaderValue::from_static(exposed),
         );
     }
     reply
@@ -152,7 +160,8 @@ async fn operation(
     bytes: &[u8],
     content_type: &'static str,
 ) -> Reply {
-    let (status, body) = match execute(backend, parts, bytes).await {
+    let mut session = None;
+    let (status, body) = match execute(backend, parts, bytes, &mut session).await {
         Ok(body) => (StatusCode::OK, body),
         Err(failure) => {
             if matches!(
@@ -164,18 +173,32 @@ async fn operation(
             error::render(&failure)
         }
     };
+    // A refused write may tell what was there, so it has a token too.
+    let token = session.map(|session| session.token(backend));
+    let (status, body, token) = match token.transpose() {
+        Ok(token) => (status, body, token),
+        Err(failure) => {
+            let (status, body) = error::render(&failure);
+            (status, body, None)
+        }
+    };
     let mut reply = encoded(&parts.headers, status, body);
+    if let Some(token) = token {
+        reply.headers_mut().insert(SESSION, token);
+    }
     reply
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply
 }
 
-/// Checks in DynamoDB's order: JSON, target, authentication, then the members.
+/// Checks in DynamoDB's order: JSON, target, authentication, then the members. A session waits between the
+/// last two; `session` is set once it has come so far.
 async fn execute(
     backend: &dyn Backend,
     parts: &hyper::http::request::Parts,
     bytes: &[u8],
+    session: &mut Option<Session>,
 ) -> Result<Vec<u8>, ApiError> {
     let json = body::parse(bytes)?;
     let target = parts
@@ -190,6 +213,10 @@ async fn execute(
         access_key = caller.access_key,
         "request"
     );
+    if let Some(asked) = Session::of(&parts.headers)? {
+        asked.reach(backend).await?;
+        *session = Some(asked);
+    }
     operations::run(operation, backend, body::members(json)?, host(parts)).await
 }
 

@@ -48,6 +48,7 @@ impl TestBackend {
             replicate_all: false,
             ttl: TtlSettings::default(),
             table_delay_us: 0,
+            conflicts: crate::replica::conflict::Retention::default(),
             planted: None,
         };
         let replica = Replica::open(store.clone(), config, now).unwrap();

@@ -159,6 +159,7 @@ impl Replica {
                 Change::Table { name, def } => {
                     self.apply_table(txn, now, version, name, def.as_deref())?
                 }
+                Change::Restored { conflict } => conflict::mark_restored(txn, *conflict, version)?,
             }
         }
         if let Some(sealed) = sealed {

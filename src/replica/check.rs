@@ -27,7 +27,9 @@ pub fn check(txn: &dyn ReadTxn, region: RegionId) -> Result<Findings, StoreError
         check_table(txn, &def, &mut findings)?;
     }
     check_log(txn, &mut findings)?;
-    findings.conflicts = conflict::list(txn, None, usize::MAX)?.len();
+    let (conflicts, problems) = conflict::audit(txn)?;
+    findings.conflicts = conflicts;
+    findings.problems.extend(problems);
     Ok(findings)
 }
 

@@ -31,6 +31,7 @@ impl Replica {
             self.rebuild_ttl(txn)?,
             self.sweep(txn, now)?,
             self.finish_deletions(txn, now)?,
+            self.drop_conflicts(txn, now)?,
         ];
         self.chores_left = steps.contains(&Chore::More);
         Ok(())

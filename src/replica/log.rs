@@ -14,7 +14,7 @@ use crate::store::{Db, Range, ReadTxn, StoreError};
 
 const MAGIC: [u8; 2] = *b"Mc";
 /// The schema of a commit's body. A reader refuses what it does not know; it never skips.
-const SCHEMA: u16 = 2;
+const SCHEMA: u16 = 3;
 const HEADER_LEN: usize = 2 + 2 + 22 + 14 + 4 + 8;
 /// The largest sealed body: a 4 MB transaction with its images, and room to spare.
 const BODY_MAX: usize = 32 * 1024 * 1024;

@@ -71,6 +71,8 @@ pub enum PlantedBug {
     IndexDeleteForgotten,
     /// An expiry is ranked by when it was made, not by the version it expires (replication.md section 4).
     ExpiryAsWrite,
+    /// A conflict dropped by retention is not counted.
+    ConflictDropUncounted,
 }
 
 /// Who a replica is.
@@ -85,6 +87,8 @@ pub struct ReplicaConfig {
     pub ttl: ttl::TtlSettings,
     /// How long a table that is deleted shows DELETING, microseconds; 0 = it is gone at once.
     pub table_delay_us: u64,
+    /// For how long conflicts are kept.
+    pub conflicts: conflict::Retention,
     pub planted: Option<PlantedBug>,
 }
 

@@ -35,13 +35,15 @@ pub enum Planted {
     Replica(PlantedBug),
     /// A region sends its commits before its disk has them (against I3).
     ShipBeforeSync,
+    /// A region serves a session whose token it does not cover (against O4).
+    TokenIgnored,
 }
 
 impl Planted {
     fn in_replica(self) -> Option<PlantedBug> {
         match self {
             Planted::Replica(bug) => Some(bug),
-            Planted::ShipBeforeSync => None,
+            Planted::ShipBeforeSync | Planted::TokenIgnored => None,
         }
     }
 }

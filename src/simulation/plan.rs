@@ -8,6 +8,7 @@ use super::geography::{Delay, Geography};
 use super::rng::{Chance, Rng};
 use super::scenario::Scenario;
 use super::storms;
+use crate::replica::conflict::Retention;
 
 /// Where nothing breaks yet: the table is being created.
 pub const QUIET_US: u64 = 2_000_000;
@@ -38,6 +39,10 @@ pub struct Config {
     pub spikes: u64,
     /// Syncs that take a while, of 1,000.
     pub slow_syncs: u64,
+    /// For how long conflicts are kept.
+    pub conflicts: Retention,
+    /// Of 1,000 operations, how many a client asks of another region than its own, with its session's token.
+    pub moves: u64,
 }
 
 /// One region's clock at the start.
@@ -212,8 +217,20 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         duplicates: if rng.coin() { rng.between(10, 200) } else { 0 },
         spikes: if rng.coin() { rng.between(2, 30) } else { 0 },
         slow_syncs: if rng.coin() { rng.between(5, 50) } else { 0 },
+        conflicts: retention(chance),
+        moves: chance.of("moves", &[]).pick(&[0, 0, 100, 500]),
         delays,
         regions,
+    }
+}
+
+/// Half of the worlds forget conflicts while they run: the old ones, or all but a few.
+fn retention(chance: Chance) -> Retention {
+    let mut rng = chance.of("retention", &[]);
+    let forever = Retention::default();
+    Retention {
+        keep_us: rng.pick(&[forever.keep_us, forever.keep_us, 1_000_000, 8_000_000]),
+        table_bytes: rng.pick(&[forever.table_bytes, forever.table_bytes, 400, 4_000]),
     }
 }
 
@@ -287,12 +304,16 @@ fn operations(config: &Config, chance: Chance) -> Vec<Step> {
         let region = rng.index(config.regions.len());
         let client =
             index(region) * config.clients_per_region + rng.below(config.clients_per_region);
-        let operation = Operation {
+        let mut operation = Operation {
             id: id + 1,
             client,
             region,
             kind: kind(config, &mix, &mut rng),
         };
+        let mut rng_move = chance.of("move", &[id]);
+        if rng_move.per_mille(config.moves) {
+            operation.region = rng_move.index(config.regions.len());
+        }
         Step {
             at_us: QUIET_US / 2 + rng.below(span_us),
             act: Act::Ask(operation),

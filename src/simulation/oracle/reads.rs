@@ -11,7 +11,7 @@ use crate::item::{Item, codec};
 use crate::replica::catalog::TableDef;
 use crate::replica::mutation::Rank;
 use crate::replica::request::PageRequest;
-use crate::replica::{ApiError, read, ttl};
+use crate::replica::{ApiError, conflict, read, ttl};
 use crate::store::{ReadTxn, StoreError};
 
 impl Oracles {
@@ -120,6 +120,7 @@ impl Oracles {
         for cohort in 0..config.cohorts {
             self.check_cohort(txn, region, &def, cohort, config)?;
         }
+        self.check_kept_conflicts(txn, region)?;
         let mut items = Vec::new();
         for (_, _, image) in read::versions(txn, &def)? {
             if let Some(image) = image {
@@ -150,6 +151,26 @@ impl Oracles {
                 world.name(region),
                 entries.len(),
                 expected.len()
+            )
+        });
+        Ok(())
+    }
+
+    /// O8: what is kept and what was dropped of the conflicts add up to those that happened.
+    fn check_kept_conflicts(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+    ) -> Result<(), StoreError> {
+        let happened = self.regions[usize::from(region.0)].conflicts;
+        let (kept, problems) = conflict::audit(txn)?;
+        let dropped = conflict::tallies(txn)?.dropped();
+        let holds = problems.is_empty() && kept as u64 + dropped == happened;
+        self.check(OracleId::Conflicts, holds, |world| {
+            let name = world.name(region);
+            format!(
+                "{name} keeps {kept} and dropped {dropped} of {happened} conflicts; {}",
+                problems.join("; ")
             )
         });
         Ok(())

@@ -43,6 +43,7 @@ impl Region {
             replicate_all: false,
             ttl: TtlSettings::default(),
             table_delay_us: 0,
+            conflicts: crate::replica::conflict::Retention::default(),
             planted: None,
         };
         let replica = Replica::open(store.clone(), config, NOW).expect("opens");
