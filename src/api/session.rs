@@ -153,7 +153,10 @@ mod tests {
 
     #[test]
     fn tokens_read_back_and_garbage_does_not() {
-        for seen in [frontier(&[]), frontier(&[(0, 1), (1, u64::MAX), (2, 70_000)])] {
+        for seen in [
+            frontier(&[]),
+            frontier(&[(0, 1), (1, u64::MAX), (2, 70_000)]),
+        ] {
             let token = encode(&seen).unwrap();
             assert_eq!(decode(&token), Some(seen));
             for cut in 0..token.len() {
@@ -172,7 +175,10 @@ mod tests {
         let wanted = frontier(&[(0, 3), (1, 2)]);
         let here = frontier(&[(0, 3), (1, 1)]);
         assert_eq!(lacks(&here, &wanted, RegionId(2)), frontier(&[(1, 2)]));
-        assert!(lacks(&here, &wanted, RegionId(9)).is_empty(), "not of its groups");
+        assert!(
+            lacks(&here, &wanted, RegionId(9)).is_empty(),
+            "not of its groups"
+        );
         let mut joined = here;
         join(&mut joined, &wanted);
         assert_eq!(joined, wanted);

@@ -46,7 +46,7 @@ enum Command {
     Heal(faults::HealArgs),
     /// Give the link between two regions a round-trip time
     Slow(faults::SlowArgs),
-    /// List versions that lost a race, with the winner
+    /// List, show and restore versions that lost a race
     Conflicts(conflicts::ConflictsArgs),
     /// Verify the data folder of a stopped region
     Check(check::CheckArgs),
@@ -94,6 +94,14 @@ pub enum CliError {
     },
     #[error("region '{region}' refused: {reason}")]
     Refused { region: String, reason: String },
+    #[error(
+        "no region that answers keeps the conflict '{id}'\n  hint: `meridian conflicts` lists those that are kept"
+    )]
+    NoConflict { id: String },
+    #[error(
+        "not restored: in {region} the item is no longer the version that won; there is now {now}\n  hint: --force restores all the same"
+    )]
+    MovedOn { region: String, now: String },
     #[error("there is no region '{name}' in this cluster; it has: {known}")]
     UnknownRegion { name: String, known: String },
     #[error(

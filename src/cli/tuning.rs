@@ -47,7 +47,10 @@ impl TuningArgs {
         ];
         let text =
             |(name, time): (&str, Duration)| [name.to_owned(), format!("{}ms", time.as_millis())];
-        let bytes = ["--conflict-bytes".to_owned(), self.conflict_bytes.to_string()];
+        let bytes = [
+            "--conflict-bytes".to_owned(),
+            self.conflict_bytes.to_string(),
+        ];
         given.into_iter().flat_map(text).chain(bytes).collect()
     }
 }

@@ -64,7 +64,9 @@ pub(super) enum AdminError {
     /// What the path names is not there.
     #[error("{0}")]
     Gone(String),
-    #[error("conflict {id} is not restored: the item is no longer the version that won; it is now {now}")]
+    #[error(
+        "conflict {id} is not restored: the item is no longer the version that won; it is now {now}"
+    )]
     MovedOn { id: String, now: Value },
     /// Try again.
     #[error("{0}")]

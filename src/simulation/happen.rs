@@ -213,8 +213,15 @@ impl World<'_> {
         };
         self.judge(region, &finished, true)?;
         for done in &finished.done {
-            if let Done::Write { asker: Asker::Client(operation), .. } = done {
-                join(self.tokens.entry(operation.client).or_default(), &finished.after);
+            if let Done::Write {
+                asker: Asker::Client(operation),
+                ..
+            } = done
+            {
+                join(
+                    self.tokens.entry(operation.client).or_default(),
+                    &finished.after,
+                );
             }
         }
         let durable = Event::Durable(finished.after, finished.watermark);

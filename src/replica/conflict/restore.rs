@@ -70,16 +70,14 @@ fn action(def: &TableDef, conflict: &Conflict) -> Result<WriteAction, ExecuteErr
 fn key(def: &TableDef, conflict: &Conflict) -> Result<Item, ApiError> {
     def.keys
         .key_item(&conflict.key.partition, &conflict.key.sort)
-        .ok_or_else(|| ApiError::validation("The key of the conflict does not fit its table's schema"))
+        .ok_or_else(|| {
+            ApiError::validation("The key of the conflict does not fit its table's schema")
+        })
 }
 
 /// Whether the item still is the version that won. Of a table that lost its name to another: whether that
 /// one has nothing at the key.
-fn is_still_there(
-    txn: &dyn ReadTxn,
-    conflict: &Conflict,
-    plan: &Plan,
-) -> Result<bool, StoreError> {
+fn is_still_there(txn: &dyn ReadTxn, conflict: &Conflict, plan: &Plan) -> Result<bool, StoreError> {
     let current = read::version(txn, &plan.def, &plan.key)?;
     if plan.def.uid != conflict.uid {
         return Ok(current.is_none_or(|(_, image)| image.is_none()));

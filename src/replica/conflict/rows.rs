@@ -204,11 +204,7 @@ fn name_of(txn: &dyn ReadTxn, uid: TableUid) -> Result<String, StoreError> {
 }
 
 /// The newest conflicts first, of one table or of all.
-pub fn list(
-    txn: &dyn ReadTxn,
-    table: Option<&str>,
-    limit: usize,
-) -> Result<Vec<Kept>, StoreError> {
+pub fn list(txn: &dyn ReadTxn, table: Option<&str>, limit: usize) -> Result<Vec<Kept>, StoreError> {
     Ok(walk(txn, table, limit, RECORDS, true)?.conflicts)
 }
 
