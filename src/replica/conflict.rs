@@ -7,6 +7,8 @@ mod audit;
 mod keep;
 mod restore;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::str::FromStr;
