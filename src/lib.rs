@@ -16,6 +16,7 @@ pub mod item;
 pub mod clock;
 
 pub mod expression;
+pub mod partiql;
 
 pub mod store;
 

@@ -74,6 +74,7 @@ fn smoke_seeds_pass_and_every_oracle_looks() {
         OracleId::Atomicity,
         OracleId::DerivedState,
         OracleId::Conflicts,
+        OracleId::StableStamp,
         OracleId::Dots,
         OracleId::Clocks,
     ];
@@ -131,6 +132,19 @@ fn catch_in(scenario: &str, planted: Planted, oracle: OracleId) {
         }
     }
     panic!("{planted:?} was not caught by {oracle} within {SEEDS_MAX} seeds");
+}
+
+#[test]
+fn collecting_tombstones_by_the_own_clock_is_caught() {
+    catch(
+        Planted::Replica(PlantedBug::CollectAlone),
+        OracleId::StableStamp,
+    );
+}
+
+#[test]
+fn truncating_logs_that_others_need_is_caught() {
+    catch(Planted::TruncateAlone, OracleId::StableStamp);
 }
 
 #[test]

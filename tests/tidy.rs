@@ -16,6 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["item"],
     &["clock"],
     &["expression"],
+    &["partiql"],
     &["store"],
     &["replica"],
     &["replication"],

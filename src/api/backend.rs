@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use super::throttle::Throttle;
 use crate::clock::RegionId;
 use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::mutation::{Frontier, lacks};
@@ -60,6 +61,10 @@ pub trait Backend: Send + Sync + 'static {
     fn region(&self) -> &RegionInfo;
     /// Queues a write; resolves when it is durable or refused.
     fn write(&self, request: WriteRequest) -> WriteFuture<'_>;
+    /// The buckets of capacity, where requests beyond it are refused.
+    fn throttle(&self) -> Option<&Throttle> {
+        None
+    }
     /// What a table is busy with, where this region slows the states of tables down; by default it does not.
     fn busy(&self, _txn: &dyn ReadTxn, _def: &TableDef) -> Result<Option<Busy>, ApiError> {
         Ok(None)

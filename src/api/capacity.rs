@@ -1,8 +1,8 @@
 //! Consumed capacity: how many units a request is charged and how it is reported (values-and-keys.md
 //! section 6, api.md section 2).
 //!
-//! Meridian never throttles by these numbers, but clients budget by them, so they are computed as
-//! DynamoDB computes them: from the sizes of whole items, before any projection.
+//! Clients budget by these numbers, and `throttle` charges them, so they are computed as DynamoDB computes
+//! them: from the sizes of whole items, before any projection.
 
 use std::collections::BTreeMap;
 
@@ -89,6 +89,26 @@ impl Consumed {
                 self.add_index(name, index.kind, *units);
             }
         }
+    }
+
+    /// Adds what another part of the same request consumed.
+    pub(crate) fn add(&mut self, other: &Consumed) {
+        self.table += other.table;
+        for (name, (kind, units)) in &other.indexes {
+            self.add_index(name, *kind, *units);
+        }
+    }
+
+    /// What the table itself consumed.
+    pub(crate) fn of_table(&self) -> f64 {
+        self.table
+    }
+
+    /// What each index consumed.
+    pub(crate) fn of_indexes(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.indexes
+            .iter()
+            .map(|(name, (_, units))| (name.as_str(), *units))
     }
 
     fn total(&self) -> f64 {

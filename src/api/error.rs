@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::item::{Item, json};
-use crate::replica::{ApiError, CancellationReason};
+use crate::replica::{ApiError, CancellationReason, ThrottlingReason};
 
 const CORAL: &str = "com.amazon.coral.service";
 const VALIDATE: &str = "com.amazon.coral.validate";
@@ -31,6 +31,7 @@ fn kind(error: &ApiError) -> (&'static str, &'static str, Text) {
         ApiError::ConditionalCheckFailed { .. } => {
             (DYNAMODB, "ConditionalCheckFailedException", Text::Lower)
         }
+        ApiError::DuplicateItem => (DYNAMODB, "DuplicateItemException", Text::Lower),
         ApiError::TransactionCanceled { .. } => {
             (DYNAMODB, "TransactionCanceledException", Text::Upper)
         }
@@ -44,6 +45,20 @@ fn kind(error: &ApiError) -> (&'static str, &'static str, Text) {
         }
         ApiError::GlobalTableNotFound(_) => (DYNAMODB, "GlobalTableNotFoundException", Text::Lower),
         ApiError::TableNotFound(_) => (DYNAMODB, "TableNotFoundException", Text::Lower),
+        ApiError::PolicyNotFound(_) => (DYNAMODB, "PolicyNotFoundException", Text::Lower),
+        ApiError::PointInTimeRecoveryUnavailable(_) => (
+            DYNAMODB,
+            "PointInTimeRecoveryUnavailableException",
+            Text::Lower,
+        ),
+        ApiError::ProvisionedThroughputExceeded { .. } => (
+            DYNAMODB,
+            "ProvisionedThroughputExceededException",
+            Text::Lower,
+        ),
+        ApiError::MaxOnDemandThroughputExceeded { .. } => {
+            (DYNAMODB, "ThrottlingException", Text::Lower)
+        }
         ApiError::AccessDenied(_) => (CORAL, "AccessDeniedException", Text::Upper),
         ApiError::MissingAuthenticationToken(_) => {
             (CORAL, "MissingAuthenticationTokenException", Text::Lower)
@@ -93,6 +108,14 @@ fn push_reason(out: &mut Vec<u8>, reason: &CancellationReason) {
     out.push(b'}');
 }
 
+fn push_throttling(out: &mut Vec<u8>, member: &str, reasons: &[ThrottlingReason]) {
+    let list: Value = reasons
+        .iter()
+        .map(|r| serde_json::json!({"reason": r.reason, "resource": r.resource}))
+        .collect();
+    out.extend_from_slice(format!(",\"{member}\":{list}").as_bytes());
+}
+
 /// The status and the JSON body of an error.
 pub(crate) fn render(error: &ApiError) -> (StatusCode, Vec<u8>) {
     let (namespace, code, text) = kind(error);
@@ -115,6 +138,12 @@ pub(crate) fn render(error: &ApiError) -> (StatusCode, Vec<u8>) {
                 push_reason(&mut body, reason);
             }
             body.push(b']');
+        }
+        ApiError::ProvisionedThroughputExceeded { reasons, .. } => {
+            push_throttling(&mut body, "ThrottlingReasons", reasons);
+        }
+        ApiError::MaxOnDemandThroughputExceeded { reasons, .. } => {
+            push_throttling(&mut body, "throttlingReasons", reasons);
         }
         _ => {}
     }

@@ -22,8 +22,10 @@ mod server;
 mod session;
 #[cfg(test)]
 mod tests;
+pub(crate) mod throttle;
 
 pub use backend::{Backend, ReachFuture, RegionInfo, WriteFuture};
 pub(crate) use constraints::{Constraints, enums};
 pub(crate) use fields::Fields;
 pub use server::serve;
+pub use throttle::Throttle;

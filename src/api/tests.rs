@@ -46,6 +46,7 @@ impl TestBackend {
             region_name: "us-east-1".into(),
             members: GroupId::of([RegionId(0), RegionId(1)]),
             replicate_all: false,
+            retention: Default::default(),
             ttl: TtlSettings::default(),
             table_delay_us: 0,
             conflicts: crate::replica::conflict::Retention::default(),
@@ -190,7 +191,7 @@ async fn checks_come_in_dynamodbs_order() {
         (status, kind(&body).as_str()),
         (400, "com.amazon.coral.service#SerializationException")
     );
-    let (_, _, body) = send(&backend, request("ExecuteStatement", "{}")).await;
+    let (_, _, body) = send(&backend, request("StartBulkPutItems", "{}")).await;
     assert_eq!(
         kind(&body),
         "com.amazon.coral.service#UnknownOperationException"

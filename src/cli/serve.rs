@@ -27,6 +27,9 @@ pub struct ServeArgs {
     /// Keep nothing on disk: a restart begins empty
     #[arg(long, conflicts_with = "data")]
     in_memory: bool,
+    /// Refuse requests beyond a table's throughput, as AWS does
+    #[arg(long)]
+    throttle: bool,
     /// Folder of the cluster's certificates (default: `certs` in the data folder)
     #[arg(long)]
     certs: Option<PathBuf>,
@@ -57,7 +60,8 @@ pub fn run(args: ServeArgs) -> Result<(), CliError> {
 
 /// Binds the addresses that the topology gives the region.
 async fn config(args: &ServeArgs) -> Result<RegionConfig, CliError> {
-    let topology = Topology::load(&args.topology)?;
+    let mut topology = Topology::load(&args.topology)?;
+    topology.throttle |= args.throttle;
     let spec = topology
         .region(&args.region)
         .cloned()

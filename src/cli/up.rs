@@ -34,6 +34,9 @@ pub struct UpArgs {
     /// Keep nothing on disk but certificates
     #[arg(long)]
     in_memory: bool,
+    /// Refuse requests beyond a table's throughput, as AWS does
+    #[arg(long)]
+    throttle: bool,
     #[command(flatten)]
     tuning: TuningArgs,
 }
@@ -43,6 +46,7 @@ pub fn run(args: UpArgs) -> Result<(), CliError> {
         Some(path) => Topology::load(path)?,
         None => Topology::builtin_local(),
     };
+    topology.throttle |= args.throttle;
     block_on(async {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
         let listener = tokio::net::TcpListener::bind(address)

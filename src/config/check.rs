@@ -32,6 +32,7 @@ impl Check<'_> {
             name: file.cluster.name,
             cluster_id,
             replicate_all: file.cluster.replicate == Replicate::All,
+            throttle: file.cluster.throttle,
             regions,
             links,
         })

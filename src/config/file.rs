@@ -21,6 +21,8 @@ pub(super) struct Cluster {
     pub id: Option<String>,
     #[serde(default)]
     pub replicate: Replicate,
+    #[serde(default)]
+    pub throttle: bool,
 }
 
 /// Which regions a new table gets replicas in. DynamoDB's own rule is the default.

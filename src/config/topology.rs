@@ -43,6 +43,8 @@ pub struct Topology {
     pub cluster_id: [u8; 16],
     /// Every new table gets a replica in every region.
     pub replicate_all: bool,
+    /// Requests beyond a table's throughput are refused, as AWS refuses them.
+    pub throttle: bool,
     /// In the order of their ids.
     pub regions: Vec<RegionSpec>,
     pub links: Vec<Link>,
@@ -102,6 +104,9 @@ impl Topology {
         let _ = writeln!(out, "[cluster]\nname = \"{}\"", self.name);
         let _ = writeln!(out, "id = \"{}\"", self.cluster_id_hex());
         let _ = writeln!(out, "replicate = \"{replicate}\"");
+        if self.throttle {
+            let _ = writeln!(out, "throttle = true");
+        }
         for region in &self.regions {
             let _ = writeln!(out, "\n[[region]]\nname = \"{}\"", region.name);
             let _ = writeln!(out, "id = {}", region.id);

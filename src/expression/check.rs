@@ -10,7 +10,8 @@ use super::{ExpressionError, ExpressionKind, Path, Placeholders, Step};
 use crate::item::Value;
 
 /// The type names of attribute values, in the order of DynamoDB's message.
-const TYPE_NAMES: [&str; 10] = ["B", "NULL", "SS", "BOOL", "L", "BS", "N", "NS", "S", "M"];
+pub(crate) const TYPE_NAMES: [&str; 10] =
+    ["B", "NULL", "SS", "BOOL", "L", "BS", "N", "NS", "S", "M"];
 
 /// The functions of all expressions. Their names are case-sensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,7 +34,7 @@ enum Relation {
 }
 
 /// Refuses paths that overlap or conflict. An overlap anywhere is reported before any conflict.
-pub(super) fn check_paths(kind: ExpressionKind, paths: &[Path]) -> Result<(), ExpressionError> {
+pub(crate) fn check_paths(kind: ExpressionKind, paths: &[Path]) -> Result<(), ExpressionError> {
     let mut conflict = None;
     for (index, second) in paths.iter().enumerate() {
         for first in paths.iter().take(index) {

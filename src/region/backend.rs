@@ -7,7 +7,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::clock::RegionClock;
 use super::queue::{Queue, Refused};
-use crate::api::{Backend, ReachFuture, RegionInfo, WriteFuture};
+use crate::api::{Backend, ReachFuture, RegionInfo, Throttle, WriteFuture};
 use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::mutation::{Frontier, lacks};
 use crate::replica::request::WriteRequest;
@@ -25,6 +25,7 @@ pub(super) struct RegionBackend {
     pub info: RegionInfo,
     pub store: Arc<dyn Store>,
     pub queue: Arc<Queue>,
+    pub throttle: Option<Throttle>,
     pub clock: RegionClock,
     /// How long tables are busy with everything; 0 = not at all.
     pub table_delay_us: u64,
@@ -35,6 +36,10 @@ pub(super) struct RegionBackend {
 impl Backend for RegionBackend {
     fn region(&self) -> &RegionInfo {
         &self.info
+    }
+
+    fn throttle(&self) -> Option<&Throttle> {
+        self.throttle.as_ref()
     }
 
     fn write(&self, request: WriteRequest) -> WriteFuture<'_> {

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::clock::RegionId;
 use crate::replica::ApiError;
 use crate::replica::request::{WriteRequest, WriteResponse};
+use crate::replica::stable::Stability;
 
 /// Client writes that may wait; more are refused as throttled.
 pub(super) const WRITES_MAX: usize = 4096;
@@ -26,6 +27,8 @@ pub(super) enum Order {
         from: RegionId,
         commits: Vec<Vec<u8>>,
     },
+    /// What replication found to be durable everywhere.
+    Stable(Stability),
 }
 
 /// Why a write was not taken.
@@ -39,6 +42,7 @@ pub(super) enum Refused {
 struct Waiting {
     writes: VecDeque<(Box<WriteRequest>, Answer)>,
     remote: VecDeque<(RegionId, Vec<Vec<u8>>)>,
+    stable: Option<Stability>,
     closed: bool,
 }
 
@@ -71,6 +75,11 @@ impl Queue {
         }
     }
 
+    /// Goes with the next group; no hurry.
+    pub fn set_stable(&self, found: Stability) {
+        self.lock().stable = Some(found);
+    }
+
     /// Takes nothing more. What waits already is still handed out.
     pub fn close(&self) {
         self.lock().closed = true;
@@ -90,6 +99,7 @@ impl Queue {
         for (from, commits) in waiting.remote.drain(..remote) {
             group.push(Order::Remote { from, commits });
         }
+        group.extend(waiting.stable.take().map(Order::Stable));
         let writes = waiting.writes.len().min(GROUP_JOBS_MAX - group.len());
         for (request, answer) in waiting.writes.drain(..writes) {
             group.push(Order::Write(request, answer));

@@ -133,6 +133,7 @@ impl Replication {
             match action {
                 Action::Send(peer, lane, frame) => self.transport.send(peer, lane, frame),
                 Action::Apply { from, commits } => self.queue.push_remote(from, commits),
+                Action::Stable(found) => self.queue.set_stable(found),
                 Action::Disconnect(peer, reason) => {
                     debug!(peer = self.name(peer), reason, "ending the session");
                     self.transport.disconnect(peer, reason);

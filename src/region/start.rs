@@ -19,11 +19,12 @@ use super::replicate::{Peers, Replication};
 use super::status::Status;
 use super::writer::Writer;
 use super::{RegionError, admin, guard};
-use crate::api::{self, Backend, RegionInfo};
+use crate::api::{self, Backend, RegionInfo, Throttle};
 use crate::clock::RegionId;
 use crate::config::{RegionSpec, Topology};
-use crate::replica::conflict::Retention;
+use crate::replica::conflict;
 use crate::replica::mutation::GroupId;
+use crate::replica::stable::Retention;
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{Replica, ReplicaConfig};
 use crate::replication::{Replicator, ReplicatorConfig};
@@ -65,7 +66,7 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         let ttl = TtlSettings::default();
-        let conflicts = Retention::default();
+        let conflicts = conflict::Retention::default();
         Tuning {
             ttl_interval: Duration::from_micros(ttl.interval_us),
             ttl_cool_down: Duration::from_micros(ttl.cool_down_us),
@@ -133,6 +134,7 @@ impl Region {
             info: info.clone(),
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
+            throttle: config.topology.throttle.then(Throttle::default),
             clock,
             table_delay_us: micros(config.tuning.table_delay),
             durable,
@@ -290,13 +292,14 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
         region_name: info.name.clone(),
         members: members(topology),
         replicate_all: topology.replicate_all,
+        retention: Retention::default(),
         ttl: TtlSettings {
             interval_us: micros(tuning.ttl_interval),
             cool_down_us: micros(tuning.ttl_cool_down),
             ..TtlSettings::default()
         },
         table_delay_us: micros(tuning.table_delay),
-        conflicts: Retention {
+        conflicts: conflict::Retention {
             keep_us: micros(tuning.conflict_keep),
             table_bytes: tuning.conflict_bytes,
         },

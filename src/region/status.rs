@@ -94,10 +94,12 @@ impl Status {
             .collect()
     }
 
-    /// Per origin, how many of its commits are applied here, all its logs together.
+    /// Per origin, how many of its commits are applied here, all its logs together but those that no other
+    /// region reads: they say nothing of what regions have of each other.
     fn frontier(&self, frontier: &Frontier) -> BTreeMap<String, u64> {
         let mut applied = BTreeMap::new();
-        for (log, seq) in frontier {
+        let shared = |log: &LogId| log.group.regions().count() > 1;
+        for (log, seq) in frontier.iter().filter(|(log, _)| shared(log)) {
             *applied.entry(self.name(log.origin.region)).or_insert(0) += seq;
         }
         applied

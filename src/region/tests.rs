@@ -75,7 +75,7 @@ fn table() -> TableDef {
         updated_us: 0,
         throughput: None,
         stream_view: None,
-        deletion_protection: false,
+        protected: GroupId(0),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
@@ -94,7 +94,10 @@ async fn create(region: &Region) {
     let def = Box::new(table());
     let created = region
         .backend()
-        .write(WriteRequest::CreateTable { def })
+        .write(WriteRequest::CreateTable {
+            def,
+            local: Box::default(),
+        })
         .await
         .expect("creates");
     assert!(matches!(created, WriteResponse::Table(_)));

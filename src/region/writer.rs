@@ -41,6 +41,7 @@ pub(super) struct Writer {
 enum Receipt {
     Client(Answer),
     Peer(RegionId),
+    Nobody,
 }
 
 impl Writer {
@@ -66,6 +67,7 @@ impl Writer {
             let (job, receipt) = match order {
                 Order::Write(request, answer) => (Job::Write(*request), Receipt::Client(answer)),
                 Order::Remote { from, commits } => (Job::Remote(commits), Receipt::Peer(from)),
+                Order::Stable(found) => (Job::Stable(found), Receipt::Nobody),
             };
             jobs.push(job);
             receipts.push(receipt);
@@ -115,6 +117,7 @@ impl Writer {
                     }
                     applied.push((from, result.is_ok()));
                 }
+                (JobResult::Stable, Receipt::Nobody) => {}
                 _ => unreachable!("results come in the order of their jobs"),
             }
         }
@@ -134,6 +137,7 @@ impl Writer {
                     let _ = answer.send(Err(refusal));
                 }
                 Receipt::Peer(from) => applied.push((from, false)),
+                Receipt::Nobody => {}
             }
         }
         let _ = self.news.send(News {

@@ -9,7 +9,7 @@ use super::mutation::{
     Change, Commit, Dot, Frontier, GroupId, ItemKey, LogId, Mutation, RankKind, Version,
 };
 use super::record::Record;
-use super::{PlantedBug, RemoteError, Replica, TableState, index, read, ttl};
+use super::{PlantedBug, RemoteError, Replica, TableState, index, read, stable, ttl};
 use crate::clock::{Hlc, Now, Stamp};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
@@ -160,6 +160,12 @@ impl Replica {
                     self.apply_table(txn, now, version, name, def.as_deref())?
                 }
                 Change::Restored { conflict } => conflict::mark_restored(txn, *conflict, version)?,
+                Change::Local { table, settings } => {
+                    // Nobody changes what is another region's own.
+                    if dot.log.origin == self.origin {
+                        self.apply_local(txn, *table, settings)?;
+                    }
+                }
             }
         }
         if let Some(sealed) = sealed {
@@ -207,6 +213,7 @@ impl Replica {
                     version,
                     ..*current
                 };
+                stable::track(txn, &row, Some(current), &incoming)?;
                 txn.put(Db::Items, &row, &incoming.encode())?;
                 return Ok(());
             }
@@ -224,6 +231,7 @@ impl Replica {
             }
         }
         txn.put(Db::Items, &row, &incoming.encode())?;
+        stable::track(txn, &row, current.as_ref(), &incoming)?;
         let old_image = current.and_then(|c| c.image);
         self.count(txn.as_read(), uid, old_image, image)?;
         if let Some(def) = def {

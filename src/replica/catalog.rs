@@ -1,5 +1,7 @@
 //! Table definitions as every region stores and replicates them.
 
+use std::collections::BTreeMap;
+
 use bincode::{Decode, Encode};
 
 use super::mutation::GroupId;
@@ -70,15 +72,32 @@ pub struct TableDef {
     pub throughput: Option<(u64, u64)>,
     /// NEW_IMAGE, OLD_IMAGE, NEW_AND_OLD_IMAGES or KEYS_ONLY when a stream is on (recorded only, yet).
     pub stream_view: Option<String>,
-    pub deletion_protection: bool,
+    /// The regions whose replica is protected against deletion, as they last said: what others go by. A region
+    /// goes by its own [`LocalSettings`].
+    pub protected: GroupId,
     pub ttl: TimeToLive,
-    /// Settings kept and echoed only, by their API name, as JSON text.
+    /// Settings kept and echoed only, by their API name, as JSON text; those of an index by `name/index`.
     pub recorded: Vec<(String, String)>,
     /// The id that the next index will get.
     pub next_index: u32,
 }
 
+/// What one region keeps of its replica of a table: never replicated, never inherited (global-tables.md
+/// section 4). It goes with the replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct LocalSettings {
+    pub deletion_protection: bool,
+    /// Tags, resource policy, insights, destinations: kept and echoed only, by name, as JSON text.
+    pub recorded: BTreeMap<String, String>,
+}
+
 impl TableDef {
+    /// A recorded setting, as JSON text.
+    pub fn recorded(&self, name: &str) -> Option<&str> {
+        let found = self.recorded.iter().find(|(n, _)| n == name);
+        found.map(|(_, text)| text.as_str())
+    }
+
     pub fn index(&self, name: &str) -> Option<&IndexDef> {
         self.indexes.iter().find(|i| i.name == name)
     }

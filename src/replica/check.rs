@@ -1,10 +1,10 @@
 //! Verifies a store: what is derived equals what a rebuild gives, and what is sealed opens (I4, I7).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
 use super::catalog::TableDef;
-use super::{conflict, index, keys, log, read, ttl};
+use super::{conflict, index, keys, log, read, stable, ttl};
 use crate::clock::RegionId;
 use crate::item::codec;
 use crate::store::{Db, Range, ReadTxn, StoreError};
@@ -40,8 +40,13 @@ fn check_table(
 ) -> Result<(), StoreError> {
     let mut expected = BTreeMap::new();
     let mut counts = read::TableCounts::default();
+    let mut tombstones = BTreeSet::new();
     for (key, version, image) in read::versions(txn, def)? {
-        let Some(image) = image else { continue };
+        let Some(image) = image else {
+            let row = keys::item_row(def.uid, &key);
+            tombstones.insert(stable::queue_row(&row, version));
+            continue;
+        };
         let item = match codec::decode(&image) {
             Ok(item) => item,
             Err(error) => {
@@ -74,6 +79,15 @@ fn check_table(
         findings.problems.push(format!(
             "table {}: {missing} index entries missing or wrong, {stale} stale",
             def.name
+        ));
+    }
+    let queued: BTreeSet<Vec<u8>> = stable::queued(txn, def.uid)?.into_iter().collect();
+    if queued != tombstones {
+        findings.problems.push(format!(
+            "table {}: {} tombstones, and {} rows in their queue",
+            def.name,
+            tombstones.len(),
+            queued.len()
         ));
     }
     if !ttl::is_rebuilding(txn, def.uid)? {
@@ -110,9 +124,11 @@ fn check_log(txn: &dyn ReadTxn, findings: &mut Findings) -> Result<(), StoreErro
         commits += 1;
         match (keys::parse_dot(row), log::open(sealed)) {
             (Some(dot), Ok(commit)) if commit.dot == dot => {
-                let end: u64 = ends
-                    .insert(dot.log, dot.seq)
-                    .unwrap_or(dot.seq.saturating_sub(1));
+                let start = || stable::log_start(txn, dot.log).map(|start| start.saturating_sub(1));
+                let end: u64 = match ends.insert(dot.log, dot.seq) {
+                    Some(end) => end,
+                    None => start().unwrap_or(0),
+                };
                 if dot.seq != end + 1 {
                     problems.push(format!("log {:?}: {} follows {end}", dot.log, dot.seq));
                 }

@@ -28,6 +28,8 @@ impl Replica {
         self.next_chores_us = now.mono_us + REST_US;
         let steps = [
             forget_tokens(txn, now)?,
+            self.collect_tombstones(txn, now)?,
+            self.truncate_logs(txn, now)?,
             self.rebuild_ttl(txn)?,
             self.sweep(txn, now)?,
             self.finish_deletions(txn, now)?,

@@ -15,6 +15,13 @@ pub struct CancellationReason {
     pub item: Option<Item>,
 }
 
+/// Which limit refused a request, and of what (its ARN): `TableReadProvisionedThroughputExceeded` ...
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThrottlingReason {
+    pub reason: String,
+    pub resource: String,
+}
+
 impl Default for CancellationReason {
     /// The reason of an action that did not fail.
     fn default() -> Self {
@@ -45,6 +52,9 @@ pub enum ApiError {
     LimitExceeded(String),
     #[error("The conditional request failed")]
     ConditionalCheckFailed { item: Option<Item> },
+    /// A PartiQL INSERT of an item that is there.
+    #[error("Duplicate primary key exists in table")]
+    DuplicateItem,
     #[error("Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
         .reasons.iter().map(|r| r.code).collect::<Vec<_>>().join(", "))]
     TransactionCanceled { reasons: Vec<CancellationReason> },
@@ -56,6 +66,22 @@ pub enum ApiError {
     GlobalTableNotFound(String),
     #[error("{0}")]
     TableNotFound(String),
+    #[error("{0}")]
+    PolicyNotFound(String),
+    #[error("{0}")]
+    PointInTimeRecoveryUnavailable(String),
+    /// A provisioned table or index is out of capacity. Retryable.
+    #[error("{message}")]
+    ProvisionedThroughputExceeded {
+        message: &'static str,
+        reasons: Vec<ThrottlingReason>,
+    },
+    /// An on-demand table or index is at its configured maximum. Retryable.
+    #[error("{message}")]
+    MaxOnDemandThroughputExceeded {
+        message: &'static str,
+        reasons: Vec<ThrottlingReason>,
+    },
     /// A resource of another account.
     #[error("{0}")]
     AccessDenied(String),

@@ -60,7 +60,7 @@ impl Replica {
                 Ok(WriteResponse::Items(self.make(txn, now, plans)?))
             }
             WriteRequest::Transaction { writes, token } => self.transact(txn, now, &writes, token),
-            WriteRequest::CreateTable { def } => self.create_table(txn, now, *def),
+            WriteRequest::CreateTable { def, local } => self.create_table(txn, now, *def, *local),
             WriteRequest::UpdateTable { table, change } => {
                 self.update_table(txn, now, &table, change)
             }

@@ -185,6 +185,9 @@ pub mod meta {
     pub fn frontier(log: LogId) -> Vec<u8> {
         join(FRONTIERS, &log_prefix(log))
     }
+    pub fn log_start(log: LogId) -> Vec<u8> {
+        join(b"b/", &log_prefix(log))
+    }
     pub fn table(name: &str) -> Vec<u8> {
         join(TABLES, name.as_bytes())
     }
@@ -193,6 +196,10 @@ pub mod meta {
     }
     pub fn counts(uid: TableUid) -> Vec<u8> {
         join(b"c/", &uid.0.to_be_bytes())
+    }
+    /// What this region alone keeps of a table.
+    pub fn local(uid: TableUid) -> Vec<u8> {
+        join(b"l/", &uid.0.to_be_bytes())
     }
     /// A rebuild of a table's Time To Live that is under way.
     pub fn ttl_work(uid: TableUid) -> Vec<u8> {

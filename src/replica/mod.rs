@@ -10,6 +10,7 @@
 //! - I4: the frontier is saved in the transaction of the commits it counts (`flush`)
 //! - I5: the stored version of an item has the greatest rank seen (`apply`)
 //! - I7: index entries and counts change with the item (`apply`, `index`)
+//! - I9: a tombstone goes only once every member has it ([`stable`])
 //! - I10: a version beaten by a concurrent one is recorded (`conflict`)
 //! - I11: a stamp issued is greater than all before, across restarts (`flush` keeps the bound)
 //!
@@ -26,19 +27,21 @@ mod error;
 mod execute;
 mod index;
 mod keys;
+mod local;
 pub mod log;
 pub mod mutation;
 mod page;
 pub mod read;
 mod record;
 pub mod request;
+pub mod stable;
 mod tables;
 pub mod ttl;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use error::{ApiError, CancellationReason};
+pub use error::{ApiError, CancellationReason, ThrottlingReason};
 
 use crate::clock::{Hlc, Now, RegionId, Stamp};
 use crate::store::{Db, ReadTxn, Store, StoreError, WriteTxn};
@@ -47,6 +50,7 @@ use keys::meta;
 use log::SealError;
 use mutation::{Dot, Frontier, GroupId, LogId, Origin};
 use request::{WriteRequest, WriteResponse};
+use stable::{Retention, Stability};
 
 /// How far ahead of the clock the durable bound is raised, microseconds.
 const CLOCK_BOUND_WINDOW_US: u64 = 3_000_000;
@@ -69,6 +73,8 @@ pub enum PlantedBug {
     ConflictForgotten,
     /// Index entries of replaced images stay (against I7).
     IndexDeleteForgotten,
+    /// Tombstones go by this region's own clock (against I9).
+    CollectAlone,
     /// An expiry is ranked by when it was made, not by the version it expires (replication.md section 4).
     ExpiryAsWrite,
     /// A conflict dropped by retention is not counted.
@@ -84,6 +90,7 @@ pub struct ReplicaConfig {
     pub members: GroupId,
     /// Every new table is global at once (`replicate = "all"` in the topology).
     pub replicate_all: bool,
+    pub retention: Retention,
     pub ttl: ttl::TtlSettings,
     /// How long a table that is deleted shows DELETING, microseconds; 0 = it is gone at once.
     pub table_delay_us: u64,
@@ -102,12 +109,15 @@ pub enum Job {
     Write(WriteRequest),
     /// Sealed commits of one log, in order, from a peer.
     Remote(Vec<Vec<u8>>),
+    /// What replication found to be durable everywhere.
+    Stable(Stability),
 }
 
 #[derive(Debug)]
 pub enum JobResult {
     Write(Result<WriteResponse, ApiError>),
     Remote(Result<(), RemoteError>),
+    Stable,
 }
 
 /// Why a peer's commits were refused. Nothing of them is applied.
@@ -161,6 +171,10 @@ pub struct Replica {
     counts: BTreeMap<TableUid, read::TableCounts>,
     /// Tables whose own versions must travel again, into a new group.
     relogs: Vec<tables::Relog>,
+    /// What every member has, as replication last said.
+    stable: Stability,
+    /// Where in the tombstone queue the next look begins.
+    collecting: Option<Vec<u8>>,
     sweep: ttl::Sweep,
     /// A chore has more to do at once.
     chores_left: bool,
@@ -216,6 +230,8 @@ impl Replica {
             names: BTreeMap::new(),
             counts: BTreeMap::new(),
             relogs: Vec::new(),
+            stable: Stability::default(),
+            collecting: None,
             sweep: ttl::Sweep::default(),
             chores_left: false,
             next_chores_us: 0,
@@ -255,6 +271,10 @@ impl Replica {
                     JobResult::Write(store_errors_out(self.execute(txn, now, request))?)
                 }
                 Job::Remote(commits) => JobResult::Remote(self.absorb(txn, now, &commits)?),
+                Job::Stable(found) => {
+                    self.learn_stability(found);
+                    JobResult::Stable
+                }
             });
         }
         self.do_chores(txn, now)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::catalog::{TableDef, TableUid};
+use super::catalog::{LocalSettings, TableDef, TableUid};
 use super::conflict::ConflictId;
 use crate::clock::{RegionId, Stamp};
 
@@ -149,6 +149,11 @@ pub enum Change {
     },
     /// The loser of this conflict was written back by the commit: where the conflict is kept, it is marked.
     Restored { conflict: ConflictId },
+    /// What this region keeps of a table. Only in the log of the region's own group, which no other reads.
+    Local {
+        table: TableUid,
+        settings: Box<LocalSettings>,
+    },
 }
 
 /// One change and the version it makes. The version is the commit's own, except where an existing

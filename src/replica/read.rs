@@ -2,12 +2,12 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use super::catalog::{TableDef, TableUid};
+use super::catalog::{LocalSettings, TableDef, TableUid};
 use super::error::ApiError;
 use super::keys::{self, meta};
 use super::mutation::{ItemKey, Version};
 use super::record::Record;
-use super::tables;
+use super::{local, tables};
 use crate::clock::RegionId;
 use crate::item::key::KeyBytes;
 use crate::item::{Item, codec};
@@ -38,6 +38,25 @@ pub fn table(
     Ok(entry
         .and_then(|e| e.def)
         .filter(|def| tables::is_here(def, region)))
+}
+
+/// The table of that name as the control plane sees it: with what `region` alone keeps of it, its own
+/// protection in the definition too.
+pub fn table_here(
+    txn: &dyn ReadTxn,
+    region: RegionId,
+    name: &str,
+) -> Result<Option<(TableDef, LocalSettings)>, StoreError> {
+    let Some(mut def) = table(txn, region, name)? else {
+        return Ok(None);
+    };
+    let settings = local::settings(txn, def.uid)?;
+    def.protected = if settings.deletion_protection {
+        def.protected.with(region)
+    } else {
+        def.protected.without(region)
+    };
+    Ok(Some((def, settings)))
 }
 
 /// Every table that has a replica in `region`, in name order.

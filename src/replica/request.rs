@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::catalog::TableDef;
+use super::catalog::{LocalSettings, TableDef, TableUid};
 use super::conflict::ConflictId;
 use crate::clock::RegionId;
 use crate::expression::{Condition, KeyCondition, Path, Update};
@@ -52,6 +52,7 @@ pub enum WriteRequest {
     /// `def` as validated by `api`; uid, group, created_us and index ids are filled in here.
     CreateTable {
         def: Box<TableDef>,
+        local: Box<LocalSettings>,
     },
     UpdateTable {
         table: String,
@@ -72,9 +73,18 @@ pub enum WriteRequest {
 pub enum TableChange {
     AddReplica(RegionId),
     RemoveReplica(RegionId),
-    /// The new definition's settings: throughput, stream, protection, recorded settings. Keys and
-    /// indexes are left alone.
-    Settings(Box<TableDef>),
+    /// The new definition's settings: throughput, stream, recorded settings. Keys and indexes are left
+    /// alone. Made only of the definition it was worked out from: see [`WriteResponse::Stale`].
+    Settings {
+        read: Box<TableDef>,
+        new: Box<TableDef>,
+    },
+    /// What this region keeps of the table `uid`, worked out from `read`.
+    Local {
+        uid: TableUid,
+        read: Box<LocalSettings>,
+        new: Box<LocalSettings>,
+    },
     /// `attributes` are merged into the table's definitions.
     CreateIndex {
         index: super::catalog::IndexDef,
@@ -106,6 +116,8 @@ pub enum WriteResponse {
     /// The transaction's token was used before with the same parameters: nothing was done.
     Replayed,
     Table(Box<TableDef>),
+    /// The table is no longer what the change was worked out from: nothing was done, read it again.
+    Stale,
 }
 
 /// A Query or Scan page, after validation.

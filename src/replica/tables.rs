@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
-use super::catalog::{TableDef, TableUid, TimeToLive};
+use super::catalog::{LocalSettings, TableDef, TableUid, TimeToLive};
 use super::conflict::{self, Conflict};
 use super::error::ApiError;
 use super::keys::{self, meta};
@@ -16,7 +16,7 @@ use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
 /// Versions that travel again in one commit when a table gets a new replica.
 const RELOG_CHUNK: usize = 256;
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 /// The value of a uid whose table is gone.
 const DEAD: &[u8] = b"";
 
@@ -89,6 +89,7 @@ impl Replica {
         txn: &mut dyn WriteTxn,
         now: Now,
         mut def: TableDef,
+        local: LocalSettings,
     ) -> Result<WriteResponse, ExecuteError> {
         if read::table(txn.as_read(), self.config.region, &def.name)?.is_some() {
             return Err(
@@ -107,8 +108,16 @@ impl Replica {
             def.next_index += 1;
             index.id = def.next_index;
         }
+        def.protected = if local.deletion_protection {
+            alone
+        } else {
+            GroupId(0)
+        };
         let group = def.group;
         self.commit_table(txn, now, group, def.name.clone(), Some(def.clone()))?;
+        if local != LocalSettings::default() {
+            self.commit_settings(txn, now, def.uid, local)?;
+        }
         Ok(WriteResponse::Table(Box::new(def)))
     }
 
@@ -135,7 +144,11 @@ impl Replica {
         name: &str,
     ) -> Result<WriteResponse, ExecuteError> {
         let def = self.table_to_change(txn.as_read(), name)?;
-        if def.deletion_protection {
+        let others = def.group.without(self.config.region);
+        let everywhere = self.config.replicate_all || others == GroupId(0);
+        let protected = def.protected.contains(self.config.region)
+            || everywhere && def.protected.0 & def.group.0 != 0;
+        if protected {
             return Err(ApiError::validation(
                 "Resource cannot be deleted as it is currently protected against deletion. \
                  Disable deletion protection first.",
@@ -164,6 +177,7 @@ impl Replica {
         }
         let mut rest = def.clone();
         rest.group = left;
+        rest.protected = rest.protected.without(self.config.region);
         rest.updated_us = now.wall_us;
         // The region that leaves says so in a log that still reaches it.
         self.commit_table(txn, now, group, def.name.clone(), Some(rest))?;
@@ -183,9 +197,16 @@ impl Replica {
             def.updated_us = now.wall_us;
         }
         match change {
+            TableChange::Local { uid, read, new } => {
+                return self.update_local(txn, now, old, (uid, *read), *new);
+            }
             TableChange::AddReplica(region) => def.group = old.group.with(region),
-            TableChange::RemoveReplica(region) => def.group = old.group.without(region),
-            TableChange::Settings(settings) => apply_settings(&mut def, *settings),
+            TableChange::RemoveReplica(region) => {
+                def.group = old.group.without(region);
+                def.protected = old.protected.without(region);
+            }
+            TableChange::Settings { read, .. } if *read != old => return Ok(WriteResponse::Stale),
+            TableChange::Settings { new, .. } => apply_settings(&mut def, *new),
             TableChange::CreateIndex {
                 mut index,
                 attributes,
@@ -210,6 +231,8 @@ impl Replica {
                     return Err(ApiError::resource_not_found().into());
                 }
                 def.indexes.retain(|i| i.name != index);
+                let of_index = |name: &str| name.split_once('/').is_some_and(|(_, i)| i == index);
+                def.recorded.retain(|(name, _)| !of_index(name));
                 drop_unused_attributes(&mut def);
             }
             TableChange::TimeToLive { enabled, attribute } => {
@@ -229,11 +252,12 @@ impl Replica {
     }
 
     fn table_to_change(&self, txn: &dyn ReadTxn, name: &str) -> Result<TableDef, ExecuteError> {
-        read::table(txn, self.config.region, name)?
+        read::table_here(txn, self.config.region, name)?
+            .map(|(def, _)| def)
             .ok_or_else(|| ApiError::table_not_found(name).into())
     }
 
-    fn commit_table(
+    pub(super) fn commit_table(
         &mut self,
         txn: &mut dyn WriteTxn,
         now: Now,
@@ -376,12 +400,13 @@ impl Replica {
 
     /// Removes the rows of a table that is gone from here.
     fn purge(&mut self, txn: &mut dyn WriteTxn, uid: TableUid) -> Result<(), StoreError> {
-        for db in [Db::Items, Db::Index, Db::Ttl] {
+        for db in [Db::Items, Db::Index, Db::Ttl, Db::Gc] {
             remove_all(txn, db, &keys::table_prefix(uid))?;
         }
         ttl::forget(txn, uid)?;
         deletion::forget(txn, uid)?;
         self.counts.remove(&uid);
+        txn.delete(Db::Meta, &meta::local(uid))?;
         txn.delete(Db::Meta, &meta::counts(uid)).map(|_| ())
     }
 }
@@ -390,7 +415,8 @@ impl Replica {
 fn takes_a_while(old: &TableDef, change: &TableChange) -> bool {
     match change {
         TableChange::TimeToLive { .. } => false,
-        TableChange::Settings(new) => {
+        TableChange::Local { .. } => false,
+        TableChange::Settings { new, .. } => {
             let units =
                 |def: &TableDef| def.indexes.iter().map(|i| i.throughput).collect::<Vec<_>>();
             new.throughput != old.throughput
@@ -439,7 +465,6 @@ fn apply_settings(def: &mut TableDef, settings: TableDef) {
     }
     def.throughput = settings.throughput;
     def.stream_view = settings.stream_view;
-    def.deletion_protection = settings.deletion_protection;
     def.recorded = settings.recorded;
 }
 

@@ -31,6 +31,7 @@ fn config(id: u16) -> ReplicaConfig {
         },
         table_delay_us: 0,
         conflicts: crate::replica::conflict::Retention::default(),
+        retention: Default::default(),
         planted: None,
     }
 }
@@ -190,7 +191,7 @@ fn table(ttl: Option<&str>) -> WriteRequest {
         updated_us: 0,
         throughput: None,
         stream_view: None,
-        deletion_protection: false,
+        protected: GroupId(0),
         ttl: TimeToLive {
             attribute: ttl.map(str::to_owned),
             changed_us: 0,
@@ -198,7 +199,10 @@ fn table(ttl: Option<&str>) -> WriteRequest {
         recorded: Vec::new(),
         next_index: 0,
     };
-    WriteRequest::CreateTable { def: Box::new(def) }
+    WriteRequest::CreateTable {
+        def: Box::new(def),
+        local: Box::default(),
+    }
 }
 
 /// Two regions that both have the table.
@@ -251,7 +255,7 @@ fn numbers_of_the_last_five_years_expire_and_nothing_else() {
 #[test]
 fn an_expiry_removes_index_entries_too() {
     let mut region = Region::new(0);
-    let WriteRequest::CreateTable { mut def } = table(Some("expires")) else {
+    let WriteRequest::CreateTable { mut def, .. } = table(Some("expires")) else {
         panic!("not a table");
     };
     def.indexes.push(IndexDef {
@@ -262,7 +266,12 @@ fn an_expiry_removes_index_entries_too() {
         projection: Projection::All,
         throughput: None,
     });
-    region.ask(WriteRequest::CreateTable { def }).unwrap();
+    region
+        .ask(WriteRequest::CreateTable {
+            def,
+            local: Box::default(),
+        })
+        .unwrap();
     region.put("a", at(START_S + 5));
     let entries = |region: &Region| {
         let txn = region.store.begin_read().unwrap();

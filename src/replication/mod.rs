@@ -17,6 +17,7 @@ mod push;
 mod replicator;
 mod session;
 mod shelf;
+mod stability;
 #[cfg(test)]
 mod tests;
 pub mod wire;
@@ -26,6 +27,7 @@ pub use wire::{FRAME_BYTES_MAX, PROTOCOL};
 
 use crate::clock::{RegionId, Stamp};
 use crate::replica::mutation::{Frontier, GroupId, Origin};
+use crate::replica::stable::Stability;
 
 /// A batch is closed at this size, though it always holds one commit.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
@@ -41,6 +43,8 @@ pub const APPLY_IN_FLIGHT_MAX: usize = 4;
 pub const CREDIT_BYTES_MAX: usize = 1024 * 1024;
 /// Between heartbeats.
 pub const HEARTBEAT_US: u64 = 200_000;
+/// Between two looks at what is durable everywhere.
+pub const STABLE_US: u64 = 1_000_000;
 /// Between `Hello`s while they go unanswered.
 pub const HELLO_US: u64 = 1_000_000;
 /// What is waited for beyond two round trips before something is believed lost.
@@ -100,6 +104,8 @@ pub enum Action {
         from: RegionId,
         commits: Vec<Vec<u8>>,
     },
+    /// What is durable everywhere, as far as is known, for the replica's chores.
+    Stable(Stability),
     /// End the connection, for the reason given. An [`Event::Down`] may follow but need not.
     Disconnect(RegionId, String),
 }

@@ -6,10 +6,14 @@ use super::intake::Intake;
 use super::pull::Incoming;
 use super::session::Session;
 use super::shelf::{Shelf, StoreShelf};
+use super::stability::Stable;
 use super::wire::{self, Heartbeat, Hello, Message};
-use super::{Action, Event, HEARTBEAT_US, HELLO_US, Lane, PROTOCOL, PeerStatus, ReplicatorConfig};
+use super::{
+    Action, Event, HEARTBEAT_US, HELLO_US, Lane, PROTOCOL, PeerStatus, ReplicatorConfig, STABLE_US,
+};
 use crate::clock::{Now, RegionId, Stamp};
 use crate::replica::mutation::{Frontier, LogId};
+use crate::replica::stable::Stability;
 use crate::store::{ReadTxn, StoreError};
 
 /// What one step works with.
@@ -38,6 +42,9 @@ pub struct Replicator {
     pub(super) intakes: BTreeMap<LogId, Intake>,
     /// The logs of the applies under way, in order, by who sent them. Outlives the sessions.
     pub(super) applying: BTreeMap<RegionId, VecDeque<LogId>>,
+    stable: Stable,
+    /// When what is durable everywhere was last looked at.
+    stable_us: u64,
 }
 
 impl Replicator {
@@ -55,6 +62,8 @@ impl Replicator {
             known: BTreeMap::new(),
             intakes: BTreeMap::new(),
             applying: BTreeMap::new(),
+            stable: Stable::default(),
+            stable_us: 0,
         }
     }
 
@@ -101,6 +110,11 @@ impl Replicator {
     pub fn status(&self) -> Vec<PeerStatus> {
         let peers = self.config.members.without(self.config.region).regions();
         peers.map(|region| self.status_of(region)).collect()
+    }
+
+    /// What is known to be durable in every member of each group.
+    pub fn stability(&self) -> &Stability {
+        self.stable.found()
     }
 
     fn status_of(&self, region: RegionId) -> PeerStatus {
@@ -279,6 +293,10 @@ impl Replicator {
             session.measure(scene.now, &beat);
         }
         self.learn(scene, peer, &beat.frontier, Some(beat.watermark));
+        let (us, own) = (self.config.region, beat.watermark);
+        self.stable
+            .heard(us, peer, own, &beat.frontier, &beat.others);
+        self.stable.advance(&self.durable);
         self.push(scene, peer)?;
         self.pull_all(scene);
         Ok(())
@@ -332,6 +350,7 @@ impl Replicator {
             .map(|(log, _)| *log)
             .collect();
         self.durable = frontier;
+        self.stable.advance(&self.durable);
         self.watermark = self.watermark.max(watermark);
         for log in &advanced {
             let durable = self.durable_seq(*log);
@@ -375,7 +394,24 @@ impl Replicator {
             self.apply_next(scene, log);
         }
         self.pull_all(scene);
+        self.find_stability(scene);
         Ok(())
+    }
+
+    /// Tells the replica what is durable everywhere, now and then.
+    fn find_stability(&mut self, scene: &mut Scene<'_>) {
+        if scene.now.mono_us.saturating_sub(self.stable_us) < STABLE_US {
+            return;
+        }
+        self.stable_us = scene.now.mono_us;
+        let known = &self.known;
+        let acked = |peer: RegionId, log: LogId| {
+            let frontier = known.get(&peer).map(|k| &k.frontier);
+            frontier.and_then(|f| f.get(&log)).copied().unwrap_or(0)
+        };
+        let us = self.config.region;
+        let found = self.stable.find(us, self.watermark, &self.durable, acked);
+        scene.out.extend(found.map(Action::Stable));
     }
 
     fn send_hello(&mut self, scene: &mut Scene<'_>, peer: RegionId, heard_you: bool) {
@@ -401,6 +437,7 @@ impl Replicator {
 
     fn send_heartbeat(&mut self, scene: &mut Scene<'_>, peer: RegionId) {
         let (frontier, watermark) = (self.frontier_for(peer), self.watermark);
+        let others = self.stable.watermarks(self.config.region, watermark, peer);
         let Some(session) = self.sessions.get_mut(&peer) else {
             return;
         };
@@ -408,6 +445,7 @@ impl Replicator {
         let beat = Heartbeat {
             frontier,
             watermark,
+            others,
             sent_us: scene.now.mono_us,
             echo: session.echo(scene.now),
         };

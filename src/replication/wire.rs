@@ -5,11 +5,12 @@
 
 use bincode::{Decode, Encode};
 
+use super::stability::Watermarks;
 use crate::clock::{RegionId, Stamp};
 use crate::replica::mutation::{Frontier, GroupId, LogId};
 
 /// The wire protocol spoken by this build. Peers of another one are turned away.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// The longest frame that is written or read: a batch of one transaction of 4 MB and its copies of
 /// keys fits many times over. The transport may not have a lower limit.
@@ -54,6 +55,8 @@ pub struct Heartbeat {
     pub frontier: Frontier,
     /// Every commit of the sender stamped at or below this is covered by `frontier`.
     pub watermark: Stamp,
+    /// The same of other origins, by group: what `frontier` holds of each.
+    pub others: Watermarks,
     /// The sender's monotonic clock; means nothing to the receiver, who echoes it.
     pub sent_us: u64,
     /// The newest `sent_us` heard from the receiver, and how long ago that was.
@@ -150,6 +153,7 @@ mod tests {
                 logical: 8,
                 region: RegionId(2),
             },
+            others: Watermarks::from([((GroupId(7), RegionId(1)), Stamp::MIN)]),
             sent_us: 100_000,
             echo: Some(Echo {
                 sent_us: 1,
@@ -163,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_version_1() {
+    fn golden_bytes_of_protocol_2() {
         let ack = Message::Ack {
             frontier: Frontier::from([(log(7, 1, 1), 5)]),
         };
@@ -180,7 +184,10 @@ mod tests {
         };
         let golden = [
             (hello(), GOLDEN_HELLO),
-            (heartbeat(), "0001020701010507020106090802fca0860100010102"),
+            (
+                heartbeat(),
+                "0001020701010507020106090802010701000000fca0860100010102",
+            ),
             (ack, "00020107010105"),
             (want, "000307010106fc00001000"),
             (batch, "0004070101060202aabb0001"),
@@ -192,7 +199,7 @@ mod tests {
         }
     }
 
-    const GOLDEN_HELLO: &str = "000001c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c102030701070101fb2c010001";
+    const GOLDEN_HELLO: &str = "000002c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c102030701070101fb2c010001";
 
     #[test]
     fn nothing_may_follow_the_message() {

@@ -1,5 +1,6 @@
 //! What happens to regions: requests, frames, syncs, connections, and the faults of the plan.
 
+use super::Planted;
 use super::host::{Asker, Done, Finished, Work};
 use super::plan::{Fault, Kill, Operation, index};
 use super::report::OracleId;
@@ -114,6 +115,13 @@ impl World<'_> {
                 Action::Apply { from, commits } => {
                     self.regions[region].enqueue(Work::Remote { from, commits });
                     self.begin_group(region, false)?;
+                }
+                Action::Stable(mut found) => {
+                    if self.planted == Some(Planted::TruncateAlone) {
+                        found.floors = self.regions[region].frontier().cloned().unwrap_or_default();
+                    }
+                    self.oracles.on_stable(region_id(region), &found);
+                    self.regions[region].enqueue(Work::Stable(found));
                 }
                 Action::Disconnect(peer, reason) => {
                     let name = self.regions[region].name.clone();

@@ -13,6 +13,7 @@ use super::skew::SkewedClock;
 use crate::clock::{Now, RegionId, Stamp};
 use crate::replica::mutation::{Frontier, Origin};
 use crate::replica::request::{WriteRequest, WriteResponse};
+use crate::replica::stable::Stability;
 use crate::replica::{ApiError, Job, JobResult, OpenError, Replica, ReplicaConfig};
 use crate::replication::{Action, Event, Replicator, ReplicatorConfig};
 use crate::store::{MemStore, ReadTxn, Store, StoreError};
@@ -43,6 +44,7 @@ pub enum Work {
         from: RegionId,
         commits: Vec<Vec<u8>>,
     },
+    Stable(Stability),
 }
 
 /// One job that has been done.
@@ -257,6 +259,7 @@ fn run(
         jobs.push(match one {
             Work::Write { request, .. } => Job::Write(WriteRequest::clone(request)),
             Work::Remote { commits, .. } => Job::Remote(commits.clone()),
+            Work::Stable(found) => Job::Stable(found.clone()),
         });
     }
     let mut txn = store.begin_write()?;

@@ -37,13 +37,15 @@ pub enum Planted {
     ShipBeforeSync,
     /// A region serves a session whose token it does not cover (against O4).
     TokenIgnored,
+    /// A region truncates its logs by what it has itself (against section 10).
+    TruncateAlone,
 }
 
 impl Planted {
     fn in_replica(self) -> Option<PlantedBug> {
         match self {
             Planted::Replica(bug) => Some(bug),
-            Planted::ShipBeforeSync | Planted::TokenIgnored => None,
+            Planted::ShipBeforeSync | Planted::TokenIgnored | Planted::TruncateAlone => None,
         }
     }
 }

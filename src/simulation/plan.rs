@@ -8,7 +8,8 @@ use super::geography::{Delay, Geography};
 use super::rng::{Chance, Rng};
 use super::scenario::Scenario;
 use super::storms;
-use crate::replica::conflict::Retention;
+use crate::replica::conflict;
+use crate::replica::stable::Retention;
 
 /// Where nothing breaks yet: the table is being created.
 pub const QUIET_US: u64 = 2_000_000;
@@ -31,6 +32,8 @@ pub struct Config {
     pub clients_per_region: u64,
     /// Bytes that some items carry besides.
     pub padding: usize,
+    /// How long regions keep what nobody needs.
+    pub retention: Retention,
     /// Jobs that one transaction of the store takes at most.
     pub group_jobs_max: usize,
     /// Of 1,000 frames, how many arrive twice.
@@ -40,7 +43,7 @@ pub struct Config {
     /// Syncs that take a while, of 1,000.
     pub slow_syncs: u64,
     /// For how long conflicts are kept.
-    pub conflicts: Retention,
+    pub conflicts: conflict::Retention,
     /// Of 1,000 operations, how many a client asks of another region than its own, with its session's token.
     pub moves: u64,
 }
@@ -213,11 +216,16 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
             .unwrap_or_else(|| chance.of("expiring", &[]).pick(&[0, 0, 2, 8])),
         clients_per_region: rng.between(1, 3),
         padding: rng.pick(&[0, 0, 100, 2_000, 30_000]),
+        retention: Retention {
+            tombstones_us: rng.pick(&[0, 0, 2_000_000, 3_600_000_000]),
+            log_us: rng.pick(&[0, 0, 2_000_000, 900_000_000]),
+            settle_us: 0,
+        },
         group_jobs_max: rng.pick(&[1, 4, 64]),
         duplicates: if rng.coin() { rng.between(10, 200) } else { 0 },
         spikes: if rng.coin() { rng.between(2, 30) } else { 0 },
         slow_syncs: if rng.coin() { rng.between(5, 50) } else { 0 },
-        conflicts: retention(chance),
+        conflicts: keep_conflicts(chance),
         moves: chance.of("moves", &[]).pick(&[0, 0, 100, 500]),
         delays,
         regions,
@@ -225,10 +233,10 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
 }
 
 /// Half of the worlds forget conflicts while they run: the old ones, or all but a few.
-fn retention(chance: Chance) -> Retention {
-    let mut rng = chance.of("retention", &[]);
-    let forever = Retention::default();
-    Retention {
+fn keep_conflicts(chance: Chance) -> conflict::Retention {
+    let mut rng = chance.of("keep conflicts", &[]);
+    let forever = conflict::Retention::default();
+    conflict::Retention {
         keep_us: rng.pick(&[forever.keep_us, forever.keep_us, 1_000_000, 8_000_000]),
         table_bytes: rng.pick(&[forever.table_bytes, forever.table_bytes, 400, 4_000]),
     }

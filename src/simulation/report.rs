@@ -29,6 +29,9 @@ pub enum OracleId {
     /// A conflict is recorded exactly where two versions met whose writers had not seen each other.
     #[serde(rename = "O8")]
     Conflicts,
+    /// What a region holds to be durable everywhere is, and nothing older comes after.
+    #[serde(rename = "O9")]
+    StableStamp,
     /// No dot names two commits, and nothing leaves a region before it is synced there.
     #[serde(rename = "O10")]
     Dots,
@@ -56,6 +59,7 @@ impl OracleId {
             OracleId::Atomicity => "O5",
             OracleId::DerivedState => "O6",
             OracleId::Conflicts => "O8",
+            OracleId::StableStamp => "O9",
             OracleId::Dots => "O10",
             OracleId::Clocks => "O11",
             OracleId::Liveness => "O14",
@@ -73,6 +77,7 @@ impl OracleId {
             OracleId::Atomicity => "atomicity",
             OracleId::DerivedState => "derived state",
             OracleId::Conflicts => "conflicts",
+            OracleId::StableStamp => "stable stamp",
             OracleId::Dots => "dots",
             OracleId::Clocks => "clocks",
             OracleId::Liveness => "liveness",

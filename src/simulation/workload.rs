@@ -49,12 +49,15 @@ pub fn create_table() -> WriteRequest {
         updated_us: 0,
         throughput: None,
         stream_view: None,
-        deletion_protection: false,
+        protected: GroupId(0),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
     };
-    WriteRequest::CreateTable { def: Box::new(def) }
+    WriteRequest::CreateTable {
+        def: Box::new(def),
+        local: Box::default(),
+    }
 }
 
 /// The key of a register.

@@ -100,6 +100,7 @@ pub(super) enum What {
 pub struct World<'o> {
     pub(super) plan: Plan,
     pub(super) seed: u64,
+    pub(super) planted: Option<Planted>,
     pub(super) chance: Chance,
     pub(super) now_us: u64,
     events: BTreeMap<(u64, u64), What>,
@@ -143,6 +144,7 @@ impl<'o> World<'o> {
                 region_name: name.clone(),
                 members,
                 replicate_all: true,
+                retention: config.retention,
                 ttl: TtlSettings {
                     interval_us: SWEEP_US,
                     others_after_s: 1,
@@ -164,6 +166,7 @@ impl<'o> World<'o> {
         World {
             chance,
             seed,
+            planted,
             now_us: 0,
             events: BTreeMap::new(),
             scheduled: 0,

@@ -7,7 +7,7 @@ use crate::clock::Now;
 use crate::item::{Item, codec};
 use crate::replica::catalog::TableDef;
 use crate::replica::execute::Plan;
-use crate::replica::mutation::{Change, Mutation, Version};
+use crate::replica::mutation::{Change, Mutation};
 use crate::replica::request::{ItemWrite, WriteAction, WriteResponse};
 use crate::replica::{ApiError, ExecuteError, Replica, read};
 use crate::store::{ReadTxn, StoreError, WriteTxn};
@@ -82,6 +82,9 @@ fn is_still_there(txn: &dyn ReadTxn, conflict: &Conflict, plan: &Plan) -> Result
     if plan.def.uid != conflict.uid {
         return Ok(current.is_none_or(|(_, image)| image.is_none()));
     }
-    let rank = |version: Version| version.rank;
-    Ok(current.map(|(version, _)| rank(version)) == Some(rank(conflict.winner)))
+    Ok(match current {
+        Some((version, _)) => version.rank == conflict.winner.rank,
+        // The tombstone that won may have been collected since.
+        None => conflict.winner_image.is_none(),
+    })
 }

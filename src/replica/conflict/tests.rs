@@ -8,7 +8,7 @@ use crate::replica::mutation::{GroupId, LogId};
 use crate::replica::request::{ItemWrite, WriteAction, WriteRequest, WriteResponse};
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{ApiError, Job, JobResult, Replica, ReplicaConfig, check, log, read};
-use crate::store::{MemStore, Store};
+use crate::store::{Db, MemStore, Store};
 
 const TABLE: &str = "carts";
 
@@ -33,6 +33,7 @@ impl Region {
             ttl: TtlSettings::default(),
             table_delay_us: 0,
             conflicts,
+            retention: Default::default(),
             planted: None,
         };
         let store = MemStore::new();
@@ -159,12 +160,15 @@ fn two(conflicts: Retention) -> (Region, Region) {
         updated_us: 0,
         throughput: None,
         stream_view: None,
-        deletion_protection: false,
+        protected: GroupId(0),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
     };
-    let create = WriteRequest::CreateTable { def: Box::new(def) };
+    let create = WriteRequest::CreateTable {
+        def: Box::new(def),
+        local: Box::default(),
+    };
     a.ask(create).unwrap();
     exchange(&mut a, &mut b);
     (a, b)
@@ -330,4 +334,23 @@ fn conflicts_are_found_by_digits_and_by_number() {
         2,
         "as many as tell that it is not one"
     );
+}
+
+#[test]
+fn a_delete_that_won_counts_as_there_once_its_tombstone_is_collected() {
+    let (mut a, mut b) = two(Retention::default());
+    b.put("x", "old");
+    exchange(&mut a, &mut b);
+    a.put("x", "a");
+    b.now.wall_us = a.now.wall_us + 10_000;
+    b.delete("x");
+    a.now.wall_us = b.now.wall_us;
+    exchange(&mut a, &mut b);
+    let kept = a.kept().remove(0);
+    let row = keys::item_row(kept.conflict.uid, &kept.conflict.key);
+    let mut txn = a.store.begin_write().unwrap();
+    assert!(txn.delete(Db::Items, &row).unwrap(), "a tombstone");
+    txn.commit().unwrap();
+    a.restore(kept.id, false).unwrap();
+    assert_eq!(a.get("x"), Some(item("x", "a")));
 }

@@ -179,6 +179,7 @@ impl World {
         match action {
             Action::Send(to, lane, bytes) => self.send(at, to.0, lane, bytes),
             Action::Apply { from, commits } => self.apply(at, from, commits),
+            Action::Stable(_) => {}
             Action::Disconnect(peer, reason) => {
                 self.disconnects.push((at, peer.0, reason));
                 if usize::from(peer.0) < self.nodes.len() {

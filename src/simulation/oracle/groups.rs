@@ -56,6 +56,9 @@ impl Oracles {
             );
         }
         self.check_visible(txn, region, &touched)?;
+        if let Some(def) = read::table(txn, region, workload::TABLE)? {
+            self.see_collected(txn, region, &def)?;
+        }
         self.check_conflicts(txn, region, met)
     }
 
@@ -121,6 +124,7 @@ impl Oracles {
                 last.map_or("nothing".into(), |l| l.to_string())
             )
         });
+        self.must_be_new(region, dot.log.group, commit.issued);
         self.regions[home].last_issued = last.max(Some(commit.issued));
         if dot.seq != count + 1 {
             return;
@@ -128,6 +132,7 @@ impl Oracles {
         let changes = self.changes_of(commit);
         let made = Made {
             hash,
+            issued: commit.issued,
             at_us: self.now_us,
             seen: self.regions[home].applied.clone(),
             changes: changes.clone(),
@@ -149,7 +154,7 @@ impl Oracles {
                     let (stamp, kind) = (*expired, RankKind::Expire);
                     (key, None, Rank { stamp, kind })
                 }
-                Change::Table { .. } | Change::Restored { .. } => continue,
+                Change::Table { .. } | Change::Local { .. } | Change::Restored { .. } => continue,
             };
             let version = mutation.version.unwrap_or(Version {
                 rank,
@@ -370,8 +375,13 @@ impl Oracles {
                 .copied()
                 .flatten();
             let Some(expected) = shadow else { continue };
-            let visible = read::version(txn, &def, &self.keys[*key])?.map(|(version, _)| version);
-            let holds = visible.is_some_and(|v| v.rank >= expected.version.rank);
+            let visible = read::version(txn, &def, &self.keys[*key])?;
+            let holds = match &visible {
+                Some((visible, _)) if visible.rank >= expected.version.rank => true,
+                Some((_, Some(_))) => false,
+                _ => expected.deleted && self.is_collectable(expected.version),
+            };
+            let visible = visible.map(|(version, _)| version);
             self.check(OracleId::NoGoingBack, holds, |world| {
                 format!(
                     "{} shows {} at {}, although {} is there",
@@ -451,7 +461,10 @@ fn carried(commit: &Commit, operation: &Operation) -> usize {
             };
             ours && keys.contains(key)
         }
-        Change::Expire { .. } | Change::Table { .. } | Change::Restored { .. } => false,
+        Change::Expire { .. }
+        | Change::Table { .. }
+        | Change::Local { .. }
+        | Change::Restored { .. } => false,
     };
     commit
         .mutations

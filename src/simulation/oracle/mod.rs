@@ -1,12 +1,13 @@
 //! The oracles: what the world knows and no region does, held against what regions do.
 //!
-//! Online oracles look at every durable group ([`groups`]) and at every read ([`reads`]); the last ones
-//! ([`last`]) when all is calm. They keep their own account of which commits were made and which were
+//! Online oracles look at every durable group ([`groups`]), at every read ([`reads`]) and at what regions
+//! hold to be stable ([`stable`]); the last ones ([`last`]) when all is calm. They keep their own account of which commits were made and which were
 //! applied where, by counting, never by asking the code they judge.
 
 mod groups;
 mod last;
 mod reads;
+mod stable;
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -16,13 +17,14 @@ use siphasher::sip::SipHasher13;
 use super::report::{OracleId, Violation};
 use crate::clock::{RegionId, Stamp};
 use crate::replica::log;
-use crate::replica::mutation::{Dot, ItemKey, LogId, Rank, Version};
+use crate::replica::mutation::{Dot, GroupId, ItemKey, LogId, Rank, Version};
 use crate::replication::wire::{self, Message};
 
 /// A commit that became durable at its origin.
 #[derive(Debug)]
 struct Made {
     hash: u64,
+    issued: Stamp,
     at_us: u64,
     /// How many commits of each log its origin had applied when it was made: true causality.
     seen: BTreeMap<LogId, u64>,
@@ -60,6 +62,9 @@ struct Known {
     /// Conflicts that should have been recorded here.
     conflicts: u64,
     last_issued: Option<Stamp>,
+    /// The greatest stable stamp the region has found, per group, and its logs' floors.
+    stable: BTreeMap<GroupId, Stamp>,
+    floors: BTreeMap<LogId, u64>,
 }
 
 /// All that the world knows.

@@ -6,12 +6,13 @@ use serde_json::{Map, Value as Json};
 
 use super::body::Body;
 use super::get_item::{damaged, write_stored};
-use crate::api::capacity::{Consumed, Report, read_units, write_string};
+use crate::api::capacity::{Consumed, Direction, Report, read_units, write_string};
 use crate::api::fields::{GENERICS_MISMATCH, serialization};
 use crate::api::params::{
     self, Checked, ProjectionParams, Styles, Substitutes, Wording, admit_values, checked_item,
 };
 use crate::api::projection::{Projection, refuse_paths_into_keys};
+use crate::api::throttle::{self, Held};
 use crate::api::{Backend, Constraints, Fields, fields};
 use crate::item::{Item, codec};
 use crate::replica::catalog::TableDef;
@@ -48,7 +49,7 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
             let table = params::table(backend, txn, &short_name(name)?)?;
             tables.push(table);
         }
-        answer(txn, &tables, &reads, report)
+        answer(backend, txn, &tables, &reads, report)
     })
 }
 
@@ -185,6 +186,7 @@ fn admit_table(table: TableParams) -> Result<TableRead, ApiError> {
 }
 
 fn answer(
+    backend: &dyn Backend,
     txn: &dyn ReadTxn,
     tables: &[TableDef],
     reads: &BTreeMap<String, TableRead>,
@@ -197,7 +199,12 @@ fn answer(
         refuse_paths_into_keys(read.projection.paths(), table)?;
     }
     let mut body = Body::new();
-    let mut room = ANSWER_BYTES_MAX;
+    let mut budget = Budget {
+        backend,
+        room: ANSWER_BYTES_MAX,
+        read: 0,
+        refused: None,
+    };
     let mut unprocessed = Map::new();
     let mut consumed = Vec::new();
     let out = body.member("Responses");
@@ -209,7 +216,7 @@ fn answer(
         write_string(name, out);
         out.push(b':');
         let mut units = Consumed::new(&table.name);
-        let rest = read_table(txn, table, read, &mut room, &mut units, out)?;
+        let rest = read_table(txn, table, read, &mut budget, &mut units, out)?;
         consumed.push(units);
         if !rest.is_empty() {
             let mut again = read.raw.clone();
@@ -218,6 +225,9 @@ fn answer(
         }
     }
     out.push(b'}');
+    if let (0, Some(refused)) = (budget.read, budget.refused) {
+        return Err(refused);
+    }
     let rest = Json::Object(unprocessed).to_string();
     body.member("UnprocessedKeys")
         .extend_from_slice(rest.as_bytes());
@@ -225,25 +235,46 @@ fn answer(
     Ok(body.finish())
 }
 
+/// What bounds the answer: its size, and the capacity of tables.
+struct Budget<'b> {
+    backend: &'b dyn Backend,
+    room: usize,
+    /// Keys that were read.
+    read: usize,
+    /// Why keys were refused for want of capacity.
+    refused: Option<ApiError>,
+}
+
 /// Writes a table's items as a list, while there is room; returns the keys that found none.
 fn read_table(
     txn: &dyn ReadTxn,
     table: &TableDef,
     request: &TableRead,
-    room: &mut usize,
+    budget: &mut Budget<'_>,
     consumed: &mut Consumed,
     out: &mut Vec<u8>,
 ) -> Result<Vec<Json>, ApiError> {
     let mut rest = Vec::new();
     let mut seen = BTreeSet::new();
     let mut first = true;
+    let mut held = Held::default();
     out.push(b'[');
     for (raw, key) in &request.keys {
         let key = table.keys.admit_key(key).map_err(params::key_error)?;
-        if *room == 0 {
+        if budget.room == 0 {
             rest.push(raw.clone());
             continue;
         }
+        let sure = read_units(0, request.consistent);
+        match throttle::admit_read(budget.backend, table, None, sure) {
+            Ok(more) => held.add(more),
+            Err(refused) => {
+                budget.refused = Some(refused);
+                rest.push(raw.clone());
+                continue;
+            }
+        }
+        budget.read += 1;
         let stored = read::get_encoded(txn, table, &key)?;
         if !seen.insert(key) {
             continue;
@@ -254,12 +285,12 @@ fn read_table(
             .transpose()
             .map_err(damaged)?;
         let size = size.unwrap_or(0);
-        if size > *room {
-            *room = 0;
+        if size > budget.room {
+            budget.room = 0;
             rest.push(raw.clone());
             continue;
         }
-        *room -= size;
+        budget.room -= size;
         consumed.add_table(read_units(size, request.consistent));
         if let Some(bytes) = &stored {
             if !first {
@@ -270,5 +301,6 @@ fn read_table(
         }
     }
     out.push(b']');
+    throttle::settle(budget.backend, table, &held, consumed, Direction::Read);
     Ok(rest)
 }

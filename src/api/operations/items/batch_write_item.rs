@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::body::Body;
+use super::body::{Body, write_list};
 use super::metrics::Collections;
 use super::put_item::refuse_oversize;
 use super::writes;
-use crate::api::capacity::{Consumed, Report};
+use crate::api::capacity::{Consumed, Direction, Report, write_string};
 use crate::api::fields::{GENERICS_MISMATCH, serialization};
 use crate::api::params::{self, Checked, Wording, admit_values, item_member};
+use crate::api::throttle::{self, Held};
 use crate::api::{Backend, Constraints, Fields, enums, fields};
-use crate::item::{Item, KeyError};
+use crate::item::{Item, KeyError, json};
 use crate::replica::ApiError;
 use crate::replica::catalog::TableDef;
 use crate::replica::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
@@ -54,29 +55,86 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         admit_keys(&request.writes, &tables)?;
         Ok(tables)
     })?;
+    let (writes, unprocessed, held) = within_capacity(backend, request.writes, &tables)?;
     let mut collections = Collections::default();
-    for (table, item) in addressed(&request.writes, &tables) {
+    for (table, item) in addressed(&writes, &tables) {
         collections.add(table, item);
     }
-    let names: Vec<String> = request
-        .writes
-        .iter()
-        .map(|write| write.table.clone())
-        .collect();
-    let outcomes = match backend.write(WriteRequest::Batch(request.writes)).await? {
+    let names: Vec<String> = writes.iter().map(|write| write.table.clone()).collect();
+    let outcomes = match backend.write(WriteRequest::Batch(writes)).await? {
         WriteResponse::Items(outcomes) => outcomes,
         other => return Err(params::unexpected(&other)),
     };
     let mut body = Body::new();
-    body.member("UnprocessedItems").extend_from_slice(b"{}");
+    let consumed = consumed(&names, &outcomes, &tables);
+    for (name, units) in &consumed {
+        if let Some(table) = tables.get(name) {
+            throttle::settle(backend, table, &held, units, Direction::Write);
+        }
+    }
+    write_unprocessed(&unprocessed, body.member("UnprocessedItems"));
     if request.metrics && !collections.is_empty() {
         collections.write(body.member("ItemCollectionMetrics"));
     }
-    body.capacities(
-        request.report,
-        consumed(&names, &outcomes, &tables).values(),
-    );
+    body.capacities(request.report, consumed.values());
     Ok(body.finish())
+}
+
+/// The writes that may have the capacity they need, those that may not, and what is held for the first. All
+/// refused is an error.
+fn within_capacity(
+    backend: &dyn Backend,
+    writes: Vec<ItemWrite>,
+    tables: &BTreeMap<String, TableDef>,
+) -> Result<(Vec<ItemWrite>, Vec<ItemWrite>, Held), ApiError> {
+    let (mut admitted, mut refused) = (Vec::new(), Vec::new());
+    let mut held = Held::default();
+    let mut reason = None;
+    for write in writes {
+        let table = tables
+            .get(&write.table)
+            .ok_or_else(ApiError::resource_not_found)?;
+        match throttle::admit_write(backend, table, &write.action, 1.0) {
+            Ok(more) => {
+                held.add(more);
+                admitted.push(write);
+            }
+            Err(error) => {
+                reason = Some(error);
+                refused.push(write);
+            }
+        }
+    }
+    match reason {
+        Some(error) if admitted.is_empty() => Err(error),
+        _ => Ok((admitted, refused, held)),
+    }
+}
+
+/// Writes of UnprocessedItems, to be sent again as they are.
+fn write_unprocessed(writes: &[ItemWrite], out: &mut Vec<u8>) {
+    let mut by_table: BTreeMap<&str, Vec<&ItemWrite>> = BTreeMap::new();
+    for write in writes {
+        by_table.entry(&write.table).or_default().push(write);
+    }
+    out.push(b'{');
+    for (position, (table, writes)) in by_table.into_iter().enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        write_string(table, out);
+        out.push(b':');
+        write_list(out, writes, |out, write| {
+            let (kind, member) = match write.action {
+                WriteAction::Put { .. } => ("PutRequest", "Item"),
+                _ => ("DeleteRequest", "Key"),
+            };
+            out.extend_from_slice(format!("{{\"{kind}\":{{\"{member}\":").as_bytes());
+            json::write_item(target(&write.action), out);
+            out.extend_from_slice(b"}}");
+        });
+    }
+    out.push(b'}');
 }
 
 fn admit(mut fields: Fields) -> Result<Request, ApiError> {

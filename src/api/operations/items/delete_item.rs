@@ -24,7 +24,7 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         condition: delete.condition,
         return_old_on_failure: delete.options.return_old_on_failure,
     };
-    let outcome = writes::send(backend, write).await?;
+    let outcome = writes::send(backend, &table, write).await?;
     Ok(writes::answer(
         &table,
         &delete.item,

@@ -1,12 +1,12 @@
 //! GetItem: one item by its key.
 
 use super::body::Body;
-use crate::api::capacity::{Consumed, Report, read_units};
+use crate::api::capacity::{Consumed, Direction, Report, read_units};
 use crate::api::params::{
     self, ProjectionParams, Styles, Substitutes, Wording, admit_values, item_member,
 };
 use crate::api::projection::{Projection, refuse_paths_into_keys};
-use crate::api::{Backend, Constraints, Fields, fields};
+use crate::api::{Backend, Constraints, Fields, fields, throttle};
 use crate::item::{Item, codec};
 use crate::replica::catalog::TableDef;
 use crate::replica::{ApiError, read};
@@ -24,7 +24,7 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     let request = admit(fields)?;
     params::snapshot(backend, |txn| {
         let table = params::table(backend, txn, &request.table)?;
-        answer(txn, &table, &request)
+        answer(backend, txn, &table, &request)
     })
 }
 
@@ -62,23 +62,30 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
     })
 }
 
-fn answer(txn: &dyn ReadTxn, table: &TableDef, request: &Request) -> Result<Vec<u8>, ApiError> {
+fn answer(
+    backend: &dyn Backend,
+    txn: &dyn ReadTxn,
+    table: &TableDef,
+    request: &Request,
+) -> Result<Vec<u8>, ApiError> {
     let key = table
         .keys
         .admit_key(&request.key)
         .map_err(params::key_error)?;
     refuse_paths_into_keys(request.projection.paths(), table)?;
+    let held = throttle::admit_read(backend, table, None, read_units(0, request.consistent))?;
     let stored = read::get_encoded(txn, table, &key)?;
     let mut body = Body::new();
     let mut size = 0;
     if let Some(bytes) = &stored {
         write_stored(bytes, &request.projection, body.member("Item"))?;
-        if request.report != Report::None {
+        if request.report != Report::None || backend.throttle().is_some() {
             size = codec::item_size(bytes).map_err(damaged)?;
         }
     }
     let mut consumed = Consumed::new(&table.name);
     consumed.add_table(read_units(size, request.consistent));
+    throttle::settle(backend, table, &held, &consumed, Direction::Read);
     body.capacity(request.report, &consumed);
     Ok(body.finish())
 }

@@ -15,11 +15,11 @@ pub(crate) mod transact_get_items;
 pub(crate) mod transact_write_items;
 pub(crate) mod update_item;
 
-mod body;
+pub(crate) mod body;
 mod metrics;
-mod pages;
+pub(crate) mod pages;
 mod start_key;
-mod writes;
+pub(crate) mod writes;
 
 #[cfg(test)]
 mod tests;

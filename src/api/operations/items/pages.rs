@@ -2,10 +2,10 @@
 //! (api.md section 3, errors-and-validation.md section 5).
 
 use super::body::{Body, write_list};
-use crate::api::capacity::{Consumed, Report, read_units};
+use crate::api::capacity::{Consumed, Direction, Report, read_units};
 use crate::api::params::{self, Checked, ProjectionParams, Substitutes};
 use crate::api::projection::{Projection, needs_table};
-use crate::api::{Constraints, Fields, enums};
+use crate::api::{Backend, Constraints, Fields, enums, throttle};
 use crate::expression::Condition;
 use crate::item::{Item, size::item_size};
 use crate::replica::catalog::{IndexDef, IndexKind, Projection as Projected, TableDef};
@@ -178,10 +178,25 @@ impl PageRead {
     /// Reads the page and writes the answer.
     pub(crate) fn answer(
         mut self,
+        backend: &dyn Backend,
         txn: &dyn ReadTxn,
         table: &TableDef,
         index: Option<&IndexDef>,
     ) -> Result<Vec<u8>, ApiError> {
+        let mut consumed = Consumed::new(&table.name);
+        let page = self.collect(backend, txn, table, index, &mut consumed)?;
+        Ok(self.write(&page, &consumed))
+    }
+
+    /// Reads the page: the items that pass the filter, completed from the table where that is asked.
+    pub(crate) fn collect(
+        &mut self,
+        backend: &dyn Backend,
+        txn: &dyn ReadTxn,
+        table: &TableDef,
+        index: Option<&IndexDef>,
+        consumed: &mut Consumed,
+    ) -> Result<Page, ApiError> {
         let fetches = match index {
             Some(index) => self.fetches(table, index)?,
             None => false,
@@ -192,20 +207,25 @@ impl PageRead {
         } else {
             None
         };
+        let sure = read_units(0, self.consistent);
+        let held = throttle::admit_read(backend, table, index, sure)?;
+        let mut used = Consumed::new(&table.name);
         let mut page = read::page(txn, table, &self.request)?;
-        let mut consumed = Consumed::new(&table.name);
         let units = read_units(page.scanned_bytes, self.consistent);
         match index {
-            Some(index) => consumed.add_index(&index.name, index.kind, units),
-            None => consumed.add_table(units),
+            Some(index) => used.add_index(&index.name, index.kind, units),
+            None => used.add_table(units),
         }
         if fetches {
-            complete(txn, table, &mut page, self.consistent, &mut consumed)?;
+            complete(txn, table, &mut page, self.consistent, &mut used)?;
             if let Some(filter) = &filter {
                 page.items.retain(|item| Condition::matches(filter, item));
             }
+            self.request.filter = filter;
         }
-        Ok(self.write(&page, &consumed))
+        throttle::settle(backend, table, &held, &used, Direction::Read);
+        consumed.add(&used);
+        Ok(page)
     }
 
     fn write(&self, page: &Page, consumed: &Consumed) -> Vec<u8> {

@@ -38,7 +38,7 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         let table = params::table(backend, txn, &request.read.request.table)?;
         let index = request.read.index(&table)?;
         bind(&mut request, &table, index)?;
-        request.read.answer(txn, &table, index)
+        request.read.answer(backend, txn, &table, index)
     })
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         let table = params::table(backend, txn, &request.request.table)?;
         let index = request.index(&table)?;
         bind(&request, &table, index)?;
-        request.answer(txn, &table, index)
+        request.answer(backend, txn, &table, index)
     })
 }
 

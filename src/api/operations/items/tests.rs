@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::api::operations::partiql::{
+    batch_execute_statement, execute_statement, execute_transaction,
+};
 use crate::api::{Backend, Fields, RegionInfo, WriteFuture};
 use crate::clock::{Now, RegionId};
 use crate::item::{KeySchema, KeyType};
@@ -18,6 +21,7 @@ use crate::store::{ReadTxn, Store};
 
 mod many;
 mod pages;
+mod partiql;
 mod single;
 
 /// One region in memory, without a writer thread.
@@ -41,6 +45,7 @@ impl Region {
             region_name: "us-east-1".into(),
             members: GroupId::of([id]),
             replicate_all: false,
+            retention: Default::default(),
             ttl: TtlSettings::default(),
             table_delay_us: 0,
             conflicts: crate::replica::conflict::Retention::default(),
@@ -60,7 +65,10 @@ impl Region {
         };
         for def in [hash_table(), range_table()] {
             region
-                .execute(WriteRequest::CreateTable { def: Box::new(def) })
+                .execute(WriteRequest::CreateTable {
+                    def: Box::new(def),
+                    local: Box::default(),
+                })
                 .expect("creates");
         }
         region
@@ -118,7 +126,7 @@ fn table(name: &str, keys: KeySchema, indexes: Vec<IndexDef>) -> TableDef {
         updated_us: 0,
         throughput: None,
         stream_view: None,
-        deletion_protection: false,
+        protected: GroupId(0),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
@@ -173,6 +181,9 @@ async fn call(region: &Region, operation: &str, body: Json) -> Result<Json, ApiE
         "BatchWriteItem" => batch_write_item::run(region, fields).await,
         "TransactGetItems" => transact_get_items::run(region, fields).await,
         "TransactWriteItems" => transact_write_items::run(region, fields).await,
+        "ExecuteStatement" => execute_statement::run(region, fields).await,
+        "BatchExecuteStatement" => batch_execute_statement::run(region, fields).await,
+        "ExecuteTransaction" => execute_transaction::run(region, fields).await,
         other => panic!("no operation {other}"),
     }?;
     Ok(serde_json::from_slice(&bytes).expect("the body is JSON"))

@@ -12,6 +12,7 @@ use crate::api::params::{
     self, Checked, ProjectionParams, Styles, Substitutes, Wording, admit_values, item_member,
 };
 use crate::api::projection::{Projection, refuse_paths_into_keys};
+use crate::api::throttle::{self, Held};
 use crate::api::{Backend, Constraints, Fields, fields};
 use crate::item::{Item, codec, json};
 use crate::replica::catalog::TableDef;
@@ -42,7 +43,8 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
             }
         }
         admit_keys(&gets, &tables)?;
-        answer(txn, &gets, &tables, report)
+        let held = within_capacity(backend, &gets, &tables)?;
+        answer(backend, txn, (&gets, &held), &tables, report)
     })
 }
 
@@ -151,9 +153,37 @@ fn admit_keys(gets: &[Get], tables: &BTreeMap<String, TableDef>) -> Result<(), A
     Err(ApiError::TransactionCanceled { reasons })
 }
 
-fn answer(
-    txn: &dyn ReadTxn,
+/// Holds the capacity of all reads, or cancels the transaction.
+fn within_capacity(
+    backend: &dyn Backend,
     gets: &[Get],
+    tables: &BTreeMap<String, TableDef>,
+) -> Result<Held, ApiError> {
+    let mut held = Held::default();
+    let mut reasons = vec![CancellationReason::default(); gets.len()];
+    let mut refused = false;
+    for (get, reason) in gets.iter().zip(&mut reasons) {
+        let table = tables
+            .get(&get.table)
+            .ok_or_else(ApiError::resource_not_found)?;
+        match throttle::admit_read(backend, table, None, TRANSACTION_FACTOR) {
+            Ok(more) => held.add(more),
+            Err(error) => {
+                refused = true;
+                *reason = throttle::cancellation(&error);
+            }
+        }
+    }
+    if refused {
+        return Err(ApiError::TransactionCanceled { reasons });
+    }
+    Ok(held)
+}
+
+fn answer(
+    backend: &dyn Backend,
+    txn: &dyn ReadTxn,
+    (gets, held): (&[Get], &Held),
     tables: &BTreeMap<String, TableDef>,
     report: Report,
 ) -> Result<Vec<u8>, ApiError> {
@@ -178,6 +208,11 @@ fn answer(
             .or_insert_with(|| Consumed::transactional(&table.name, Direction::Read))
             .add_table(read_units(size, true) * TRANSACTION_FACTOR);
         items.push((stored, &get.projection));
+    }
+    for table in tables.values() {
+        if let Some(units) = consumed.get(table.name.as_str()) {
+            throttle::settle(backend, table, held, units, Direction::Read);
+        }
     }
     if total > BYTES_MAX {
         return Err(too_large());

@@ -13,18 +13,20 @@ use super::put_item::refuse_oversize;
 use super::writes;
 use crate::api::capacity::{Consumed, Direction, Report, TRANSACTION_FACTOR, read_units};
 use crate::api::params::{self, Checked, Styles, Substitutes, Wording, admit_values, item_member};
+use crate::api::throttle::{self, Held};
 use crate::api::{Backend, Constraints, Fields, enums, fields};
 use crate::expression::{ExpressionKind, parse_update};
 use crate::item::{Item, KeyError, size::item_size};
 use crate::replica::catalog::TableDef;
 use crate::replica::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
-use crate::replica::{ApiError, read};
+use crate::replica::{ApiError, CancellationReason, read};
 
 /// The most actions of a transaction.
 pub(crate) const ACTIONS_MAX: usize = 100;
 /// The most bytes of items in a transaction.
 pub(crate) const BYTES_MAX: usize = 4 * 1024 * 1024;
-const TOKEN_MAX: usize = 36;
+/// The longest ClientRequestToken.
+pub(crate) const TOKEN_MAX: usize = 36;
 
 const WORDING: Wording = Wording::Bare;
 
@@ -74,27 +76,7 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         report,
         metrics,
     } = admit(fields)?;
-    let tables = params::snapshot(backend, |txn| {
-        let mut tables = BTreeMap::new();
-        for write in &writes {
-            match params::table(backend, txn, &write.table) {
-                Ok(table) => drop(tables.insert(write.table.clone(), table)),
-                Err(ApiError::ResourceNotFound(_)) => {}
-                Err(other) => return Err(other),
-            }
-        }
-        Ok(tables)
-    })?;
-    admit_targets(&writes, &tables)?;
-    let request = WriteRequest::Transaction {
-        writes: writes.clone(),
-        token,
-    };
-    let consumed = match backend.write(request).await? {
-        WriteResponse::Items(outcomes) => written(&writes, &outcomes, &tables),
-        WriteResponse::Replayed => replayed(backend, &writes, &tables)?,
-        other => return Err(params::unexpected(&other)),
-    };
+    let (tables, consumed) = commit(backend, &writes, token).await?;
     let mut body = Body::new();
     if metrics {
         let mut collections = Collections::default();
@@ -112,6 +94,47 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
     }
     body.capacities(report, consumed.values());
     Ok(body.finish())
+}
+
+type Tables = BTreeMap<String, TableDef>;
+
+/// Makes the writes of a transaction, or finds that its token did before: their tables, and the units.
+pub(crate) async fn commit(
+    backend: &dyn Backend,
+    writes: &[ItemWrite],
+    token: Option<(String, u64)>,
+) -> Result<(Tables, BTreeMap<String, Consumed>), ApiError> {
+    let tables = params::snapshot(backend, |txn| {
+        let mut tables = BTreeMap::new();
+        for write in writes {
+            match params::table(backend, txn, &write.table) {
+                Ok(table) => drop(tables.insert(write.table.clone(), table)),
+                Err(ApiError::ResourceNotFound(_)) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(tables)
+    })?;
+    admit_targets(writes, &tables)?;
+    let held = within_capacity(backend, writes, &tables)?;
+    let request = WriteRequest::Transaction {
+        writes: writes.to_vec(),
+        token,
+    };
+    let consumed = match backend.write(request).await? {
+        WriteResponse::Items(outcomes) => {
+            let consumed = written(writes, &outcomes, &tables);
+            for table in tables.values() {
+                if let Some(units) = consumed.get(&table.name) {
+                    throttle::settle(backend, table, &held, units, Direction::Write);
+                }
+            }
+            consumed
+        }
+        WriteResponse::Replayed => replayed(backend, writes, &tables)?,
+        other => return Err(params::unexpected(&other)),
+    };
+    Ok((tables, consumed))
 }
 
 // --- the request --------------------------------------------------------------------------------------
@@ -166,7 +189,7 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
 
 /// What identifies the parameters of a token: stable across restarts, the same for the same JSON in any
 /// order of members.
-fn digest(elements: &[Json]) -> u64 {
+pub(crate) fn digest(elements: &[Json]) -> u64 {
     let mut hasher = SipHasher13::new();
     for element in elements {
         hash(element, &mut hasher);
@@ -296,7 +319,7 @@ fn admit_action(action: ActionParams) -> Result<ItemWrite, ApiError> {
 }
 
 /// Items of puts are known to the request, so their sizes are: of each, and of all.
-fn refuse_large(writes: &[ItemWrite]) -> Result<(), ApiError> {
+pub(crate) fn refuse_large(writes: &[ItemWrite]) -> Result<(), ApiError> {
     let mut total: usize = 0;
     for write in writes {
         if let WriteAction::Put { item } = &write.action {
@@ -379,6 +402,33 @@ pub(crate) fn empty_key(error: &KeyError) -> bool {
 }
 
 // --- capacity -----------------------------------------------------------------------------------------
+
+/// Holds the capacity of all actions, or cancels the transaction.
+fn within_capacity(
+    backend: &dyn Backend,
+    writes: &[ItemWrite],
+    tables: &BTreeMap<String, TableDef>,
+) -> Result<Held, ApiError> {
+    let mut held = Held::default();
+    let mut reasons = vec![CancellationReason::default(); writes.len()];
+    let mut refused = false;
+    for (write, reason) in writes.iter().zip(&mut reasons) {
+        let table = tables
+            .get(&write.table)
+            .ok_or_else(ApiError::resource_not_found)?;
+        match throttle::admit_write(backend, table, &write.action, TRANSACTION_FACTOR) {
+            Ok(more) => held.add(more),
+            Err(error) => {
+                refused = true;
+                *reason = throttle::cancellation(&error);
+            }
+        }
+    }
+    if refused {
+        return Err(ApiError::TransactionCanceled { reasons });
+    }
+    Ok(held)
+}
 
 /// Units by table. The transaction's factor applies to the table part only.
 fn written(

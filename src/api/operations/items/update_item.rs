@@ -47,7 +47,7 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         condition: request.condition,
         return_old_on_failure: request.options.return_old_on_failure,
     };
-    let outcome = writes::send(backend, write).await?;
+    let outcome = writes::send(backend, &table, write).await?;
     Ok(writes::answer(
         &table,
         &request.key,

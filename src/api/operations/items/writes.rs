@@ -2,12 +2,12 @@
 
 use super::body::Body;
 use super::metrics;
-use crate::api::capacity::{Consumed, Report, write_units};
+use crate::api::capacity::{Consumed, Direction, Report, write_units};
 use crate::api::params::{
     self, ConditionParams, ReturnValues, Styles, Substitutes, Wording, admit_values, item_member,
 };
 use crate::api::projection::touched_fragments;
-use crate::api::{Backend, Constraints, Fields, enums, fields};
+use crate::api::{Backend, Constraints, Fields, enums, fields, throttle};
 use crate::expression::{Condition, Placeholders};
 use crate::item::{Item, size::item_size};
 use crate::replica::ApiError;
@@ -172,10 +172,19 @@ fn only_condition(
     Ok(parsed.or(legacy))
 }
 
-/// Sends one write and waits until it is durable.
-pub(crate) async fn send(backend: &dyn Backend, write: ItemWrite) -> Result<ItemOutcome, ApiError> {
+/// Sends one write of `table`, if it may have the capacity, and waits until it is durable.
+pub(crate) async fn send(
+    backend: &dyn Backend,
+    table: &TableDef,
+    write: ItemWrite,
+) -> Result<ItemOutcome, ApiError> {
+    let held = throttle::admit_write(backend, table, &write.action, 1.0)?;
     match backend.write(WriteRequest::Item(write)).await? {
-        WriteResponse::Item(outcome) => Ok(*outcome),
+        WriteResponse::Item(outcome) => {
+            let consumed = consumed(table, &outcome);
+            throttle::settle(backend, table, &held, &consumed, Direction::Write);
+            Ok(*outcome)
+        }
         other => Err(params::unexpected(&other)),
     }
 }

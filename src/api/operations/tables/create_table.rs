@@ -3,13 +3,14 @@
 use super::description::{Status, describe};
 use super::indexes::{self, IndexSpec};
 use super::schema::{self, Definitions, Keys};
-use super::settings::{self, Settings};
+use super::settings::Settings;
 use super::tags::Tags;
-use super::{change, invalid};
+use super::{change, invalid, local, now_ms};
 use crate::api::operations::Answer;
+use crate::api::operations::control::policy;
 use crate::api::{Backend, Constraints, Fields, error, fields};
 use crate::replica::ApiError;
-use crate::replica::catalog::{IndexKind, TableDef, TableUid, TimeToLive};
+use crate::replica::catalog::{IndexKind, LocalSettings, TableDef, TableUid, TimeToLive};
 use crate::replica::mutation::GroupId;
 use crate::replica::read::TableCounts;
 use crate::replica::request::WriteRequest;
@@ -32,8 +33,9 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let request = take(&mut fields)?;
     let name = table_name(request.name.clone())?;
     constrain(&request)?;
-    let def = definition(name, &request)?;
-    let created = change(backend, WriteRequest::CreateTable { def: Box::new(def) }).await?;
+    let def = Box::new(definition(name, &request)?);
+    let local = Box::new(local_settings(&request)?);
+    let created = change(backend, WriteRequest::CreateTable { def, local }).await?;
     let empty = TableCounts { items: 0, bytes: 0 };
     let description = describe(backend.region(), &created, Status::Creating, &empty);
     Ok(error::object([("TableDescription", description)]))
@@ -120,15 +122,30 @@ fn definition(name: String, request: &Request) -> Result<TableDef, ApiError> {
         updated_us: 0,
         throughput,
         stream_view,
-        deletion_protection: request.settings.protection.unwrap_or(false),
+        protected: GroupId(0),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
     };
-    request.settings.record(&mut def);
-    if let Some(tags) = &request.tags {
-        tags.admit()?;
-        settings::set(&mut def, settings::TAGS, tags.to_json());
+    request.settings.record_new(&mut def)?;
+    for index in request.global.iter().flatten() {
+        index.record(&mut def)?;
     }
     Ok(def)
+}
+
+/// What the region of the request alone keeps.
+fn local_settings(request: &Request) -> Result<LocalSettings, ApiError> {
+    let mut kept = LocalSettings {
+        deletion_protection: request.settings.protection.unwrap_or(false),
+        ..LocalSettings::default()
+    };
+    if let Some(tags) = &request.tags {
+        tags.admit()?;
+        local::set(&mut kept, local::TAGS, &tags.to_json());
+    }
+    if let Some(text) = &request.settings.policy {
+        policy::put(&mut kept, text, now_ms())?;
+    }
+    Ok(kept)
 }

@@ -12,7 +12,7 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let name = fields::table_name(fields.string("TableName")?)?;
     let def = find(backend, &name)?;
     refuse_busy(backend, &def)?;
-    if def.deletion_protection {
+    if def.protected.contains(backend.region().id) {
         return Err(ApiError::validation(
             "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
         ));

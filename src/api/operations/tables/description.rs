@@ -6,12 +6,15 @@ use serde_json::{Map, Value, json};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::settings::{self, recorded};
+use super::{capacity, date, maxima, now_ms, overrides, warm};
 use crate::api::RegionInfo;
 use crate::item::KeySchema;
 use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef};
 use crate::replica::read::TableCounts;
 
 const GLOBAL_TABLE_VERSION: &str = "2019.11.21";
+const SETTINGS_MODE: &str = "GlobalTableSettingsReplicationMode";
+const WITH_OVERRIDES: &str = "ENABLED_WITH_OVERRIDES";
 
 /// The status to show. Tables are made at once, yet the answer to a change shows the state in which AWS's
 /// tables are then: clients wait for ACTIVE anyway.
@@ -53,7 +56,7 @@ pub(super) fn describe(
     indexes(region, def, status, counts, &mut out);
     stream(region, def, &mut out);
     replicas(region, def, &mut out);
-    echoes(def, &mut out);
+    echoes(region, def, &mut out);
     Value::Object(out)
 }
 
@@ -78,22 +81,15 @@ fn identity(
     out.insert("TableId".into(), json!(table_id(region, def)));
     out.insert("TableSizeBytes".into(), json!(counts.bytes));
     out.insert("ItemCount".into(), json!(counts.items));
-    out.insert("ProvisionedThroughput".into(), throughput(def.throughput));
+    let (read, _) = overrides::reads(def, &region.name, None);
+    let throughput = capacity::describe(def, None, def.throughput, read, now_ms());
+    out.insert("ProvisionedThroughput".into(), throughput);
     out.insert(
         "DeletionProtectionEnabled".into(),
-        json!(def.deletion_protection),
+        json!(def.protected.contains(region.id)),
     );
-    if def.throughput.is_none() {
-        let since = seconds(def.created_us);
-        out.insert(
-            "BillingModeSummary".into(),
-            json!({"BillingMode": "PAY_PER_REQUEST", "LastUpdateToPayPerRequestDateTime": since}),
-        );
-    } else if recorded(def, settings::WAS_ON_DEMAND).is_some() {
-        out.insert(
-            "BillingModeSummary".into(),
-            json!({"BillingMode": "PROVISIONED"}),
-        );
+    if let Some(summary) = capacity::summary(def) {
+        out.insert("BillingModeSummary".into(), summary);
     }
 }
 
@@ -103,11 +99,6 @@ fn key_schema(keys: &KeySchema) -> Value {
     partition
         .chain(keys.sort.iter().map(|a| part(&a.name, "RANGE")))
         .collect()
-}
-
-fn throughput(units: Option<(u64, u64)>) -> Value {
-    let (read, write) = units.unwrap_or((0, 0));
-    json!({"NumberOfDecreasesToday": 0, "ReadCapacityUnits": read, "WriteCapacityUnits": write})
 }
 
 /// The indexes; absent when there are none. Their counts are the table's, an upper bound.
@@ -162,7 +153,14 @@ fn index(
         };
         entry.insert("IndexStatus".into(), json!(shown.name()));
         let units = index.throughput.filter(|_| def.throughput.is_some());
-        entry.insert("ProvisionedThroughput".into(), throughput(units));
+        let name = Some(index.name.as_str());
+        let (read, maximum) = overrides::reads(def, &region.name, name);
+        let throughput = capacity::describe(def, name, units, read, now_ms());
+        entry.insert("ProvisionedThroughput".into(), throughput);
+        entry.insert("WarmThroughput".into(), warm::describe(def, Some(index)));
+        if let Some(maxima) = shown_maxima(def, name, maximum) {
+            entry.insert(maxima::MEMBER.into(), maxima);
+        }
     }
     entry
 }
@@ -184,7 +182,15 @@ fn stream(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
 /// The other members of the table's group; a regional table has none of these members.
 fn replicas(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
     let others = def.group.regions().filter(|id| *id != region.id);
-    let entry = |name: &str| json!({"RegionName": name, "ReplicaStatus": "ACTIVE"});
+    let entry = |name: &str| {
+        let mut entry = Map::new();
+        entry.insert("RegionName".into(), json!(name));
+        entry.insert("ReplicaStatus".into(), json!("ACTIVE"));
+        entry.insert(warm::MEMBER.into(), warm::describe(def, None));
+        entry.insert(SETTINGS_MODE.into(), json!(WITH_OVERRIDES));
+        overrides::describe(def, name, &mut entry);
+        Value::Object(entry)
+    };
     let list: Vec<Value> = others
         .filter_map(|id| region.name_of(id))
         .map(entry)
@@ -193,15 +199,12 @@ fn replicas(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
         return;
     }
     out.insert("GlobalTableVersion".into(), json!(GLOBAL_TABLE_VERSION));
-    out.insert(
-        "GlobalTableSettingsReplicationMode".into(),
-        json!("ENABLED_WITH_OVERRIDES"),
-    );
+    out.insert(SETTINGS_MODE.into(), json!(WITH_OVERRIDES));
     out.insert("Replicas".into(), Value::from(list));
 }
 
 /// Settings that are recorded and echoed.
-fn echoes(def: &TableDef, out: &mut Map<String, Value>) {
+fn echoes(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
     if let Some(sse) =
         recorded(def, settings::SSE).filter(|s| s.get("Enabled") == Some(&json!(true)))
     {
@@ -212,30 +215,39 @@ fn echoes(def: &TableDef, out: &mut Map<String, Value>) {
         }
         out.insert("SSEDescription".into(), description);
     }
-    if let Some(class) = recorded(def, settings::TABLE_CLASS) {
-        out.insert("TableClassSummary".into(), json!({"TableClass": class}));
-    }
-    if let Some(limits) =
-        recorded(def, settings::ON_DEMAND).filter(|v| v.as_object().is_some_and(|o| !o.is_empty()))
-    {
-        out.insert("OnDemandThroughput".into(), limits);
-    }
-    if let Some(mut warm) = recorded(def, settings::WARM) {
-        if let Some(members) = warm.as_object_mut() {
-            members.insert("Status".into(), json!("ACTIVE"));
+    let own = overrides::class(def, &region.name);
+    if let Some(class) = own.or_else(|| recorded(def, settings::TABLE_CLASS)) {
+        let mut summary = json!({"TableClass": class});
+        if let Some(changed) = recorded(def, settings::TABLE_CLASS_CHANGED).and_then(|v| v.as_u64())
+        {
+            summary["LastUpdateDateTime"] = date(changed);
         }
-        out.insert("WarmThroughput".into(), warm);
+        out.insert("TableClassSummary".into(), summary);
     }
+    let (_, maximum) = overrides::reads(def, &region.name, None);
+    if let Some(maxima) = shown_maxima(def, None, maximum) {
+        out.insert(maxima::MEMBER.into(), maxima);
+    }
+    out.insert(warm::MEMBER.into(), warm::describe(def, None));
+}
+
+/// The on-demand maxima of a table or index here, those that are set.
+fn shown_maxima(def: &TableDef, index: Option<&str>, own_read: Option<u64>) -> Option<Value> {
+    let mut shown = maxima::of(def, index).unwrap_or_default();
+    if let Some(own) = own_read {
+        let [read, _] = maxima::NAMES;
+        shown.insert(read.into(), json!(own));
+    }
+    (!shown.is_empty()).then_some(Value::Object(shown))
 }
 
 /// Epoch seconds with milliseconds.
 fn seconds(us: u64) -> Value {
-    // Exact: milliseconds since 1970 need 41 bits.
-    json!((us / 1000) as f64 / 1000.0)
+    date(us / 1000)
 }
 
 /// A UUID of this replica of this creation of the table.
-fn table_id(region: &RegionInfo, def: &TableDef) -> String {
+pub(crate) fn table_id(region: &RegionInfo, def: &TableDef) -> String {
     let mut hasher = SipHasher13::new();
     hasher.write_u64(def.uid.0);
     hasher.write_u16(region.id.0);
@@ -260,7 +272,7 @@ fn stream_label(us: u64) -> String {
 
 /// Year, month and day of a number of days since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level
 /// date algorithms").
-fn civil(days: u64) -> (u64, u64, u64) {
+pub(super) fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

@@ -4,18 +4,45 @@ use std::collections::BTreeSet;
 
 use super::indexes::{GLOBAL_INDEXES_MAX, IndexSpec};
 use super::schema::name_constraints;
-use super::settings::{NEITHER_UNIT, Throughput};
-use super::{ApiError, invalid};
+use super::settings::{Pair, Throughput};
+use super::{ApiError, invalid, maxima, warm};
 use crate::api::{Constraints, Fields};
 use crate::item::KeyAttribute;
 use crate::replica::catalog::{IndexKind, TableDef};
 use crate::replica::request::TableChange;
 
+/// The answer to index throughput beyond all bounds.
+const BLOCKED: &str = "This operation cannot be performed with given input values. \
+    Please contact DynamoDB service team for more info: Action Blocked: IndexUpdate";
+
 #[derive(Clone, Debug)]
 enum Action {
     Create(IndexSpec),
-    Update(Option<String>, Option<Throughput>),
+    Update(Option<String>, Change),
     Delete(Option<String>),
+}
+
+/// What an Update asks of an index.
+#[derive(Clone, Debug, Default)]
+struct Change {
+    throughput: Option<Throughput>,
+    on_demand: Option<Pair>,
+    warm: Option<Pair>,
+    /// WarmThroughput was sent without a member, which is an error here.
+    warm_empty: bool,
+}
+
+impl Change {
+    fn take(fields: &mut Fields) -> Result<Self, ApiError> {
+        let warm_sent = fields.has(warm::MEMBER);
+        let warm = Pair::take(fields, warm::MEMBER, warm::NAMES)?;
+        Ok(Change {
+            throughput: Throughput::take(fields)?,
+            on_demand: Pair::take(fields, maxima::MEMBER, maxima::NAMES)?,
+            warm,
+            warm_empty: warm_sent && warm.is_none(),
+        })
+    }
 }
 
 impl Action {
@@ -46,10 +73,8 @@ impl IndexUpdates {
             if let Some(mut update) =
                 element.structure("Update", "UpdateGlobalSecondaryIndexAction")?
             {
-                actions.push(Action::Update(
-                    update.string("IndexName")?,
-                    Throughput::take(&mut update)?,
-                ));
+                let name = update.string("IndexName")?;
+                actions.push(Action::Update(name, Change::take(&mut update)?));
             }
             if let Some(mut create) =
                 element.structure("Create", "CreateGlobalSecondaryIndexAction")?
@@ -90,11 +115,14 @@ impl IndexUpdates {
                     Action::Delete(name) => {
                         name_constraints(c, &format!("{path}.delete.indexName"), name.as_deref())
                     }
-                    Action::Update(name, throughput) => {
+                    Action::Update(name, change) => {
                         name_constraints(c, &format!("{path}.update.indexName"), name.as_deref());
                         let path = format!("{path}.update.provisionedThroughput");
-                        c.required(&path, throughput.as_ref());
-                        if let Some(throughput) = throughput {
+                        let other = change.on_demand.is_some() || change.warm.is_some();
+                        if !other && !change.warm_empty {
+                            c.required(&path, change.throughput.as_ref());
+                        }
+                        if let Some(throughput) = &change.throughput {
                             throughput.constrain(c, &path);
                         }
                     }
@@ -126,6 +154,21 @@ impl IndexUpdates {
                 )));
             }
         }
+        for action in self.actions() {
+            let Action::Update(_, change) = action else {
+                continue;
+            };
+            let index = action.index();
+            if change.warm_empty {
+                return Err(invalid(format!(
+                    "WarmThroughput must have at least one of ReadUnitsPerSecond or WriteUnitsPerSecond \
+                     specified for index: {index}"
+                )));
+            }
+            if let Some(given) = &change.on_demand {
+                maxima::check(given, Some(index), true)?;
+            }
+        }
         if self.changes_set() && self.elements.len() > 1 {
             return Err(ApiError::LimitExceeded(
                 "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table".into(),
@@ -150,34 +193,68 @@ impl IndexUpdates {
         }
     }
 
+    /// Records the throughput that a new index has besides its provisioned one.
+    pub(super) fn record(&self, def: &mut TableDef) -> Result<(), ApiError> {
+        match self.actions().next() {
+            Some(Action::Create(spec)) if def.index(spec.name()).is_some() => spec.record(def),
+            _ => Ok(()),
+        }
+    }
+
     /// Sets the throughput of indexes in `def`, whose own billing is as it will be.
     pub(super) fn set_throughput(&self, def: &mut TableDef) -> Result<(), ApiError> {
+        let excessive = |action: &Action| {
+            matches!(action, Action::Update(_, change)
+                if change.throughput.as_ref().is_some_and(|t| t.check().is_err()))
+        };
+        if self.actions().any(excessive) {
+            return Err(ApiError::validation(BLOCKED));
+        }
         for action in self.actions() {
-            let Action::Update(Some(name), throughput) = action else {
-                continue;
-            };
-            let at = global(def, name)?;
-            let Some(throughput) = throughput else {
-                continue;
-            };
-            if def.throughput.is_none() {
-                return Err(invalid(NEITHER_UNIT));
-            }
-            if let Some(index) = def.indexes.get_mut(at) {
-                let (read, write) = throughput.units();
-                if index.throughput == Some((read, write)) {
-                    return Err(ApiError::validation(format!(
-                        "The provisioned throughput for the index {name} will not change. The requested value equals the current value. \
-                         Current ReadCapacityUnits provisioned for the index: {read}. Requested ReadCapacityUnits: {read}. \
-                         Current WriteCapacityUnits provisioned for the index: {write}. Requested WriteCapacityUnits: {write}. \
-                         Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
-                    )));
-                }
-                index.throughput = Some((read, write));
+            if let Action::Update(Some(name), change) = action {
+                let at = global(def, name)?;
+                set_index(def, at, name, change)?;
             }
         }
         Ok(())
     }
+}
+
+fn set_index(def: &mut TableDef, at: usize, name: &str, change: &Change) -> Result<(), ApiError> {
+    if let Some(throughput) = &change.throughput {
+        if def.throughput.is_none() {
+            return Err(invalid(format!(
+                "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified for index: {name} \
+                 when BillingMode is PAY_PER_REQUEST"
+            )));
+        }
+        if let Some(index) = def.indexes.get_mut(at) {
+            let (read, write) = throughput.units();
+            if index.throughput == Some((read, write)) {
+                return Err(unchanged(name, (read, write)));
+            }
+            index.throughput = Some((read, write));
+        }
+    }
+    if let Some(given) = &change.on_demand {
+        if def.throughput.is_some() {
+            maxima::refuse_provisioned(given, Some(name))?;
+        }
+        maxima::merge(def, Some(name), given);
+    }
+    match &change.warm {
+        Some(given) => warm::grow(def, Some(name), given),
+        None => Ok(()),
+    }
+}
+
+fn unchanged(name: &str, (read, write): (u64, u64)) -> ApiError {
+    ApiError::validation(format!(
+        "The provisioned throughput for the index {name} will not change. The requested value equals the current value. \
+         Current ReadCapacityUnits provisioned for the index: {read}. Requested ReadCapacityUnits: {read}. \
+         Current WriteCapacityUnits provisioned for the index: {write}. Requested WriteCapacityUnits: {write}. \
+         Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
+    ))
 }
 
 /// The place of a GSI in the definition.

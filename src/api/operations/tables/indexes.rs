@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::schema::{self, KEY_NAME_MAX, KeyElement, Keys, build, distinct, hash_then_range};
-use super::settings::Throughput;
-use super::{ApiError, invalid};
+use super::settings::{Pair, Throughput};
+use super::{ApiError, invalid, maxima, warm};
 use crate::api::{Constraints, Fields, enums};
 use crate::item::{KeyAttribute, KeySchema};
-use crate::replica::catalog::{IndexDef, IndexKind, Projection};
+use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef};
 
 /// Multi-attribute keys of a GSI: at most this many HASH and as many RANGE attributes.
 const KEY_PARTS_MAX: usize = 4;
@@ -22,6 +22,8 @@ pub(super) struct IndexSpec {
     keys: Keys,
     projection: Option<(Option<String>, Option<Vec<String>>)>,
     throughput: Option<Throughput>,
+    on_demand: Option<Pair>,
+    warm: Option<Pair>,
 }
 
 impl IndexSpec {
@@ -38,6 +40,8 @@ impl IndexSpec {
             keys,
             projection,
             throughput: Throughput::take(fields)?,
+            on_demand: Pair::take(fields, maxima::MEMBER, maxima::NAMES)?,
+            warm: Pair::take(fields, warm::MEMBER, warm::NAMES)?,
         })
     }
 
@@ -53,6 +57,22 @@ impl IndexSpec {
             .map(|mut f| IndexSpec::take(&mut f))
             .collect::<Result<_, _>>()
             .map(Some)
+    }
+
+    /// Records the throughput of a GSI that is not provisioned, in the definition that has it.
+    pub(super) fn record(&self, def: &mut TableDef) -> Result<(), ApiError> {
+        let name = Some(self.name());
+        if let Some(given) = &self.on_demand {
+            if def.throughput.is_some() {
+                maxima::refuse_provisioned(given, name)?;
+            }
+            maxima::check(given, name, false)?;
+            maxima::merge(def, name, given);
+        }
+        if let Some(given) = &self.warm {
+            warm::create(def, name, given)?;
+        }
+        Ok(())
     }
 
     /// HASH or RANGE, for an attribute of this index's key.

@@ -1,6 +1,7 @@
 //! `ReplicaUpdates` of UpdateTable (global-tables.md sections 2.1 and 3.2).
 
 use super::ApiError;
+use super::overrides::Overrides;
 use crate::api::{Constraints, Fields, RegionInfo};
 use crate::replica::catalog::TableDef;
 use crate::replica::request::TableChange;
@@ -25,20 +26,11 @@ const KINDS: [(Kind, &str, &str); 4] = [
     ),
 ];
 
-/// Members of Create and Update besides the region.
-const OVERRIDES: [&str; 5] = [
-    "KMSMasterKeyId",
-    "ProvisionedThroughputOverride",
-    "OnDemandThroughputOverride",
-    "GlobalSecondaryIndexes",
-    "TableClassOverride",
-];
-
 #[derive(Clone, Debug)]
 struct Action {
     kind: Kind,
     region: Option<String>,
-    overrides: bool,
+    overrides: Overrides,
 }
 
 /// A ReplicaUpdates list as sent: per element, its actions.
@@ -58,7 +50,7 @@ impl ReplicaUpdates {
             for (kind, member, shape) in KINDS {
                 if let Some(mut action) = element.structure(member, shape)? {
                     let region = action.string("RegionName")?;
-                    let overrides = OVERRIDES.iter().any(|name| action.has(name));
+                    let overrides = Overrides::take(&mut action)?;
                     actions.push(Action {
                         kind,
                         region,
@@ -94,6 +86,8 @@ impl ReplicaUpdates {
                 if let Some(region) = &action.region {
                     c.length(&path, region, 1, usize::MAX);
                 }
+                let path = path.trim_end_matches(".regionName");
+                action.overrides.constrain(c, path);
             }
         }
     }
@@ -111,7 +105,7 @@ impl ReplicaUpdates {
                     ));
                 }
             };
-            if action.kind == Kind::Update && !action.overrides {
+            if action.kind == Kind::Update && !action.overrides.given() {
                 return Err(no_actions());
             }
             if !distinct
@@ -162,7 +156,22 @@ impl ReplicaUpdates {
         Ok(())
     }
 
-    /// The change to make to `def`; `None` when there is nothing to do (overrides are not kept).
+    /// Writes the overrides that are asked for into `def`, before [`ReplicaUpdates::change`].
+    pub(super) fn record(&self, def: &mut TableDef) -> Result<(), ApiError> {
+        let action = self.admit()?;
+        let region = action.region.as_deref().unwrap_or_default();
+        match action.kind {
+            Kind::Create => action.overrides.record(def, region, true),
+            Kind::Update => action.overrides.record(def, region, false),
+            Kind::Delete | Kind::Disassociate => Ok(()),
+        }
+    }
+
+    /// The change of the table's group to make; `None` when it stays as it is.
+    ///
+    /// A table of that name which the target region has for itself cannot be seen from here, since regional
+    /// tables are told to nobody: AWS refuses, here the replica with the greater stamp takes the name and the
+    /// items of the other go to the conflict log.
     pub(super) fn change(
         &self,
         region: &RegionInfo,
@@ -182,7 +191,7 @@ impl ReplicaUpdates {
                 "Update global table operation failed because one or more replicas were not part of the global table. \
                  Please retry the request without these replicas: [{target}]."
             ))),
-            Kind::Delete if def.deletion_protection => Err(ApiError::validation(format!(
+            Kind::Delete if def.protected.contains(id) => Err(ApiError::validation(format!(
                 "Cannot delete table {} in region {target} because it has deletion protection enabled. Disable deletion protection first.",
                 def.name
             ))),

@@ -246,7 +246,7 @@ pub(super) fn build(elements: &[KeyElement], defined: &[KeyAttribute]) -> KeySch
 }
 
 /// The constraints on the name of a table or an index that is being made.
-pub(super) fn name_constraints(c: &mut Constraints, path: &str, name: Option<&str>) {
+pub(crate) fn name_constraints(c: &mut Constraints, path: &str, name: Option<&str>) {
     c.required(path, name.as_ref());
     if let Some(name) = name {
         c.name_pattern(path, name);

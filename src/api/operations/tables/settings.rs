@@ -2,23 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ApiError, invalid};
+use super::{ApiError, invalid, maxima, overrides, warm};
 use crate::api::{Constraints, Fields, enums};
 use crate::replica::catalog::TableDef;
 
 /// Names under which settings are recorded in a definition.
 pub(super) const SSE: &str = "SSESpecification";
 pub(super) const TABLE_CLASS: &str = "TableClass";
-pub(super) const ON_DEMAND: &str = "OnDemandThroughput";
-pub(super) const WARM: &str = "WarmThroughput";
-pub(super) const POLICY: &str = "ResourcePolicy";
-pub(super) const TAGS: &str = "Tags";
-/// Set once a table was PAY_PER_REQUEST: its BillingModeSummary stays.
-pub(super) const WAS_ON_DEMAND: &str = "WasOnDemand";
+/// When the table class was last changed.
+pub(super) const TABLE_CLASS_CHANGED: &str = "TableClassChanged";
 
 /// The most capacity units that DynamoDB takes at all.
 const UNITS_MAX: i64 = 1_000_000_000_000;
-const POLICY_BYTES_MAX: usize = 20 * 1024;
 
 pub(super) const NEITHER_UNIT: &str = "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST";
 const BOTH_UNITS: &str = "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED";
@@ -75,6 +70,51 @@ impl Throughput {
     }
 }
 
+/// A structure of a number for reads and one for writes, as sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pair {
+    read: Option<i64>,
+    write: Option<i64>,
+}
+
+impl Pair {
+    pub(super) fn new(read: Option<i64>, write: Option<i64>) -> Self {
+        Pair { read, write }
+    }
+
+    /// Takes the structure; one without members counts as absent.
+    pub(super) fn take(
+        fields: &mut Fields,
+        member: &str,
+        [read, write]: [&str; 2],
+    ) -> Result<Option<Self>, ApiError> {
+        let Some(mut given) = fields.structure(member, member)? else {
+            return Ok(None);
+        };
+        let pair = Pair::new(given.long(read)?, given.long(write)?);
+        Ok(Some(pair).filter(|pair| *pair != Pair::default()))
+    }
+
+    /// The members that were sent.
+    pub(super) fn members(
+        self,
+        [read, write]: [&'static str; 2],
+    ) -> impl Iterator<Item = (&'static str, i64)> {
+        let both = [(read, self.read), (write, self.write)];
+        both.into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    /// Both members, negative numbers as 0.
+    pub(super) fn units(
+        self,
+        [read, write]: [&'static str; 2],
+    ) -> [(&'static str, Option<u64>); 2] {
+        let units = |value: Option<i64>| value.map(|n| u64::try_from(n).unwrap_or(0));
+        [(read, units(self.read)), (write, units(self.write))]
+    }
+}
+
 /// The settings members that CreateTable and UpdateTable share, as sent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
@@ -85,8 +125,8 @@ pub(super) struct Settings {
     pub(super) sse: Option<Value>,
     pub(super) table_class: Option<String>,
     pub(super) protection: Option<bool>,
-    pub(super) warm: Option<Value>,
-    pub(super) on_demand: Option<Value>,
+    pub(super) warm: Option<Pair>,
+    pub(super) on_demand: Option<Pair>,
     pub(super) policy: Option<String>,
 }
 
@@ -105,13 +145,9 @@ impl Settings {
             sse: sse(fields)?,
             table_class: fields.string("TableClass")?,
             protection: fields.boolean("DeletionProtectionEnabled")?,
-            warm: longs(fields, WARM, ["ReadUnitsPerSecond", "WriteUnitsPerSecond"])?,
-            on_demand: longs(
-                fields,
-                ON_DEMAND,
-                ["MaxReadRequestUnits", "MaxWriteRequestUnits"],
-            )?,
-            policy: fields.string(POLICY)?,
+            warm: Pair::take(fields, warm::MEMBER, warm::NAMES)?,
+            on_demand: Pair::take(fields, maxima::MEMBER, maxima::NAMES)?,
+            policy: fields.string("ResourcePolicy")?,
         })
     }
 
@@ -139,9 +175,6 @@ impl Settings {
             self.table_class.as_deref(),
             enums::TABLE_CLASS,
         );
-        if let Some(policy) = &self.policy {
-            c.length("resourcePolicy", policy, 1, POLICY_BYTES_MAX);
-        }
     }
 
     /// The billing of a new table: `None` = on demand.
@@ -171,24 +204,86 @@ impl Settings {
         }
     }
 
-    /// Writes what is only recorded into the definition.
-    pub(super) fn record(&self, def: &mut TableDef) {
+    /// What is only recorded of a new table.
+    pub(super) fn record_new(&self, def: &mut TableDef) -> Result<(), ApiError> {
         if let Some(sse) = &self.sse {
+            admit_sse(sse)?;
             set(def, SSE, sse.clone());
         }
         if let Some(class) = &self.table_class {
             set(def, TABLE_CLASS, Value::from(class.as_str()));
         }
-        if let Some(warm) = &self.warm {
-            set(def, WARM, warm.clone());
+        if let Some(given) = &self.warm {
+            warm::create(def, None, given)?;
         }
-        if let Some(limits) = &self.on_demand {
-            set(def, ON_DEMAND, merged(recorded(def, ON_DEMAND), limits));
+        if let Some(given) = &self.on_demand {
+            if def.throughput.is_some() {
+                maxima::refuse_provisioned(given, None)?;
+            }
+            maxima::check(given, None, false)?;
+            maxima::merge(def, None, given);
         }
-        if let Some(policy) = &self.policy {
-            set(def, POLICY, Value::from(policy.as_str()));
-        }
+        Ok(())
     }
+
+    /// What UpdateTable only records, capacity aside.
+    pub(super) fn record_changes(&self, def: &mut TableDef, now_ms: u64) -> Result<(), ApiError> {
+        if let Some(sse) = &self.sse {
+            change_sse(def, sse)?;
+        }
+        if let Some(class) = &self.table_class {
+            let before = def.clone();
+            set(def, TABLE_CLASS, Value::from(class.as_str()));
+            set(def, TABLE_CLASS_CHANGED, Value::from(now_ms));
+            overrides::drop_changed(&before, def);
+        }
+        if let Some(given) = &self.warm {
+            warm::grow(def, None, given)?;
+        }
+        Ok(())
+    }
+}
+
+/// The rules of an SSESpecification that need no table.
+fn admit_sse(sse: &Value) -> Result<(), ApiError> {
+    let has = |name: &str| sse.get(name).is_some();
+    let on = sse.get("Enabled") == Some(&json!(true));
+    if !on && has("SSEType") {
+        return Err(invalid("SSEType can not be specified if Enabled is false"));
+    }
+    if !on && has("KMSMasterKeyId") {
+        return Err(invalid(
+            "KMSMasterKeyId can not be specified if Enabled is false",
+        ));
+    }
+    if sse.get("SSEType") == Some(&json!("AES256")) {
+        return Err(invalid("SSEType AES256 is not supported"));
+    }
+    if has("KMSMasterKeyId") && !has("SSEType") {
+        return Err(invalid(
+            "SSEType KMS is required if KMSMasterKeyId is specified",
+        ));
+    }
+    Ok(())
+}
+
+/// A change of encryption must change something.
+fn change_sse(def: &mut TableDef, sse: &Value) -> Result<(), ApiError> {
+    admit_sse(sse)?;
+    let on = |sse: &Value| sse.get("Enabled") == Some(&json!(true));
+    let before = recorded(def, SSE).filter(on);
+    match &before {
+        None if !on(sse) => return Err(invalid("Table is already encrypted by default")),
+        Some(before) if on(sse) && before.get("KMSMasterKeyId") == sse.get("KMSMasterKeyId") => {
+            return Err(invalid(
+                "Table is already encrypted with given KMSMasterKeyId. \
+                 Use KMSMasterKeyId parameter if you want to change Master Key",
+            ));
+        }
+        _ => {}
+    }
+    set(def, SSE, sse.clone());
+    Ok(())
 }
 
 /// The SSESpecification with its types checked, as JSON.
@@ -208,48 +303,23 @@ fn sse(fields: &mut Fields) -> Result<Option<Value>, ApiError> {
     Ok(Some(Value::Object(kept)))
 }
 
-/// A structure of two numbers with its types checked, as JSON.
-fn longs(fields: &mut Fields, member: &str, names: [&str; 2]) -> Result<Option<Value>, ApiError> {
-    let Some(mut given) = fields.structure(member, member)? else {
-        return Ok(None);
-    };
-    let mut kept = Map::new();
-    for name in names {
-        if let Some(number) = given.long(name)? {
-            kept.insert(name.into(), Value::from(number));
-        }
-    }
-    Ok(Some(Value::Object(kept)))
-}
-
-/// On-demand maxima: members not sent stay, -1 clears.
-fn merged(before: Option<Value>, change: &Value) -> Value {
-    let mut result = before
-        .and_then(|v| v.as_object().cloned())
-        .unwrap_or_default();
-    for (name, value) in change.as_object().into_iter().flatten() {
-        if *value == json!(-1) {
-            result.remove(name);
-        } else {
-            result.insert(name.clone(), value.clone());
-        }
-    }
-    Value::Object(result)
-}
-
-/// A recorded setting.
-pub(super) fn recorded(def: &TableDef, name: &str) -> Option<Value> {
-    let (_, text) = def.recorded.iter().find(|(n, _)| n == name)?;
+/// JSON text that was recorded.
+pub(crate) fn text_to_json(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
+/// A recorded setting.
+pub(crate) fn recorded(def: &TableDef, name: &str) -> Option<Value> {
+    text_to_json(def.recorded(name)?)
+}
+
 /// Records a setting; settings stay in the order of their names, so that equal settings are equal bytes.
-pub(super) fn set(def: &mut TableDef, name: &str, value: Value) {
+pub(crate) fn set(def: &mut TableDef, name: &str, value: Value) {
     unset(def, name);
     def.recorded.push((name.to_owned(), value.to_string()));
     def.recorded.sort();
 }
 
-pub(super) fn unset(def: &mut TableDef, name: &str) {
+pub(crate) fn unset(def: &mut TableDef, name: &str) {
     def.recorded.retain(|(n, _)| n != name);
 }

@@ -1,23 +1,18 @@
-//! Tags (values-and-keys.md section 4). They live in the table's definition, so that unlike AWS's they
-//! are the same in every region of the table.
+//! Tags (values-and-keys.md section 4): each region's own, never replicated.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::schema::{NAME_MAX, NAME_MIN};
-use super::settings::{self, recorded};
-use super::{change, invalid, lookup};
+use super::{arn, invalid, local};
 use crate::api::operations::Answer;
 use crate::api::{Backend, Constraints, Fields, error};
 use crate::replica::ApiError;
-use crate::replica::catalog::TableDef;
-use crate::replica::request::{TableChange, WriteRequest};
+use crate::replica::catalog::LocalSettings;
 
 const TAGS_MAX: usize = 50;
 const KEY_MAX: usize = 128;
 const VALUE_MAX: usize = 256;
-const ARN_MAX: usize = 1283;
 
 /// A Tags list as sent.
 #[derive(Clone, Debug, Default)]
@@ -109,9 +104,9 @@ fn list_of(tags: &BTreeMap<String, String>) -> Value {
         .collect()
 }
 
-/// The tags of a definition.
-fn tags_of(def: &TableDef) -> BTreeMap<String, String> {
-    let list = recorded(def, settings::TAGS);
+/// The tags that this region keeps.
+fn tags_of(local: &LocalSettings) -> BTreeMap<String, String> {
+    let list = local::get(local, local::TAGS);
     let text = |tag: &Value, name: &str| tag.get(name).and_then(Value::as_str).map(str::to_owned);
     let pair = |tag: &Value| Some((text(tag, "Key")?, text(tag, "Value")?));
     list.as_ref()
@@ -122,72 +117,26 @@ fn tags_of(def: &TableDef) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Checks `ResourceArn` alone, as far as it needs no table.
-fn constrain_arn(arn: Option<&String>, c: &mut Constraints) {
-    c.required("resourceArn", arn);
-    if let Some(arn) = arn {
-        c.length("resourceArn", arn, 1, ARN_MAX);
-    }
-}
-
-/// The name of the table that an ARN means; tables are all that can be tagged. Nothing is looked up.
-fn table_of(backend: &dyn Backend, arn: &str) -> Result<String, ApiError> {
-    if !arn.starts_with("arn:") {
-        return Err(invalid(format!("ARNs must start with 'arn:': {arn}")));
-    }
-    let malformed = || {
-        ApiError::validation(format!(
-            "Invalid TableArn: Invalid ResourceArn provided as input {arn}"
-        ))
-    };
-    let mut parts = arn.splitn(6, ':').skip(2);
-    let (Some("dynamodb"), Some(region), Some(account), Some(resource)) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(malformed());
-    };
-    let own = backend.region();
-    if account != own.account {
-        return Err(ApiError::AccessDenied("Access is denied".into()));
-    }
-    let name = resource.strip_prefix("table/").unwrap_or_default();
-    if name.contains("/index/") {
-        return Err(invalid(format!(
-            "Invalid resource arn provided, only table or stream is accepted. Provided resource arn: {arn}"
-        )));
-    }
-    if region != own.name || !(NAME_MIN..=NAME_MAX).contains(&name.len()) {
-        return Err(malformed());
-    }
-    Ok(name.to_owned())
-}
-
-/// The table of an ARN.
-fn table(backend: &dyn Backend, arn: &str) -> Result<TableDef, ApiError> {
-    let name = table_of(backend, arn)?;
-    lookup(backend, &name)?.ok_or_else(|| {
-        ApiError::ResourceNotFound(format!(
-            "Requested resource not found: ResourcArn: {arn} not found"
-        ))
-    })
-}
-
-async fn store(
+/// Changes the tags of the resource.
+async fn change(
     backend: &dyn Backend,
-    mut def: TableDef,
-    tags: &BTreeMap<String, String>,
+    arn: &str,
+    edit: impl Fn(&mut BTreeMap<String, String>),
 ) -> Answer {
-    settings::set(&mut def, settings::TAGS, list_of(tags));
-    let table = def.name.clone();
-    change(
+    local::change(
         backend,
-        WriteRequest::UpdateTable {
-            table,
-            change: TableChange::Settings(Box::new(def)),
+        || arn::tagged(backend, arn),
+        |_, local| {
+            let mut tags = tags_of(local);
+            edit(&mut tags);
+            if tags.len() > TAGS_MAX {
+                return Err(too_many());
+            }
+            local::set(local, local::TAGS, &list_of(&tags));
+            Ok(Vec::new())
         },
     )
-    .await?;
-    Ok(Vec::new())
+    .await
 }
 
 /// Runs ListTagsOfResource; 50 tags fit one page.
@@ -195,10 +144,10 @@ pub(crate) async fn list(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let arn = fields.string("ResourceArn")?;
     fields.string("NextToken")?;
     let mut c = Constraints::default();
-    constrain_arn(arn.as_ref(), &mut c);
+    arn::constrain(arn.as_ref(), &mut c);
     c.finish()?;
-    let def = table(backend, &arn.unwrap_or_default())?;
-    Ok(error::object([("Tags", list_of(&tags_of(&def)))]))
+    let (_, local) = arn::tagged(backend, &arn.unwrap_or_default())?;
+    Ok(error::object([("Tags", list_of(&tags_of(&local)))]))
 }
 
 /// Runs TagResource.
@@ -206,26 +155,21 @@ pub(crate) async fn tag(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let arn = fields.string("ResourceArn")?;
     let given = Tags::take(&mut fields)?;
     let mut c = Constraints::default();
-    constrain_arn(arn.as_ref(), &mut c);
+    arn::constrain(arn.as_ref(), &mut c);
     c.required("tags", given.as_ref());
     let given = given.unwrap_or_default();
     given.constrain(&mut c);
     c.finish()?;
     let arn = arn.unwrap_or_default();
-    table_of(backend, &arn)?;
+    arn::tagged_table(backend, &arn)?;
     if given.given.is_empty() {
         return Err(ApiError::validation(
             "Atleast one Tag needs to be provided as Input.",
         ));
     }
     given.admit()?;
-    let def = table(backend, &arn)?;
-    let mut tags = tags_of(&def);
-    tags.extend(given.map());
-    if tags.len() > TAGS_MAX {
-        return Err(too_many());
-    }
-    store(backend, def, &tags).await
+    let added = given.map();
+    change(backend, &arn, |tags| tags.extend(added.clone())).await
 }
 
 /// Runs UntagResource.
@@ -233,21 +177,19 @@ pub(crate) async fn untag(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let arn = fields.string("ResourceArn")?;
     let keys = fields.strings("TagKeys")?;
     let mut c = Constraints::default();
-    constrain_arn(arn.as_ref(), &mut c);
+    arn::constrain(arn.as_ref(), &mut c);
     c.required("tagKeys", keys.as_ref());
     c.finish()?;
     let arn = arn.unwrap_or_default();
-    table_of(backend, &arn)?;
+    arn::tagged_table(backend, &arn)?;
     let keys = keys.unwrap_or_default();
     if keys.is_empty() {
         return Err(ApiError::validation(
             "Atleast one Tag Key needs to be provided as Input.",
         ));
     }
-    let def = table(backend, &arn)?;
-    let mut tags = tags_of(&def);
-    for key in &keys {
-        tags.remove(key);
-    }
-    store(backend, def, &tags).await
+    change(backend, &arn, |tags| {
+        tags.retain(|key, _| !keys.contains(key))
+    })
+    .await
 }

@@ -9,7 +9,7 @@ use crate::replica::mutation::GroupId;
 use crate::replica::read;
 
 /// The message of an operation that must fail.
-async fn failure(backend: &TestBackend, operation: &str, body: Value) -> String {
+pub(super) async fn failure(backend: &TestBackend, operation: &str, body: Value) -> String {
     let (status, answer) = call(backend, operation, body).await;
     assert_eq!(status, 400, "{answer}");
     answer["message"]
@@ -19,7 +19,7 @@ async fn failure(backend: &TestBackend, operation: &str, body: Value) -> String 
         .to_owned()
 }
 
-fn table(name: &str) -> Value {
+pub(super) fn table(name: &str) -> Value {
     json!({
         "TableName": name,
         "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
@@ -28,7 +28,7 @@ fn table(name: &str) -> Value {
     })
 }
 
-fn with(mut body: Value, changes: Value) -> Value {
+pub(super) fn with(mut body: Value, changes: Value) -> Value {
     for (name, value) in changes.as_object().unwrap() {
         body[name] = value.clone();
     }
@@ -226,7 +226,11 @@ async fn replicas_come_and_go_one_at_a_time() {
     assert_eq!(answer["Table"]["GlobalTableVersion"], "2019.11.21");
     assert_eq!(
         answer["Table"]["Replicas"],
-        json!([{"RegionName": "eu-west-1", "ReplicaStatus": "ACTIVE"}])
+        json!([{
+            "RegionName": "eu-west-1", "ReplicaStatus": "ACTIVE",
+            "GlobalTableSettingsReplicationMode": "ENABLED_WITH_OVERRIDES",
+            "WarmThroughput": {"ReadUnitsPerSecond": 12000, "WriteUnitsPerSecond": 4000, "Status": "ACTIVE"},
+        }])
     );
     assert!(
         failure(&backend, "UpdateTable", create("eu-west-1"))
@@ -279,7 +283,7 @@ async fn update_table_changes_one_kind_of_thing() {
     let text = failure(&backend, "UpdateTable", update(units.clone())).await;
     assert_eq!(
         text,
-        "One or more parameter values were invalid: ProvisionedThroughput is not specified for index: idx"
+        "One or more parameter values were invalid: ProvisionedThroughput must be specified for index: idx"
     );
     let delete = json!({"GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "idx"}}]});
     assert_eq!(

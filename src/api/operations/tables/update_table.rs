@@ -1,22 +1,35 @@
 //! UpdateTable: one kind of change per call (api.md section 4, global-tables.md section 3).
 
-use serde_json::json;
-
+use super::capacity::{self, Moment};
 use super::description::{Status, describe};
 use super::index_updates::IndexUpdates;
 use super::replica_updates::ReplicaUpdates;
 use super::schema::Definitions;
-use super::settings::{self, NEITHER_UNIT, Settings};
-use super::{change, counts, find, invalid, refuse_busy};
+use super::settings::Settings;
+use super::{change, change_settings, counts, find, invalid, local, maxima, now_ms, refuse_busy};
 use crate::api::operations::Answer;
 use crate::api::{Backend, Constraints, Fields, error, fields};
 use crate::replica::ApiError;
-use crate::replica::catalog::{IndexKind, TableDef};
+use crate::replica::catalog::{LocalSettings, TableDef};
 use crate::replica::request::{TableChange, WriteRequest};
 
-const NOTHING_TO_DO: &str = "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, \
-     SSESpecification, ReplicaUpdates, MultiAccountReplicaReady, ReplicaTransitRoleArn, MultiRegionConsistency, \
-     DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput or TableClass is required";
+/// What an UpdateTable may change, as AWS lists it to a request that changes nothing. Members that were sent
+/// and change nothing are left out.
+const CHANGEABLE: [&str; 13] = [
+    "ProvisionedThroughput",
+    "BillingMode",
+    "UpdateStreamEnabled",
+    "GlobalSecondaryIndexUpdates",
+    "SSESpecification",
+    "ReplicaUpdates",
+    "MultiAccountReplicaReady",
+    "ReplicaTransitRoleArn",
+    "MultiRegionConsistency",
+    "DeletionProtectionEnabled",
+    "OnDemandThroughput",
+    "WarmThroughput",
+    "TableClass",
+];
 
 /// A request with its JSON types checked.
 struct Request {
@@ -44,33 +57,77 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     if let Some(indexes) = &request.indexes {
         indexes.check()?;
     }
-    let def = find(backend, &name)?;
-    refuse_busy(backend, &def)?;
-    let wanted = match &request.replicas {
-        Some(replicas) => replicas.change(region, &def)?,
-        None => changed(&request, &def)?,
-    };
-    let updated = match wanted {
-        Some(wanted) => {
-            change(
-                backend,
-                WriteRequest::UpdateTable {
-                    table: name,
-                    change: wanted,
-                },
-            )
-            .await?
-        }
-        None => def,
-    };
-    let only_protection = request.settings.protection.is_some();
-    let status = if only_protection {
-        Status::Active
+    let before = find(backend, &name)?;
+    refuse_busy(backend, &before)?;
+    let after = if let Some(protection) = request.settings.protection {
+        protect(backend, &name, protection).await?
+    } else if let Some(replicas) = &request.replicas {
+        change_replicas(backend, &name, replicas).await?
+    } else if let Some(wanted) = index_change(&request, &before)? {
+        change_index(backend, &name, &request, wanted).await?
     } else {
-        Status::Updating
+        let throttled = backend.throttle().is_some();
+        change_settings(backend, &name, |def| set(&request, def, throttled)).await?
     };
-    let description = describe(region, &updated, status, &counts(backend, &updated)?);
+    let regional = after.group.regions().count() == 1;
+    let status = match request.settings.protection {
+        Some(_) if regional => Status::Active,
+        _ => Status::Updating,
+    };
+    let shown = capacity::as_asked(&before, &after);
+    let description = describe(region, &shown, status, &counts(backend, &after)?);
     Ok(error::object([("TableDescription", description)]))
+}
+
+/// Deletion protection is each region's own.
+async fn protect(backend: &dyn Backend, name: &str, on: bool) -> Result<TableDef, ApiError> {
+    let edit = |_: &TableDef, local: &mut LocalSettings| {
+        local.deletion_protection = on;
+        Ok(())
+    };
+    local::change(backend, || local::find(backend, name), edit).await?;
+    find(backend, name)
+}
+
+/// The overrides, then the group. A replica that does not come to be leaves overrides that nobody sees.
+async fn change_replicas(
+    backend: &dyn Backend,
+    name: &str,
+    replicas: &ReplicaUpdates,
+) -> Result<TableDef, ApiError> {
+    let region = backend.region();
+    let def = change_settings(backend, name, |def| {
+        replicas.change(region, def)?;
+        replicas.record(def)
+    })
+    .await?;
+    let Some(change_of_group) = replicas.change(region, &def)? else {
+        return Ok(def);
+    };
+    let request = WriteRequest::UpdateTable {
+        table: name.to_owned(),
+        change: change_of_group,
+    };
+    change(backend, request).await
+}
+
+/// The index, then what is recorded of it.
+async fn change_index(
+    backend: &dyn Backend,
+    name: &str,
+    request: &Request,
+    wanted: TableChange,
+) -> Result<TableDef, ApiError> {
+    let request_of_change = WriteRequest::UpdateTable {
+        table: name.to_owned(),
+        change: wanted,
+    };
+    change(backend, request_of_change).await?;
+    change_settings(backend, name, |def| match &request.indexes {
+        Some(indexes) => indexes.record(def),
+        None => Ok(()),
+    })
+    .await
 }
 
 fn take(fields: &mut Fields) -> Result<Request, ApiError> {
@@ -115,7 +172,10 @@ fn check_capacity(settings: &Settings) -> Result<(), ApiError> {
             "ProvisionedThroughput must be specified when BillingMode is PROVISIONED",
         )),
         (_, Some(throughput)) => throughput.check(),
-        _ => Ok(()),
+        _ => match &settings.on_demand {
+            Some(given) => maxima::check(given, None, true),
+            None => Ok(()),
+        },
     }
 }
 
@@ -151,7 +211,7 @@ fn alone(request: &Request) -> Result<(), ApiError> {
         };
     }
     if kinds == 0 {
-        return Err(ApiError::validation(NOTHING_TO_DO));
+        return Err(nothing_to_do(request));
     }
     for (there, name) in [
         (s.sse.is_some(), "Server-Side Encryption modification"),
@@ -165,11 +225,30 @@ fn alone(request: &Request) -> Result<(), ApiError> {
             )));
         }
     }
+    if s.on_demand.is_some() && (kinds > 1 || s.throughput.is_some()) {
+        return Err(invalid(
+            "OnDemandThroughput can only be combined with BillingMode in an UpdateTable request",
+        ));
+    }
+    together(request, capacity)
+}
+
+/// AWS's answer to a request that changes nothing.
+fn nothing_to_do(request: &Request) -> ApiError {
+    let sent = |name: &str| name == "MultiRegionConsistency" && request.consistency.is_some();
+    let names: Vec<&str> = CHANGEABLE.into_iter().filter(|name| !sent(name)).collect();
+    let (last, others) = names.split_last().unwrap_or((&"", &[]));
+    let others = others.join(", ");
+    ApiError::validation(format!("At least one of {others} or {last} is required"))
+}
+
+/// Capacity, the set of indexes and the stream do not change in one request.
+fn together(request: &Request, capacity: bool) -> Result<(), ApiError> {
     let set_of_indexes = request
         .indexes
         .as_ref()
         .is_some_and(IndexUpdates::changes_set);
-    match (capacity, set_of_indexes, s.stream.is_some()) {
+    match (capacity, set_of_indexes, request.settings.stream.is_some()) {
         (true, true, _) => Err(invalid(
             "You cannot create or delete index while updating table IOPS",
         )),
@@ -183,78 +262,31 @@ fn alone(request: &Request) -> Result<(), ApiError> {
     }
 }
 
-/// The change of indexes or settings.
-fn changed(request: &Request, def: &TableDef) -> Result<Option<TableChange>, ApiError> {
-    if let Some(indexes) = &request.indexes
-        && let Some(change) = indexes.change(&request.definitions.attributes()?, def)?
-    {
-        return Ok(Some(change));
+/// The change of the set of indexes, if that is what is asked for.
+fn index_change(request: &Request, def: &TableDef) -> Result<Option<TableChange>, ApiError> {
+    match &request.indexes {
+        Some(indexes) => indexes.change(&request.definitions.attributes()?, def),
+        None => Ok(None),
     }
-    let mut new = def.clone();
-    capacity(request, &mut new)?;
-    stream(&request.settings, &mut new)?;
-    if let Some(protection) = request.settings.protection {
-        new.deletion_protection = protection;
-    }
-    request.settings.record(&mut new);
-    if new.throughput.is_some() {
-        settings::unset(&mut new, settings::ON_DEMAND);
-    }
-    Ok((new != *def).then(|| TableChange::Settings(Box::new(new))))
 }
 
-/// Billing mode and throughput, of the table and its GSIs.
-fn capacity(request: &Request, def: &mut TableDef) -> Result<(), ApiError> {
-    let given = request.settings.throughput.as_ref().map(|t| t.units());
-    let on_demand = match request.settings.billing.as_deref() {
-        Some(mode) => mode == "PAY_PER_REQUEST",
-        None => def.throughput.is_none(),
+/// Writes the settings that are asked for into the definition. `throttled`: AWS's pauses between decreases
+/// protect capacity, so they hold where capacity does.
+fn set(request: &Request, def: &mut TableDef, throttled: bool) -> Result<(), ApiError> {
+    let s = &request.settings;
+    let at = Moment {
+        now_ms: now_ms(),
+        limited: throttled,
     };
-    let switched = on_demand != def.throughput.is_none();
-    match (on_demand, given) {
-        (true, Some(_)) => return Err(invalid(NEITHER_UNIT)),
-        (true, None) if switched => {
-            def.throughput = None;
-            def.indexes.iter_mut().for_each(|i| i.throughput = None);
-        }
-        (true, None) => {}
-        (false, None) => {}
-        (false, Some(units)) if def.throughput == Some(units) && request.indexes.is_none() => {
-            return Err(unchanged(units));
-        }
-        (false, Some(units)) => def.throughput = Some(units),
+    if s.throughput.is_some()
+        || s.billing.is_some()
+        || s.on_demand.is_some()
+        || request.indexes.is_some()
+    {
+        capacity::change(s, request.indexes.as_ref(), def, at)?;
     }
-    if !on_demand && request.settings.on_demand.is_some() {
-        return Err(invalid(
-            "MaxReadRequestUnits for OnDemandThroughput cannot be specified when the table BillingMode is PROVISIONED",
-        ));
-    }
-    if let Some(indexes) = &request.indexes {
-        indexes.set_throughput(def)?;
-    }
-    if switched && !on_demand {
-        settings::set(def, settings::WAS_ON_DEMAND, json!(true));
-        let bare = def
-            .indexes
-            .iter()
-            .find(|i| i.kind == IndexKind::Global && i.throughput.is_none());
-        if let Some(index) = bare {
-            return Err(invalid(format!(
-                "ProvisionedThroughput is not specified for index: {}",
-                index.name
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn unchanged((read, write): (u64, u64)) -> ApiError {
-    ApiError::validation(format!(
-        "The provisioned throughput for the table will not change. The requested value equals the current value. \
-         Current ReadCapacityUnits provisioned for the table: {read}. Requested ReadCapacityUnits: {read}. \
-         Current WriteCapacityUnits provisioned for the table: {write}. Requested WriteCapacityUnits: {write}. \
-         Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
-    ))
+    stream(s, def)?;
+    s.record_changes(def, at.now_ms)
 }
 
 fn stream(settings: &Settings, def: &mut TableDef) -> Result<(), ApiError> {

@@ -1,0 +1,11 @@
+//! UpdateKinesisStreamingDestination: recorded.
+
+use super::kinesis::{self, Request};
+use crate::api::operations::Answer;
+use crate::api::{Backend, Fields};
+
+/// Runs UpdateKinesisStreamingDestination.
+pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Answer {
+    let request = Request::take(fields, "UpdateKinesisStreamingConfiguration")?;
+    kinesis::update(backend, &request).await
+}

@@ -1,0 +1,230 @@
+//! What is durable everywhere: watermarks, the stable stamp and the floors of the logs
+//! (replication.md section 10).
+//!
+//! `W[g, o]` of a region: every commit of region `o` in group `g` stamped at or below it is durably applied
+//! there. A region learns its own `W` from heartbeats: one that says "all up to stamp T is in this frontier"
+//! is a mark, and once the durable frontier here covers the mark, `W` is T. The stable stamp `S[g]` is the
+//! least `W` over all members and origins of the group. It never goes back (I8): a region that is silent
+//! keeps the last word it gave.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::clock::{RegionId, Stamp};
+use crate::replica::mutation::{Frontier, GroupId, LogId};
+use crate::replica::stable::Stability;
+
+/// By group and origin, the stamp up to which a region has everything.
+pub type Watermarks = BTreeMap<(GroupId, RegionId), Stamp>;
+
+/// Marks that wait for the frontier, per group and origin. When there are more, newer ones are dropped:
+/// the oldest are reached first, and every heartbeat brings another.
+const MARKS_MAX: usize = 32;
+
+/// A promise of a peer: with these commits, all up to the stamp is there.
+#[derive(Debug)]
+struct Mark {
+    upto: Stamp,
+    needs: Vec<(LogId, u64)>,
+}
+
+impl Mark {
+    fn is_met(&self, durable: &Frontier) -> bool {
+        let has = |(log, seq): &(LogId, u64)| durable.get(log).is_some_and(|have| have >= seq);
+        self.needs.iter().all(has)
+    }
+}
+
+/// What one region knows of what all have.
+#[derive(Debug, Default)]
+pub(super) struct Stable {
+    /// `W` of this region, of other origins.
+    here: Watermarks,
+    marks: BTreeMap<(GroupId, RegionId), VecDeque<Mark>>,
+    /// `W` of every peer, as last heard.
+    peers: BTreeMap<RegionId, Watermarks>,
+    /// What was last found.
+    found: Stability,
+}
+
+impl Stable {
+    /// `W` of this region, whose own commits are durable up to `own`, in the groups it shares with `peer`.
+    pub fn watermarks(&self, us: RegionId, own: Stamp, peer: RegionId) -> Watermarks {
+        let groups = self.here.keys().map(|(group, _)| *group);
+        let mut all: Watermarks = groups.map(|group| ((group, us), own)).collect();
+        all.extend(&self.here);
+        all.retain(|(group, _), _| group.contains(peer));
+        all
+    }
+
+    /// A peer says what it has durably: `frontier`, and in it everything up to its `watermarks`.
+    pub fn heard(
+        &mut self,
+        us: RegionId,
+        peer: RegionId,
+        own: Stamp,
+        frontier: &Frontier,
+        watermarks: &Watermarks,
+    ) {
+        let groups: Vec<GroupId> = (frontier.keys().map(|log| log.group))
+            .chain(watermarks.keys().map(|(group, _)| *group))
+            .filter(|group| group.contains(us) && group.contains(peer))
+            .collect();
+        let known = self.peers.entry(peer).or_default();
+        for ((group, origin), stamp) in watermarks {
+            raise(known, (*group, *origin), *stamp);
+        }
+        for group in groups {
+            raise(known, (group, peer), own);
+        }
+        let promises: Vec<((GroupId, RegionId), Stamp)> = (known.iter())
+            .filter(|((group, origin), _)| group.contains(us) && *origin != us)
+            .map(|(key, stamp)| (*key, *stamp))
+            .collect();
+        for (key, upto) in promises {
+            let marks = self.marks.entry(key).or_default();
+            let last = marks.back().map(|mark| mark.upto);
+            if last.max(self.here.get(&key).copied()) >= Some(upto) || marks.len() >= MARKS_MAX {
+                continue;
+            }
+            let (group, origin) = key;
+            let needs = (frontier.iter())
+                .filter(|(log, _)| log.group == group && log.origin.region == origin)
+                .map(|(log, seq)| (*log, *seq))
+                .collect();
+            marks.push_back(Mark { upto, needs });
+        }
+    }
+
+    /// The durable frontier here moved, or a mark came: `W` follows.
+    pub fn advance(&mut self, durable: &Frontier) {
+        for (key, marks) in &mut self.marks {
+            while let Some(mark) = marks.front().filter(|mark| mark.is_met(durable)) {
+                raise(&mut self.here, *key, mark.upto);
+                marks.pop_front();
+            }
+        }
+    }
+
+    /// The stable stamp of every group, and the floor of every log: what all its members have. `None` when
+    /// it is as it was. `acked` is the durable frontier of a peer as last heard.
+    pub fn find(
+        &mut self,
+        us: RegionId,
+        own: Stamp,
+        durable: &Frontier,
+        acked: impl Fn(RegionId, LogId) -> u64,
+    ) -> Option<Stability> {
+        let mut found = self.found.clone();
+        let groups: Vec<GroupId> = durable.keys().map(|log| log.group).collect();
+        for group in groups {
+            let stamp = group.regions().map(|member| {
+                let marks = if member == us {
+                    Some(&self.here)
+                } else {
+                    self.peers.get(&member)
+                };
+                let has = |origin: RegionId| match marks {
+                    _ if member == us && origin == us => own,
+                    Some(marks) => marks.get(&(group, origin)).copied().unwrap_or(Stamp::MIN),
+                    None => Stamp::MIN,
+                };
+                group.regions().map(has).min().unwrap_or(Stamp::MIN)
+            });
+            let stamp = stamp.min().unwrap_or(Stamp::MIN);
+            raise(&mut found.stamps, group, stamp);
+        }
+        for (log, here) in durable {
+            let others = log.group.without(us).regions();
+            let floor = others.map(|peer| acked(peer, *log)).min().unwrap_or(*here);
+            let known = found.floors.entry(*log).or_insert(0);
+            *known = (*known).max(floor.min(*here));
+        }
+        if found == self.found {
+            return None;
+        }
+        self.found = found.clone();
+        Some(found)
+    }
+
+    /// What was last found, for `status`.
+    pub fn found(&self) -> &Stability {
+        &self.found
+    }
+}
+
+fn raise<K: Ord>(map: &mut BTreeMap<K, Stamp>, key: K, stamp: Stamp) {
+    let known = map.entry(key).or_insert(Stamp::MIN);
+    *known = (*known).max(stamp);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::mutation::Origin;
+
+    const ALL: GroupId = GroupId(0b111);
+
+    fn stamp(physical_us: u64) -> Stamp {
+        Stamp {
+            physical_us,
+            logical: 0,
+            region: RegionId(0),
+        }
+    }
+
+    fn log(region: u16) -> LogId {
+        LogId {
+            group: ALL,
+            origin: Origin {
+                region: RegionId(region),
+                incarnation: 1,
+            },
+        }
+    }
+
+    fn watermarks(entries: [(u16, u64); 2]) -> Watermarks {
+        let entry = |(region, us): (u16, u64)| ((ALL, RegionId(region)), stamp(us));
+        entries.into_iter().map(entry).collect()
+    }
+
+    #[test]
+    fn a_promise_counts_once_its_commits_are_here() {
+        let mut stable = Stable::default();
+        let us = RegionId(0);
+        let frontier = Frontier::from([(log(1), 5)]);
+        stable.heard(us, RegionId(1), stamp(50), &frontier, &Watermarks::new());
+        stable.advance(&Frontier::from([(log(1), 4)]));
+        assert_eq!(stable.here.get(&(ALL, RegionId(1))), None);
+        stable.advance(&Frontier::from([(log(1), 5)]));
+        assert_eq!(stable.here.get(&(ALL, RegionId(1))), Some(&stamp(50)));
+    }
+
+    #[test]
+    fn the_least_word_of_anyone_is_stable_and_silence_says_nothing() {
+        let mut stable = Stable::default();
+        let us = RegionId(0);
+        let durable = Frontier::from([(log(0), 9), (log(1), 5), (log(2), 7)]);
+        let find = |stable: &mut Stable| {
+            stable.advance(&durable);
+            let found = stable.find(us, stamp(100), &durable, |_, _| 5);
+            found.map(|f| (f.stamps[&ALL], f.floors[&log(0)]))
+        };
+        let others = watermarks([(0, 60), (2, 70)]);
+        stable.heard(us, RegionId(1), stamp(90), &durable, &others);
+        assert_eq!(find(&mut stable), Some((Stamp::MIN, 5)), "2 said nothing");
+        let others = watermarks([(0, 55), (1, 80)]);
+        stable.heard(us, RegionId(2), stamp(95), &durable, &others);
+        assert_eq!(find(&mut stable), Some((stamp(55), 5)));
+        assert_eq!(find(&mut stable), None, "nothing new");
+    }
+
+    #[test]
+    fn a_peer_vouches_for_an_origin_that_is_cut_off() {
+        let mut stable = Stable::default();
+        let frontier = Frontier::from([(log(2), 7)]);
+        let others = watermarks([(0, 1), (2, 70)]);
+        stable.heard(RegionId(0), RegionId(1), stamp(90), &frontier, &others);
+        stable.advance(&frontier);
+        assert_eq!(stable.here.get(&(ALL, RegionId(2))), Some(&stamp(70)));
+    }
+}

@@ -1,0 +1,125 @@
+//! What regions hold to be durable everywhere, and what they forget because of it: O9.
+
+use super::super::report::OracleId;
+use super::super::workload;
+use super::{Oracles, Shadow, at};
+use crate::clock::{RegionId, Stamp};
+use crate::replica::catalog::TableDef;
+use crate::replica::mutation::{GroupId, LogId, Rank, Version};
+use crate::replica::read;
+use crate::replica::stable::Stability;
+use crate::store::{ReadTxn, StoreError};
+
+impl Oracles {
+    /// O9 (I8): every commit stamped at or below the stable stamp, and every commit below a floor, is
+    /// durable in all members of its group. `own_commit` sees that no such commit is made later.
+    pub fn on_stable(&mut self, region: RegionId, found: &Stability) {
+        let here = usize::from(region.0);
+        for (group, stamp) in &found.stamps {
+            // A region begins anew to learn it when it starts again: what counts is the greatest.
+            let known = self.regions[here].stable.entry(*group).or_insert(*stamp);
+            *known = (*known).max(*stamp);
+            let logs: Vec<LogId> = self.logs.keys().copied().collect();
+            for log in logs.into_iter().filter(|log| log.group == *group) {
+                let made = self.logs.get(&log).map(Vec::as_slice).unwrap_or_default();
+                let below = made.partition_point(|commit| commit.issued <= *stamp);
+                self.must_be_everywhere(region, log, below as u64, "its stable stamp");
+            }
+        }
+        for (log, floor) in &found.floors {
+            let known = self.regions[here].floors.entry(*log).or_insert(*floor);
+            *known = (*known).max(*floor);
+            self.must_be_everywhere(region, *log, *floor, "the floor of a log");
+        }
+    }
+
+    fn must_be_everywhere(&mut self, region: RegionId, log: LogId, seq: u64, what: &str) {
+        let lacking = log.group.regions().find(|member| {
+            let known = self.regions.get(usize::from(member.0));
+            let applied = known.and_then(|k| k.applied.get(&log)).copied();
+            applied.unwrap_or(0) < seq
+        });
+        self.check(OracleId::StableStamp, lacking.is_none(), |world| {
+            let lacking = lacking.map_or("nobody", |r| world.name(r));
+            format!(
+                "{} believes that all have commit {seq} of {} ({what}), but {lacking} lacks it",
+                world.name(region),
+                world.name(log.origin.region)
+            )
+        });
+    }
+
+    /// O9: what a region makes now is newer than whatever anyone holds to be stable.
+    pub(super) fn must_be_new(&mut self, region: RegionId, group: GroupId, issued: Stamp) {
+        let stables = self
+            .regions
+            .iter()
+            .filter_map(|known| known.stable.get(&group));
+        let stable = stables.max().copied();
+        self.check(OracleId::StableStamp, stable < Some(issued), |world| {
+            format!(
+                "{} makes a commit stamped {issued}, though {} is held to be stable",
+                world.name(region),
+                stable.map_or("nothing".into(), |s| s.to_string())
+            )
+        });
+    }
+
+    /// Whether some region may have forgotten a deletion: all have it.
+    pub(super) fn is_collectable(&self, deletion: Version) -> bool {
+        let group = deletion.dot.log.group;
+        let known = self.regions.iter();
+        let stables = known.filter_map(|known| known.stable.get(&group));
+        stables.max() >= Some(&deletion.issued)
+    }
+
+    /// Whether every version of this rank or a lower one is durable everywhere, in whatever group.
+    pub(super) fn is_stable(&self, rank: Rank) -> bool {
+        let stables = self.regions.iter().flat_map(|known| known.stable.values());
+        stables.max() >= Some(&rank.stamp)
+    }
+
+    /// Notes which tombstones a region has collected, and O9 (I9) whether it might.
+    pub(super) fn see_collected(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        def: &TableDef,
+    ) -> Result<(), StoreError> {
+        let here = usize::from(region.0);
+        for number in 0..self.regions[here].shadows.len() {
+            let shadow = self.regions[here].shadows[number];
+            let Some(shadow) = shadow.filter(|s| s.deleted) else {
+                continue;
+            };
+            let stored = read::version(txn, def, &self.keys[number])?;
+            let version = stored.map(|(version, _)| version);
+            if version.is_some_and(|v| v.rank >= shadow.version.rank) {
+                continue;
+            }
+            let stable = self.regions[here].stable.get(&shadow.version.dot.log.group);
+            let allowed = stable >= Some(&shadow.version.issued);
+            self.check(OracleId::StableStamp, allowed, |world| {
+                format!(
+                    "{} has forgotten the deletion of {}, {}, which not all have",
+                    world.name(region),
+                    workload::name_of(&world.keys[number]),
+                    world.show_version(shadow.version)
+                )
+            });
+            self.regions[here].shadows[number] = version.map(|version| Shadow {
+                version,
+                deleted: true,
+                expires: None,
+            });
+        }
+        Ok(())
+    }
+
+    /// The first commit of a log that a region may still have to have.
+    pub(super) fn kept_from(&self, region: RegionId, log: LogId) -> usize {
+        let known = self.regions.get(usize::from(region.0));
+        let floor = known.and_then(|k| k.floors.get(&log)).copied().unwrap_or(0);
+        at(floor + 1)
+    }
+}
