@@ -7,9 +7,12 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use aws_sdk_dynamodb::Client;
 use common::{
-    AP, Cluster, EU, Item, Process, US, admin, create, eventually, get, item, put, s, wait_for,
+    AP, Cluster, EU, Item, Process, US, admin, create, eventually, get, item, meridian, put, s,
+    wait_for,
 };
 use hyper::Method;
 use serde_json::{Value, json};
@@ -199,6 +202,30 @@ async fn the_admin_port_has_the_same_verbs() {
     }
     let body = admin(&port, Method::POST, &restore, "{\"what\": 1}").await;
     assert_eq!(body.status, 400, "{body:?}");
+    by_topology(&cluster, &status, &id).await;
+}
+
+/// A cluster that is found by a topology file, with the admin ports in it.
+async fn by_topology(cluster: &Cluster, status: &BTreeMap<String, Value>, id: &str) {
+    let mut text = "[cluster]\nname = \"local\"\n".to_owned();
+    for (number, region) in [US, EU, AP].into_iter().enumerate() {
+        let port = status[region]["admin"].as_str().expect("an address");
+        text.push_str(&format!(
+            "[[region]]\nname = \"{region}\"\nid = {number}\nadmin = \"{port}\"\n"
+        ));
+    }
+    let file = cluster.data.path().join("found.toml");
+    std::fs::write(&file, text).expect("written");
+    let file = file.to_str().expect("text");
+    for args in [
+        vec!["conflicts"],
+        vec!["conflicts", "list"],
+        vec!["conflicts", "show", id],
+        vec!["conflicts", "restore", id, "--force"],
+    ] {
+        let shown = meridian(&[args.as_slice(), &["--topology", file]].concat()).await;
+        assert!(shown.success().stdout.contains(id), "{args:?}");
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ impl Replica {
             self.truncate_logs(txn, now)?,
             self.rebuild_ttl(txn)?,
             self.sweep(txn, now)?,
+            self.keep_streams(txn, now)?,
             self.finish_deletions(txn, now)?,
             self.drop_conflicts(txn, now)?,
         ];

@@ -109,7 +109,7 @@ impl Oracles {
         Ok(())
     }
 
-    /// O5 and O6 on all that a region has.
+    /// O5, O6 and O7 on all that a region has.
     pub fn check_region(
         &mut self,
         txn: &dyn ReadTxn,
@@ -123,6 +123,7 @@ impl Oracles {
             self.check_cohort(txn, region, &def, cohort, config)?;
         }
         self.check_kept_conflicts(txn, region)?;
+        self.check_streams(txn, region, &def)?;
         let mut items = Vec::new();
         for (_, _, image) in read::versions(txn, &def)? {
             if let Some(image) = image {
