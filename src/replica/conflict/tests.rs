@@ -160,7 +160,7 @@ fn two(conflicts: Retention) -> (Region, Region) {
         updated_us: 0,
         throughput: None,
         stream_view: None,
-        stream_us: 0,
+        stream_us: None,
         protected: GroupId(0),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
