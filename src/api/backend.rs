@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use super::auth::Keys;
 use super::throttle::Throttle;
 use crate::clock::RegionId;
 use crate::replica::catalog::{Busy, TableDef};
@@ -64,6 +65,8 @@ pub type ReachFuture<'a> = Pin<Box<dyn Future<Output = Result<Frontier, ApiError
 /// The region behind the API: its one writer, and snapshots for readers. `api` never opens a transaction.
 pub trait Backend: Send + Sync + 'static {
     fn region(&self) -> &RegionInfo;
+    /// Who may call.
+    fn keys(&self) -> &Keys;
     /// Queues a write; resolves when it is durable or refused.
     fn write(&self, request: WriteRequest) -> WriteFuture<'_>;
     /// The buckets of capacity, where requests beyond it are refused.

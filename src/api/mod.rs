@@ -24,8 +24,10 @@ mod session;
 mod tests;
 pub(crate) mod throttle;
 
+pub use auth::Keys;
 pub use backend::{Backend, ReachFuture, RegionInfo, WriteFuture};
 pub(crate) use constraints::{Constraints, enums};
 pub(crate) use fields::Fields;
-pub use server::serve;
+pub use http::{answer_to, refusal};
+pub use server::{Limits, accept, serve};
 pub use throttle::Throttle;

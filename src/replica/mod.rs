@@ -103,6 +103,23 @@ pub struct ReplicaConfig {
     pub planted: Option<PlantedBug>,
 }
 
+impl ReplicaConfig {
+    /// A region that is a cluster by itself, all else as it is when nothing is said; for tools.
+    pub fn alone(region: RegionId, region_name: &str) -> Self {
+        ReplicaConfig {
+            region,
+            region_name: region_name.to_owned(),
+            members: GroupId::of([region]),
+            replicate_all: false,
+            retention: Retention::default(),
+            ttl: ttl::TtlSettings::default(),
+            table_delay_us: 0,
+            conflicts: conflict::Retention::default(),
+            planted: None,
+        }
+    }
+}
+
 /// One thing for the writer to do.
 #[derive(Clone, Debug)]
 #[allow(
