@@ -53,6 +53,7 @@ impl TestBackend {
             table_delay_us: 0,
             conflicts: crate::replica::conflict::Retention::default(),
             planted: None,
+            limits: Default::default(),
         };
         let replica = Replica::open(store.clone(), config, now).unwrap();
         let info = RegionInfo {

@@ -308,6 +308,7 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
             table_bytes: tuning.conflict_bytes,
         },
         planted: None,
+        limits: Default::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::keys::{self, meta};
 use super::mutation::{Change, GroupId, ItemKey, Mutation};
 use super::record::Record;
 use super::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
-use super::{ExecuteError, Replica, index, read};
+use super::{ExecuteError, Replica, collection, index, read};
 use crate::clock::Now;
 use crate::expression::Update;
 use crate::item::{Item, KeyError, codec, size};
@@ -104,6 +104,10 @@ impl Replica {
                     let message = ApiError::ConditionalCheckFailed { item: None }.to_string();
                     reasons.push(reason("ConditionalCheckFailed", Some(message), item));
                 }
+                Err(ExecuteError::Api(error @ ApiError::ItemCollectionSizeLimitExceeded)) => {
+                    let message = Some(error.to_string());
+                    reasons.push(reason("ItemCollectionSizeLimitExceeded", message, None));
+                }
                 Err(ExecuteError::Api(ApiError::Validation(message))) => {
                     invalid = true;
                     reasons.push(reason("ValidationError", Some(message), None));
@@ -197,6 +201,9 @@ impl Replica {
                 update,
             } => updated(&def, &key, old.as_ref(), key_item, update)?,
         };
+        let limit = self.config.limits.collection_bytes;
+        let (before, after) = (old.as_ref(), new.as_ref());
+        collection::admit(txn, &def, &key.partition, before, after, limit)?;
         let index_units = index::write_units(&def, old.as_ref(), new.as_ref());
         let image = changes.then(|| new.as_ref().map(codec::encode));
         Ok(Plan {
@@ -208,6 +215,7 @@ impl Replica {
                 new,
                 touched,
                 index_units,
+                collection_bytes: 0,
             },
         })
     }
@@ -221,7 +229,12 @@ impl Replica {
     ) -> Result<Vec<ItemOutcome>, StoreError> {
         let mut groups: BTreeMap<GroupId, Vec<Mutation>> = BTreeMap::new();
         let mut outcomes = Vec::with_capacity(plans.len());
+        let mut collections = Vec::with_capacity(plans.len());
         for plan in plans {
+            collections.push(
+                collection::has_collections(&plan.def)
+                    .then(|| (plan.def.uid, plan.key.partition.clone())),
+            );
             if let Some(image) = plan.image {
                 let change = Change::Item {
                     table: plan.def.uid,
@@ -239,6 +252,11 @@ impl Replica {
             let issued = self.hlc.tick(now);
             for (group, mutations) in groups {
                 self.commit_local(txn, now, group, mutations, issued)?;
+            }
+        }
+        for (outcome, collection) in outcomes.iter_mut().zip(collections) {
+            if let Some((uid, partition)) = collection {
+                outcome.collection_bytes = collection::size_of(txn.as_read(), uid, &partition)?;
             }
         }
         Ok(outcomes)

@@ -33,6 +33,7 @@ fn config(id: u16) -> ReplicaConfig {
         conflicts: crate::replica::conflict::Retention::default(),
         retention: Default::default(),
         planted: None,
+        limits: Default::default(),
     }
 }
 

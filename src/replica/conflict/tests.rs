@@ -35,6 +35,7 @@ impl Region {
             conflicts,
             retention: Default::default(),
             planted: None,
+            limits: Default::default(),
         };
         let store = MemStore::new();
         let replica = Replica::open(Arc::new(store.clone()), config, now).unwrap();

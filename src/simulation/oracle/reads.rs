@@ -10,7 +10,6 @@ use crate::clock::RegionId;
 use crate::item::{Item, codec};
 use crate::replica::catalog::TableDef;
 use crate::replica::mutation::Rank;
-use crate::replica::request::PageRequest;
 use crate::replica::{ApiError, conflict, read, ttl};
 use crate::store::{ReadTxn, StoreError};
 
@@ -124,39 +123,8 @@ impl Oracles {
         }
         self.check_kept_conflicts(txn, region)?;
         self.check_streams(txn, region, &def)?;
-        let mut items = Vec::new();
-        for (_, _, image) in read::versions(txn, &def)? {
-            if let Some(image) = image {
-                let item = codec::decode(&image).map_err(|e| StoreError::Damaged(e.to_string()))?;
-                items.push((image, item));
-            }
-        }
-        let counts = read::counts(txn, &def)?;
-        let live = items.len() as u64;
-        self.check(OracleId::DerivedState, counts.items == live, |world| {
-            format!(
-                "{} counts {} items where {live} are",
-                world.name(region),
-                counts.items
-            )
-        });
-        self.check_expiries_of(txn, region, &def, &items)?;
-        items.retain(|(_, item)| item.contains_key(workload::SHELF));
-        let mut expected: Vec<Vec<u8>> = items.into_iter().map(|(image, _)| image).collect();
-        let mut entries = scan_index(txn, &def)?;
-        expected.sort_unstable();
-        entries.sort_unstable();
-        let rows = read::index_rows(txn, &def)?.len();
-        let holds = expected == entries && rows == entries.len();
-        self.check(OracleId::DerivedState, holds, |world| {
-            format!(
-                "the index in {} has {rows} rows and shows {} entries, where a rebuild has {}",
-                world.name(region),
-                entries.len(),
-                expected.len()
-            )
-        });
-        Ok(())
+        self.check_derived(txn, region, &def)?;
+        self.check_expiries_of(txn, region, &def)
     }
 
     /// O8: what is kept and what was dropped of the conflicts add up to those that happened.
@@ -185,15 +153,15 @@ impl Oracles {
         txn: &dyn ReadTxn,
         region: RegionId,
         def: &TableDef,
-        items: &[(Vec<u8>, Item)],
     ) -> Result<(), ApiError> {
         if ttl::is_rebuilding(txn, def.uid)? {
             return Ok(());
         }
         let enabled = def.ttl.attribute.is_some();
-        let images = items.iter().filter(|_| enabled);
+        let versions = read::versions(txn, def)?.into_iter();
+        let images = versions.filter_map(|(_, _, image)| image.filter(|_| enabled));
         let mut wanted: Vec<u64> = images
-            .filter_map(|(image, _)| workload::expiry_of(image))
+            .filter_map(|image| workload::expiry_of(&image))
             .collect();
         wanted.sort_unstable();
         let held = ttl::seconds(txn, def)?;
@@ -202,28 +170,5 @@ impl Oracles {
             format!("{name} keeps {held:?} as what expires, where its items say {wanted:?}")
         });
         Ok(())
-    }
-}
-
-/// The whole index, through the pages that clients get.
-fn scan_index(txn: &dyn ReadTxn, def: &TableDef) -> Result<Vec<Vec<u8>>, ApiError> {
-    let mut request = PageRequest {
-        table: workload::TABLE.into(),
-        index: Some(workload::INDEX.into()),
-        condition: None,
-        filter: None,
-        forward: true,
-        limit: None,
-        start: None,
-        segment: None,
-    };
-    let mut entries = Vec::new();
-    loop {
-        let page = read::page(txn, def, &request)?;
-        entries.extend(page.items.iter().map(codec::encode));
-        match page.last_key {
-            None => return Ok(entries),
-            Some(key) => request.start = Some(key),
-        }
     }
 }

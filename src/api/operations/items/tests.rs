@@ -51,6 +51,7 @@ impl Region {
             table_delay_us: 0,
             conflicts: crate::replica::conflict::Retention::default(),
             planted: None,
+            limits: Default::default(),
         };
         let replica = Replica::open(store.clone(), config, NOW).expect("opens");
         let info = RegionInfo {
