@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::backend::RegionBackend;
 use super::clock::RegionClock;
 use super::gate::Gate;
 use super::replicate::Peers;
@@ -31,6 +32,7 @@ pub(super) struct Status {
     pub transport: Transport,
     pub peers: Peers,
     pub gate: Arc<Gate>,
+    pub backend: Arc<RegionBackend>,
 }
 
 /// One link as `status` shows it.
@@ -75,6 +77,7 @@ impl Status {
             "links": self.links(),
             "tables": self.tables(&*txn)?,
             "conflicts": conflict::count(&*txn)?,
+            "conflict_counts": self.conflict_counts(&*txn)?,
         }))
     }
 

@@ -12,6 +12,7 @@
 //! - What the sponsor came to have after the base is left out, and comes with the logs. Taken in now, it would
 //!   stay here alone if the sponsor lost its disk before the logs brought it. Until they have, the region is not
 //!   whole, since what such a version replaced is not in the copy either.
+//! - What this region has applied before is left out too: it has met all that is here.
 //! - A version here that the base covers has met the sponsor's already: no conflict is looked for. Any other
 //!   one meets the sponsor's here, so the causal contexts of what is copied come along.
 //! - What changes by a copy is a change like any other: streams have a record of it (I12).
@@ -283,7 +284,7 @@ impl Replica {
             if let Change::Item { table, key, .. } = &mutation.change {
                 present.insert(keys::item_row(*table, key));
             }
-            if !covers(&portion.base, version.dot) {
+            if !covers(&portion.base, version.dot) || covers(&self.frontier, version.dot) {
                 continue;
             }
             self.hlc
@@ -299,7 +300,7 @@ impl Replica {
                     self.apply_table(txn, now, version, name, def.as_deref())?;
                 }
                 // A copy has outcomes, not what led to them.
-                Change::Expire { .. } | Change::Local { .. } => {}
+                Change::Expire { .. } | Change::Local { .. } | Change::Restored { .. } => {}
             }
         }
         self.copying = None;

@@ -24,7 +24,7 @@ impl Oracles {
     }
 
     /// The disk of a region is lost, or what it was when it was copied.
-    pub fn on_disk_fault(&mut self, region: RegionId, restored: bool, clients_per_region: u64) {
+    pub fn on_disk_fault(&mut self, region: RegionId, restored: bool) {
         let here = usize::from(region.0);
         let backup = self.backups.get(&here).filter(|_| restored);
         let mut known = backup.cloned().unwrap_or_default();
@@ -40,10 +40,8 @@ impl Oracles {
         self.regions[here] = known;
         let own = self.logs.keys().filter(|log| log.origin.region == region);
         self.doubted.extend(own.copied());
-        let first = index(here) * clients_per_region;
-        let clients = first..first + clients_per_region;
-        self.sessions
-            .retain(|(client, _), _| !clients.contains(client));
+        // Clients may have moved, and know of what is lost.
+        self.sessions.clear();
     }
 
     /// O10 (I4): a process starts with what its region had applied.
@@ -113,7 +111,9 @@ impl Oracles {
             });
             let key = self.key_number(key);
             present.insert(key);
-            if !covered(version.dot) {
+            let applied = self.regions[here].applied.get(&version.dot.log);
+            let had = applied.is_some_and(|seq| version.dot.seq <= *seq);
+            if had || !covered(version.dot) {
                 continue;
             }
             let there = self.regions[here].shadows.get(key).copied().flatten();
