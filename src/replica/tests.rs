@@ -143,7 +143,8 @@ impl Node {
         let txn = other.store.begin_read().unwrap();
         let logs: Vec<LogId> = other.replica.frontier().keys().copied().collect();
         let here = self.config.region;
-        let mine = |l: &&LogId| l.origin == other.replica.origin() && l.group.contains(here);
+        let origin = other.config.region;
+        let mine = |l: &&LogId| l.origin.region == origin && l.group.contains(here);
         for log in logs.iter().filter(mine) {
             let from = self.replica.frontier().get(log).copied().unwrap_or(0) + 1;
             let commits = log::read(&*txn, *log, from, usize::MAX).unwrap();
