@@ -30,7 +30,7 @@ use super::mutation::{Change, Dot, Frontier, GroupId, LogId, Mutation};
 use super::record::Record;
 use super::{PlantedBug, Replica, log, read, stable, tables, ttl};
 use crate::clock::{Now, RegionId};
-use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
+use crate::store::{Db, Range, ReadTxn, StoreError, Visit, WriteTxn};
 
 /// Where a copy stands: what was copied last.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -201,7 +201,7 @@ fn walk(
     uid: TableUid,
     after: Option<&[u8]>,
     upto: Option<&[u8]>,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), StoreError> {
     let prefix = keys::table_prefix(uid);
     let end = keys::after_prefix(&prefix);
