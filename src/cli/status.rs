@@ -78,6 +78,15 @@ fn print_region(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
         "\n{name}  {endpoint}  pid {pid}  conflicts {conflicts}"
     )?;
     let none = Vec::new();
+    let notices = region.get("notices").and_then(Value::as_array);
+    for notice in notices.unwrap_or(&none) {
+        let (level, words) = (text(notice, "level"), text(notice, "text"));
+        writeln!(
+            out,
+            "  {level}: {words}\n    hint: {}",
+            text(notice, "hint")
+        )?;
+    }
     for table in region
         .get("tables")
         .and_then(Value::as_array)

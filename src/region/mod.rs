@@ -14,10 +14,12 @@
 
 mod admin;
 mod backend;
+mod certificate;
 mod clock;
 mod conflicts;
 mod error;
 mod guard;
+mod notices;
 mod queue;
 mod replicate;
 mod start;

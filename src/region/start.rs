@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::backend::RegionBackend;
+use super::certificate::{self, Certificate};
 use super::clock::{RegionClock, micros};
 use super::queue::Queue;
 use super::replicate::{Peers, Replication};
@@ -44,6 +45,8 @@ const CERTS_FOLDER: &str = "certs";
 pub enum IdentitySource {
     /// A folder of PEM files; what is missing is minted (see [`Identity::ensure`]).
     Folder(PathBuf),
+    /// A folder of PEM files from the cluster's authority; nothing is minted.
+    Issued(PathBuf),
     Ready(Identity),
 }
 
@@ -105,7 +108,8 @@ impl Region {
         let spec = region_spec(&config.topology, &config.region)?;
         let clock = RegionClock::start();
         let info = region_info(&config.topology, &spec);
-        let identity = identity(&config)?;
+        let (identity, folder) = identity(&config)?;
+        let certificate = Certificate::new(&identity, folder);
         let store = open_store(&config)?;
         guard::admit(&*store, &config.topology.cluster_id, &spec.name, spec.id)?;
         let replica_config = replica_config(&config.topology, &info, config.tuning);
@@ -123,7 +127,7 @@ impl Region {
         let status = Arc::new(Status {
             info: info.clone(),
             cluster: config.topology.name.clone(),
-            cluster_id: config.topology.cluster_id_hex(),
+            cluster_id: config.topology.cluster_id,
             endpoint: format!("http://{}", config.client.local_addr()?),
             gossip: transport.local_addr()?.to_string(),
             admin: config.admin.local_addr()?.to_string(),
@@ -131,6 +135,7 @@ impl Region {
             store: Arc::clone(&store),
             transport: transport.clone(),
             peers: Arc::clone(&known),
+            certificate,
         });
         let queue = Arc::new(Queue::default());
         let backend = Arc::new(RegionBackend {
@@ -181,6 +186,8 @@ impl Region {
         let status = Arc::clone(&self.status);
         self.tasks.spawn(replication.run(stop()));
         self.tasks.spawn(api::serve(client, backend, stop()));
+        self.tasks
+            .spawn(certificate::watch(Arc::clone(&status), stop()));
         self.tasks.spawn(admin::serve(admin, status, stop()));
         info!(
             region = self.status.info.name,
@@ -302,15 +309,21 @@ fn replicator(topology: &Topology, info: &RegionInfo, replica: &Replica) -> Repl
     Replicator::new(config, replica.frontier().clone())
 }
 
-fn identity(config: &RegionConfig) -> Result<Identity, RegionError> {
+/// The region's identity, and the folder that it came from.
+fn identity(config: &RegionConfig) -> Result<(Identity, Option<PathBuf>), RegionError> {
+    let (cluster_id, region) = (&config.topology.cluster_id, &config.region);
     let folder = match (&config.identity, &config.data) {
-        (Some(IdentitySource::Ready(identity)), _) => return Ok(identity.clone()),
+        (Some(IdentitySource::Ready(identity)), _) => return Ok((identity.clone(), None)),
+        (Some(IdentitySource::Issued(folder)), _) => {
+            let identity = Identity::load(folder, cluster_id, region)?;
+            return Ok((identity, Some(folder.clone())));
+        }
         (Some(IdentitySource::Folder(folder)), _) => folder.clone(),
         (None, Some(data)) => data.join(CERTS_FOLDER),
         (None, None) => return Err(RegionError::NoIdentity),
     };
-    let cluster_id = &config.topology.cluster_id;
-    Ok(Identity::ensure(&folder, cluster_id, &config.region)?)
+    let identity = Identity::ensure(&folder, cluster_id, region)?;
+    Ok((identity, Some(folder)))
 }
 
 fn open_store(config: &RegionConfig) -> Result<Arc<dyn Store>, RegionError> {

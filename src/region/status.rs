@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::certificate::Certificate;
 use super::clock::RegionClock;
 use super::replicate::Peers;
 use crate::api::RegionInfo;
@@ -15,13 +16,13 @@ use crate::replica::mutation::{Frontier, GroupId, LogId};
 use crate::replica::{conflict, log, read};
 use crate::replication::PeerStatus;
 use crate::store::{ReadTxn, Store, StoreError};
-use crate::transport::{LinkStatus, Transport};
+use crate::transport::{LinkStatus, Refusal, Transport, now_s};
 
 /// Where the answers come from.
 pub(super) struct Status {
     pub info: RegionInfo,
     pub cluster: String,
-    pub cluster_id: String,
+    pub cluster_id: [u8; 16],
     pub endpoint: String,
     pub gossip: String,
     pub admin: String,
@@ -29,6 +30,7 @@ pub(super) struct Status {
     pub store: Arc<dyn Store>,
     pub transport: Transport,
     pub peers: Peers,
+    pub certificate: Certificate,
 }
 
 /// One link as `status` shows it.
@@ -46,6 +48,24 @@ pub(super) struct LinkReport {
     pub rtt_ms: Option<f64>,
     pub last_heard_ms: Option<u64>,
     pub queued_bytes: usize,
+    /// Why one side refused the other, while they are not connected.
+    pub refusal: Option<RefusalReport>,
+}
+
+/// A refusal as `status` shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct RefusalReport {
+    pub reason: String,
+    pub ago_ms: u128,
+}
+
+impl RefusalReport {
+    fn of(refusal: Refusal) -> Self {
+        RefusalReport {
+            ago_ms: refusal.at.elapsed().as_millis(),
+            reason: refusal.reason,
+        }
+    }
 }
 
 impl Status {
@@ -54,12 +74,14 @@ impl Status {
         let txn = self.store.begin_read()?;
         let now = self.clock.now();
         let frontier = log::frontier(&*txn)?;
+        let links = self.links();
+        let notices = self.notices(&links);
         Ok(json!({
             "name": self.info.name,
             "id": self.info.id.0,
             "pid": std::process::id(),
             "version": env!("CARGO_PKG_VERSION"),
-            "cluster": {"name": self.cluster, "id": self.cluster_id},
+            "cluster": {"name": self.cluster, "id": self.cluster_id_hex()},
             "endpoint": self.endpoint,
             "gossip": self.gossip,
             "admin": self.admin,
@@ -67,10 +89,17 @@ impl Status {
             "wall_us": now.wall_us,
             "frontier": self.frontier(&frontier),
             "logs": self.logs(&frontier),
-            "links": self.links(),
+            "links": links,
             "tables": self.tables(&*txn)?,
             "conflicts": conflict::count(&*txn)?,
+            "certificate": self.certificate.report(now_s()),
+            "strangers": self.transport.stranger().map(RefusalReport::of),
+            "notices": notices,
         }))
+    }
+
+    fn cluster_id_hex(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.cluster_id))
     }
 
     pub fn links(&self) -> Vec<LinkReport> {
@@ -156,6 +185,7 @@ fn link_report(link: LinkStatus, peer: Option<&PeerStatus>, now_us: u64) -> Link
             .and_then(|p| p.last_heard_us)
             .map(|at| now_us.saturating_sub(at) / 1_000),
         queued_bytes: link.queued_bytes,
+        refusal: link.refusal.map(RefusalReport::of),
     }
 }
 

@@ -1,0 +1,98 @@
+//! What an operator should know now, and do: one notice per trouble, in `status` and above its tables.
+
+use serde::Serialize;
+
+use super::certificate::days_until;
+use super::status::{LinkReport, Status};
+use crate::transport::{date, now_s};
+
+/// Certificates are warned about this many days before they expire.
+const EXPIRY_WARNING_DAYS: i64 = 14;
+
+/// One trouble.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Notice {
+    /// `error` when the region does not do all of its work, `warning` when it soon may not.
+    pub level: &'static str,
+    /// For programs; never changes.
+    pub code: &'static str,
+    pub text: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Notice {
+    pub fn error(code: &'static str, text: String, hint: &str) -> Notice {
+        let (level, hint) = ("error", hint.to_string());
+        Notice {
+            level,
+            code,
+            text,
+            hint,
+        }
+    }
+
+    pub fn warning(code: &'static str, text: String, hint: &str) -> Notice {
+        Notice {
+            level: "warning",
+            ..Notice::error(code, text, hint)
+        }
+    }
+}
+
+impl Status {
+    /// Every trouble that there is. A part of the region that can be in trouble adds a line here.
+    pub fn notices(&self, links: &[LinkReport]) -> Vec<Notice> {
+        let mut all = Vec::new();
+        all.extend(self.certificate_expiring());
+        all.extend(self.certificate_trouble());
+        all.extend(links.iter().filter_map(refused));
+        all
+    }
+
+    fn certificate_expiring(&self) -> Option<Notice> {
+        expiring(self.certificate.expires_s()?, now_s())
+    }
+
+    fn certificate_trouble(&self) -> Option<Notice> {
+        let trouble = self.certificate.trouble()?;
+        let text = format!("the certificate's files changed and cannot be used: {trouble}");
+        let hint = "the certificate loaded before stays in use; put the files right";
+        Some(Notice::error("certificate_unusable", text, hint))
+    }
+}
+
+fn expiring(expires_s: u64, now_s: u64) -> Option<Notice> {
+    let (days, when) = (days_until(expires_s, now_s), date(expires_s));
+    let hint = "renew it with `meridian cert renew` (or the authority with `cert init`); no restart is needed";
+    if days < 0 {
+        let text = format!("the certificate or its authority expired on {when}: peers refuse it");
+        return Some(Notice::error("certificate_expired", text, hint));
+    }
+    let text = format!("the certificate or its authority expires on {when}, in {days} days");
+    (days < EXPIRY_WARNING_DAYS).then(|| Notice::warning("certificate_expiring", text, hint))
+}
+
+fn refused(link: &LinkReport) -> Option<Notice> {
+    let refusal = link.refusal.as_ref().filter(|_| !link.connected)?;
+    let text = format!("not connected to {}: {}", link.peer, refusal.reason);
+    let hint = "compare both sides' topologies and certificates (`meridian cert show FILE`)";
+    Some(Notice::error("link_refused", text, hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiry_is_warned_of_in_time() {
+        const DAY_S: u64 = 86_400;
+        let now = 20_000 * DAY_S;
+        assert_eq!(expiring(now + 14 * DAY_S, now), None);
+        let soon = expiring(now + 13 * DAY_S, now).expect("a warning");
+        assert_eq!((soon.level, soon.code), ("warning", "certificate_expiring"));
+        assert!(soon.text.contains("in 13 days"), "{}", soon.text);
+        let late = expiring(now - 1, now).expect("an error");
+        assert_eq!((late.level, late.code), ("error", "certificate_expired"));
+    }
+}
