@@ -6,6 +6,7 @@ pub(crate) mod partiql;
 pub(crate) mod streams;
 pub(crate) mod tables;
 
+use super::auth::Caller;
 use super::{Backend, Fields};
 use crate::replica::ApiError;
 
@@ -138,13 +139,23 @@ impl Operation {
     }
 }
 
-/// Runs an operation. `host` is how the client reached us, which DescribeEndpoints repeats.
+/// What an operation may want to know beside its members.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestContext {
+    /// Who calls: the one place where policies learn it.
+    pub(crate) caller: Caller,
+    /// How the client reached us, which DescribeEndpoints repeats.
+    pub(crate) host: Option<String>,
+}
+
+/// Runs an operation.
 pub(crate) async fn run(
     operation: Operation,
     backend: &dyn Backend,
     fields: Fields,
-    host: Option<&str>,
+    context: &RequestContext,
 ) -> Answer {
+    tracing::trace!(?operation, caller = context.caller.access_key, "request");
     match operation {
         Operation::BatchExecuteStatement => {
             partiql::batch_execute_statement::run(backend, fields).await
@@ -164,7 +175,9 @@ pub(crate) async fn run(
         Operation::DescribeContributorInsights => {
             control::describe_contributor_insights::run(backend, fields).await
         }
-        Operation::DescribeEndpoints => tables::describe_endpoints::run(backend, host).await,
+        Operation::DescribeEndpoints => {
+            tables::describe_endpoints::run(backend, context.host.as_deref()).await
+        }
         Operation::DescribeGlobalTable => {
             control::describe_global_table::run(backend, fields).await
         }
