@@ -1,5 +1,7 @@
 //! What an operator should know now, and do: one notice per trouble, in `status` and above its tables.
 
+use std::sync::atomic::Ordering;
+
 use serde::Serialize;
 
 use super::certificate::days_until;
@@ -19,6 +21,8 @@ pub(super) struct Notice {
     pub text: String,
     /// What to do.
     pub hint: String,
+    /// The region does not serve, or not writes: `/health` says so.
+    pub stops: bool,
 }
 
 impl Notice {
@@ -29,6 +33,14 @@ impl Notice {
             code,
             text,
             hint,
+            stops: false,
+        }
+    }
+
+    pub fn stopping(code: &'static str, text: String, hint: &str) -> Notice {
+        Notice {
+            stops: true,
+            ..Notice::error(code, text, hint)
         }
     }
 
@@ -44,10 +56,18 @@ impl Status {
     /// Every trouble that there is. A part of the region that can be in trouble adds a line here.
     pub fn notices(&self, links: &[LinkReport]) -> Vec<Notice> {
         let mut all = Vec::new();
+        all.extend(self.store_full());
         all.extend(self.certificate_expiring());
         all.extend(self.certificate_trouble());
         all.extend(links.iter().filter_map(refused));
         all
+    }
+
+    fn store_full(&self) -> Option<Notice> {
+        let full = self.metrics.store_full.load(Ordering::Relaxed);
+        let text = "the disk is full: writes are refused, reads go on".to_string();
+        let hint = "free space on the data folder's disk; no restart is needed";
+        full.then(|| Notice::stopping("store_full", text, hint))
     }
 
     fn certificate_expiring(&self) -> Option<Notice> {

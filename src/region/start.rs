@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use crate::replication::{Replicator, ReplicatorConfig};
 use crate::store::Store;
 use crate::store::lmdb::{LmdbOptions, LmdbStore};
 use crate::store::mem::MemStore;
+use crate::telemetry::Metrics;
 use crate::transport::{Identity, Peer, Transport, TransportConfig};
 
 /// The account in every ARN.
@@ -126,6 +128,8 @@ impl Region {
             peers,
         })?;
         let known = Peers::default();
+        let stable_us = Arc::new(AtomicU64::new(0));
+        let metrics = Arc::new(Metrics::default());
         let status = Arc::new(Status {
             info: info.clone(),
             cluster: config.topology.name.clone(),
@@ -137,6 +141,8 @@ impl Region {
             store: Arc::clone(&store),
             transport: transport.clone(),
             peers: Arc::clone(&known),
+            stable_us: Arc::clone(&stable_us),
+            metrics: Arc::clone(&metrics),
             certificate,
         });
         let queue = Arc::new(Queue::default());
@@ -146,6 +152,7 @@ impl Region {
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
             throttle: config.topology.throttle.then(Throttle::default),
+            metrics: Arc::clone(&metrics),
             clock,
             table_delay_us: micros(config.tuning.table_delay),
         });
@@ -156,6 +163,8 @@ impl Region {
             clock,
             queue: Arc::clone(&queue),
             news,
+            metrics,
+            names: info.topology.iter().cloned().collect(),
         };
         let writer = std::thread::Builder::new()
             .name("writer".to_string())
@@ -169,6 +178,7 @@ impl Region {
             events,
             news: inbox,
             peers: known,
+            stable_us,
             info,
         };
         let region = Region {

@@ -1,6 +1,7 @@
 //! What a region says of itself.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::certificate::Certificate;
 use super::clock::RegionClock;
+use super::lag::{self, Lag};
 use super::replicate::Peers;
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
@@ -16,6 +18,7 @@ use crate::replica::mutation::{Frontier, GroupId, LogId};
 use crate::replica::{conflict, log, read};
 use crate::replication::PeerStatus;
 use crate::store::{ReadTxn, Store, StoreError};
+use crate::telemetry::Metrics;
 use crate::transport::{LinkStatus, Refusal, Transport, now_s};
 
 /// Where the answers come from.
@@ -30,6 +33,8 @@ pub(super) struct Status {
     pub store: Arc<dyn Store>,
     pub transport: Transport,
     pub peers: Peers,
+    pub stable_us: Arc<AtomicU64>,
+    pub metrics: Arc<Metrics>,
     pub certificate: Certificate,
 }
 
@@ -44,6 +49,9 @@ pub(super) struct LinkReport {
     pub delay_ms: f64,
     /// Commits of this region that the peer has not acknowledged as durable.
     pub behind: u64,
+    /// How long ago the first of them was made.
+    pub behind_s: f64,
+    pub behind_bytes: u64,
     /// As commits experience it: injected delay included.
     pub rtt_ms: Option<f64>,
     pub last_heard_ms: Option<u64>,
@@ -74,7 +82,7 @@ impl Status {
         let txn = self.store.begin_read()?;
         let now = self.clock.now();
         let frontier = log::frontier(&*txn)?;
-        let links = self.links();
+        let links = self.links(&*txn)?;
         let notices = self.notices(&links);
         Ok(json!({
             "name": self.info.name,
@@ -102,8 +110,8 @@ impl Status {
         format!("{:032x}", u128::from_be_bytes(self.cluster_id))
     }
 
-    pub fn links(&self) -> Vec<LinkReport> {
-        let now_us = self.clock.now().mono_us;
+    pub fn links(&self, txn: &dyn ReadTxn) -> Result<Vec<LinkReport>, StoreError> {
+        let now = self.clock.now();
         let known: BTreeMap<RegionId, PeerStatus> = self
             .peers
             .lock()
@@ -115,14 +123,25 @@ impl Status {
         links
             .map(|link| {
                 let peer = known.get(&link.peer);
-                link_report(link, peer, now_us)
+                let lag = lag::of(txn, self.info.id, link.peer, peer, now.wall_us)?;
+                Ok(link_report(link, peer, lag, now.mono_us))
             })
             .collect()
     }
 
+    /// How long ago the newest moment was of which every region has everything.
+    pub fn stable_lag(&self) -> Option<Duration> {
+        match self.stable_us.load(Ordering::Relaxed) {
+            0 => None,
+            us => Some(Duration::from_micros(
+                self.clock.now().wall_us.saturating_sub(us),
+            )),
+        }
+    }
+
     /// Per origin, how many of its commits are applied here, all its logs together but those that no other
     /// region reads: they say nothing of what regions have of each other.
-    fn frontier(&self, frontier: &Frontier) -> BTreeMap<String, u64> {
+    pub fn frontier(&self, frontier: &Frontier) -> BTreeMap<String, u64> {
         let mut applied = BTreeMap::new();
         let shared = |log: &LogId| log.group.regions().count() > 1;
         for (log, seq) in frontier.iter().filter(|(log, _)| shared(log)) {
@@ -171,13 +190,15 @@ impl Status {
     }
 }
 
-fn link_report(link: LinkStatus, peer: Option<&PeerStatus>, now_us: u64) -> LinkReport {
+fn link_report(link: LinkStatus, peer: Option<&PeerStatus>, lag: Lag, now_us: u64) -> LinkReport {
     LinkReport {
         peer: link.name,
         connected: link.connected && peer.is_some_and(|p| p.connected),
         cut: link.fault.cut.name(),
         delay_ms: millis(link.fault.delay),
         behind: peer.map_or(0, |p| p.behind),
+        behind_s: lag.seconds,
+        behind_bytes: lag.bytes,
         rtt_ms: peer
             .and_then(|p| p.rtt_us)
             .map(|us| millis(Duration::from_micros(us))),

@@ -1,6 +1,8 @@
 //! The one thread that changes anything.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -9,9 +11,11 @@ use tracing::{debug, error, warn};
 use super::clock::RegionClock;
 use super::queue::{Answer, Order, Queue};
 use crate::clock::{Now, RegionId, Stamp};
+use crate::replica::log;
 use crate::replica::mutation::Frontier;
 use crate::replica::{ApiError, Job, JobResult, RemoteError, Replica};
 use crate::store::{Store, StoreError};
+use crate::telemetry::{Metrics, exact};
 
 /// An idle writer still runs an empty group this often, so that its watermark rises and peers can tell
 /// silence from loss. Costs one sync every two seconds or so, when the clock's bound is raised.
@@ -33,6 +37,38 @@ pub(super) struct Writer {
     pub queue: Arc<Queue>,
     /// Bounded in effect: a group has at most as many peers' batches as the replicator has asked for.
     pub news: mpsc::UnboundedSender<News>,
+    pub metrics: Arc<Metrics>,
+    pub names: BTreeMap<RegionId, String>,
+}
+
+/// What is known of a group before it runs.
+struct Measure {
+    began: Now,
+    jobs: u64,
+    /// The commits of other regions: whose, and when they were issued.
+    remote: Vec<(RegionId, u64)>,
+}
+
+impl Measure {
+    fn begin(began: Now, jobs: &[Job]) -> Self {
+        let mut measure = Measure {
+            began,
+            jobs: 0,
+            remote: Vec::new(),
+        };
+        for job in jobs {
+            let commits: &[Vec<u8>] = match job {
+                Job::Stable(_) => continue,
+                Job::Remote(commits) => commits,
+                Job::Write(_) => &[],
+            };
+            measure.jobs += 1;
+            let headers = commits.iter().filter_map(|commit| log::header(commit).ok());
+            let origin = headers.map(|(dot, issued)| (dot.log.origin.region, issued.physical_us));
+            measure.remote.extend(origin);
+        }
+        measure
+    }
 }
 
 /// Who waits for a job.
@@ -73,15 +109,49 @@ impl Writer {
             receipts.push(receipt);
         }
         let now = self.clock.now();
+        let measure = Measure::begin(now, &jobs);
         match self.commit_group(now, jobs) {
-            Ok(results) => self.tell_done(now, results, receipts),
+            Ok(results) => {
+                self.measured(&measure);
+                self.tell_done(now, results, receipts);
+            }
             Err(full @ StoreError::Full) => {
+                self.metrics.groups_refused.add(1);
+                self.metrics.store_full.store(true, Ordering::Relaxed);
                 if let Err(fatal) = self.replica.aborted() {
                     abort(&fatal);
                 }
                 self.tell_refused(&full, receipts);
             }
             Err(fatal) => abort(&fatal),
+        }
+    }
+
+    /// Counts a group that is durable. Idle groups are nobody's wait and are left out.
+    fn measured(&mut self, measure: &Measure) {
+        let metrics = &self.metrics;
+        metrics.store_full.store(false, Ordering::Relaxed);
+        let noted = self.replica.take_noted();
+        for (table, count) in noted.expired {
+            metrics.expired.with(&[&table]).add(count);
+        }
+        for (table, count) in noted.conflicts {
+            metrics.conflicts.with(&[&table]).add(count);
+        }
+        if measure.jobs == 0 {
+            return;
+        }
+        let now = self.clock.now();
+        let seconds = |from_us: u64, until_us: u64| {
+            Duration::from_micros(until_us.saturating_sub(from_us)).as_secs_f64()
+        };
+        metrics.group_jobs.observe(exact(measure.jobs));
+        let took = seconds(measure.began.mono_us, now.mono_us);
+        metrics.group_seconds.observe(took);
+        for (origin, issued_us) in &measure.remote {
+            let name = self.names.get(origin).map_or("", String::as_str);
+            let latency = seconds(*issued_us, now.wall_us);
+            metrics.replication_seconds.with(&[name]).observe(latency);
         }
     }
 
