@@ -74,13 +74,15 @@ const MEMBERS: &[&str] = &[
 /// The operations that the dispatch table names.
 fn operations() -> Vec<String> {
     let names = DISPATCH.lines().filter_map(|line| {
-        let (name, _) = line.trim().strip_prefix('"')?.split_once("\" => ")?;
-        Some(name.to_owned())
+        let (name, run) = line.trim().split_once(" => ")?;
+        let name = name.split('(').next().unwrap_or(name);
+        let named = name.starts_with(char::is_uppercase) && name.chars().all(char::is_alphanumeric);
+        (named && run.contains("::")).then(|| name.to_owned())
     });
     let mut names: Vec<String> = names.collect();
     names.sort();
     names.dedup();
-    assert!(names.len() >= 22, "{names:?}");
+    assert!(names.len() >= 50, "{names:?}");
     names
 }
 

@@ -20,6 +20,7 @@ mod conflicts;
 mod error;
 mod guard;
 mod lag;
+mod measure;
 mod notices;
 mod pages;
 mod queue;

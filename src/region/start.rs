@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -24,6 +24,7 @@ use super::{RegionError, admin, guard};
 use crate::api::{self, Backend, Keys, RegionInfo, Throttle};
 use crate::clock::RegionId;
 use crate::config::{RegionSpec, Topology};
+use crate::replica::conflict;
 use crate::replica::mutation::GroupId;
 use crate::replica::stable::Retention;
 use crate::replica::ttl::TtlSettings;
@@ -61,15 +62,22 @@ pub struct Tuning {
     pub ttl_cool_down: Duration,
     /// How long tables show CREATING, UPDATING and DELETING.
     pub table_delay: Duration,
+    /// For how long conflicts are kept.
+    pub conflict_keep: Duration,
+    /// How many bytes of one table's conflicts are kept.
+    pub conflict_bytes: u64,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
         let ttl = TtlSettings::default();
+        let conflicts = conflict::Retention::default();
         Tuning {
             ttl_interval: Duration::from_micros(ttl.interval_us),
             ttl_cool_down: Duration::from_micros(ttl.cool_down_us),
             table_delay: Duration::ZERO,
+            conflict_keep: Duration::from_micros(conflicts.keep_us),
+            conflict_bytes: conflicts.table_bytes,
         }
     }
 }
@@ -130,6 +138,19 @@ impl Region {
         let known = Peers::default();
         let stable_us = Arc::new(AtomicU64::new(0));
         let metrics = Arc::new(Metrics::default());
+        let queue = Arc::new(Queue::default());
+        let (durable_tx, durable) = watch::channel(replica.frontier().clone());
+        let backend = Arc::new(RegionBackend {
+            info: info.clone(),
+            keys: config.keys,
+            store: Arc::clone(&store),
+            queue: Arc::clone(&queue),
+            throttle: config.topology.throttle.then(Throttle::default),
+            metrics: Arc::clone(&metrics),
+            clock,
+            table_delay_us: micros(config.tuning.table_delay),
+            durable,
+        });
         let status = Arc::new(Status {
             info: info.clone(),
             cluster: config.topology.name.clone(),
@@ -144,17 +165,7 @@ impl Region {
             stable_us: Arc::clone(&stable_us),
             metrics: Arc::clone(&metrics),
             certificate,
-        });
-        let queue = Arc::new(Queue::default());
-        let backend = Arc::new(RegionBackend {
-            info: info.clone(),
-            keys: config.keys,
-            store: Arc::clone(&store),
-            queue: Arc::clone(&queue),
-            throttle: config.topology.throttle.then(Throttle::default),
-            metrics: Arc::clone(&metrics),
-            clock,
-            table_delay_us: micros(config.tuning.table_delay),
+            backend: Arc::clone(&backend),
         });
         let (news, inbox) = mpsc::unbounded_channel();
         let writer = Writer {
@@ -165,6 +176,7 @@ impl Region {
             news,
             metrics,
             names: info.topology.iter().cloned().collect(),
+            durable: durable_tx,
         };
         let writer = std::thread::Builder::new()
             .name("writer".to_string())
@@ -308,6 +320,10 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
             ..TtlSettings::default()
         },
         table_delay_us: micros(tuning.table_delay),
+        conflicts: conflict::Retention {
+            keep_us: micros(tuning.conflict_keep),
+            table_bytes: tuning.conflict_bytes,
+        },
         planted: None,
         limits: Default::default(),
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::backend::RegionBackend;
 use super::certificate::Certificate;
 use super::clock::RegionClock;
 use super::lag::{self, Lag};
@@ -36,6 +37,7 @@ pub(super) struct Status {
     pub stable_us: Arc<AtomicU64>,
     pub metrics: Arc<Metrics>,
     pub certificate: Certificate,
+    pub backend: Arc<RegionBackend>,
 }
 
 /// One link as `status` shows it.
@@ -100,6 +102,7 @@ impl Status {
             "links": links,
             "tables": self.tables(&*txn)?,
             "conflicts": conflict::count(&*txn)?,
+            "conflict_counts": self.conflict_counts(&*txn)?,
             "certificate": self.certificate.report(now_s()),
             "strangers": self.transport.stranger().map(RefusalReport::of),
             "notices": notices,

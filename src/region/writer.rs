@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, warn};
 
 use super::clock::RegionClock;
+use super::measure::Measure;
 use super::queue::{Answer, Order, Queue};
 use crate::clock::{Now, RegionId, Stamp};
-use crate::replica::log;
 use crate::replica::mutation::Frontier;
 use crate::replica::{ApiError, Job, JobResult, RemoteError, Replica};
 use crate::store::{Store, StoreError};
-use crate::telemetry::{Metrics, exact};
+use crate::telemetry::Metrics;
 
 /// An idle writer still runs an empty group this often, so that its watermark rises and peers can tell
 /// silence from loss. Costs one sync every two seconds or so, when the clock's bound is raised.
@@ -37,38 +37,10 @@ pub(super) struct Writer {
     pub queue: Arc<Queue>,
     /// Bounded in effect: a group has at most as many peers' batches as the replicator has asked for.
     pub news: mpsc::UnboundedSender<News>,
+    /// What is durable, for those who wait for it.
+    pub durable: watch::Sender<Frontier>,
     pub metrics: Arc<Metrics>,
     pub names: BTreeMap<RegionId, String>,
-}
-
-/// What is known of a group before it runs.
-struct Measure {
-    began: Now,
-    jobs: u64,
-    /// The commits of other regions: whose, and when they were issued.
-    remote: Vec<(RegionId, u64)>,
-}
-
-impl Measure {
-    fn begin(began: Now, jobs: &[Job]) -> Self {
-        let mut measure = Measure {
-            began,
-            jobs: 0,
-            remote: Vec::new(),
-        };
-        for job in jobs {
-            let commits: &[Vec<u8>] = match job {
-                Job::Stable(_) => continue,
-                Job::Remote(commits) => commits,
-                Job::Write(_) => &[],
-            };
-            measure.jobs += 1;
-            let headers = commits.iter().filter_map(|commit| log::header(commit).ok());
-            let origin = headers.map(|(dot, issued)| (dot.log.origin.region, issued.physical_us));
-            measure.remote.extend(origin);
-        }
-        measure
-    }
 }
 
 /// Who waits for a job.
@@ -112,7 +84,8 @@ impl Writer {
         let measure = Measure::begin(now, &jobs);
         match self.commit_group(now, jobs) {
             Ok(results) => {
-                self.measured(&measure);
+                let noted = self.replica.take_noted();
+                measure.count(&self.metrics, &self.names, noted, self.clock.now());
                 self.tell_done(now, results, receipts);
             }
             Err(full @ StoreError::Full) => {
@@ -127,34 +100,6 @@ impl Writer {
         }
     }
 
-    /// Counts a group that is durable. Idle groups are nobody's wait and are left out.
-    fn measured(&mut self, measure: &Measure) {
-        let metrics = &self.metrics;
-        metrics.store_full.store(false, Ordering::Relaxed);
-        let noted = self.replica.take_noted();
-        for (table, count) in noted.expired {
-            metrics.expired.with(&[&table]).add(count);
-        }
-        for (table, count) in noted.conflicts {
-            metrics.conflicts.with(&[&table]).add(count);
-        }
-        if measure.jobs == 0 {
-            return;
-        }
-        let now = self.clock.now();
-        let seconds = |from_us: u64, until_us: u64| {
-            Duration::from_micros(until_us.saturating_sub(from_us)).as_secs_f64()
-        };
-        metrics.group_jobs.observe(exact(measure.jobs));
-        let took = seconds(measure.began.mono_us, now.mono_us);
-        metrics.group_seconds.observe(took);
-        for (origin, issued_us) in &measure.remote {
-            let name = self.names.get(origin).map_or("", String::as_str);
-            let latency = seconds(*issued_us, now.wall_us);
-            metrics.replication_seconds.with(&[name]).observe(latency);
-        }
-    }
-
     /// Runs and commits one group: on `Ok` it is durable.
     fn commit_group(&mut self, now: Now, jobs: Vec<Job>) -> Result<Vec<JobResult>, StoreError> {
         let mut txn = self.store.begin_write()?;
@@ -166,6 +111,14 @@ impl Writer {
 
     fn tell_done(&mut self, now: Now, results: Vec<JobResult>, receipts: Vec<Receipt>) {
         assert_eq!(results.len(), receipts.len(), "every job has one result");
+        let frontier = self.replica.frontier();
+        self.durable.send_if_modified(|durable| {
+            let moved = durable != frontier;
+            if moved {
+                durable.clone_from(frontier);
+            }
+            moved
+        });
         let mut applied = Vec::new();
         for (result, receipt) in results.into_iter().zip(receipts) {
             match (result, receipt) {

@@ -34,6 +34,7 @@ impl Node {
             retention: Default::default(),
             ttl: Default::default(),
             table_delay_us: 0,
+            conflicts: Default::default(),
             planted: None,
             limits,
         };
