@@ -10,6 +10,7 @@ mod cluster;
 mod conflicts;
 mod faults;
 mod front;
+mod render;
 mod serve;
 mod sim;
 mod status;

@@ -16,7 +16,7 @@ use super::replicate::Peers;
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
-use crate::replica::{conflict, log, read};
+use crate::replica::{conflict, log, read, stable};
 use crate::replication::PeerStatus;
 use crate::store::{ReadTxn, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -103,6 +103,15 @@ impl Status {
             "tables": self.tables(&*txn)?,
             "conflicts": conflict::count(&*txn)?,
             "conflict_counts": self.conflict_counts(&*txn)?,
+            "backlog_bytes": links.iter().map(|link| link.behind_bytes).sum::<u64>(),
+            "tombstones": stable::waiting(&*txn)?,
+            "stable_lag_ms": self.stable_lag().map(|lag| lag.as_millis()),
+            "store": self.store.usage()?.map(|usage| json!({
+                "map_bytes": usage.map_bytes,
+                "used_bytes": usage.used_bytes,
+                "free_bytes": usage.free_bytes,
+            })),
+            "serving": !notices.iter().any(|notice| notice.stops),
             "certificate": self.certificate.report(now_s()),
             "strangers": self.transport.stranger().map(RefusalReport::of),
             "notices": notices,
