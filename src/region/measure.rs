@@ -1,7 +1,6 @@
 //! Counts what the writer does. The writer's clock is asked once more per group, after the sync.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::clock::{Now, RegionId};
@@ -45,7 +44,6 @@ impl Measure {
         noted: Noted,
         now: Now,
     ) {
-        metrics.store_full.store(false, Ordering::Relaxed);
         for (table, count) in noted.expired {
             metrics.expired.with(&[&table]).add(count);
         }

@@ -10,6 +10,9 @@ use crate::transport::{date, now_s};
 
 /// Certificates are warned about this many days before they expire.
 const EXPIRY_WARNING_DAYS: i64 = 14;
+/// For how long after a refused group the disk counts as full. Not until the next that fits: small ones do
+/// long before the disk has room again, and a region that is sent nothing would stay out for ever.
+const STORE_FULL_US: u64 = 10_000_000;
 
 /// One trouble.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -64,7 +67,9 @@ impl Status {
     }
 
     fn store_full(&self) -> Option<Notice> {
-        let full = self.metrics.store_full.load(Ordering::Relaxed);
+        let at_us = self.metrics.store_full_us.load(Ordering::Relaxed);
+        let now_us = self.clock.now().mono_us;
+        let full = at_us > 0 && now_us.saturating_sub(at_us) < STORE_FULL_US;
         let text = "the disk is full: writes are refused, reads go on".to_string();
         let hint = "free space on the data folder's disk; no restart is needed";
         full.then(|| Notice::stopping("store_full", text, hint))

@@ -105,7 +105,7 @@ pub struct RegionConfig {
 
 /// A running region.
 pub struct Region {
-    status: Arc<Status>,
+    pub(super) status: Arc<Status>,
     backend: Arc<RegionBackend>,
     transport: Transport,
     queue: Arc<Queue>,

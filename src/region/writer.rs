@@ -90,7 +90,8 @@ impl Writer {
             }
             Err(full @ StoreError::Full) => {
                 self.metrics.groups_refused.add(1);
-                self.metrics.store_full.store(true, Ordering::Relaxed);
+                let full_us = &self.metrics.store_full_us;
+                full_us.store(now.mono_us.max(1), Ordering::Relaxed);
                 if let Err(fatal) = self.replica.aborted() {
                     abort(&fatal);
                 }

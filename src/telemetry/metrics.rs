@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Sets of labels kept of one metric; past it, new ones are counted together under [`OTHERS`]. Tables come
@@ -135,8 +135,9 @@ pub struct Metrics {
     pub group_jobs: Histogram,
     /// Groups that were refused whole because the disk was full.
     pub groups_refused: Counter,
-    /// The last group was refused: the disk is full.
-    pub store_full: AtomicBool,
+    /// When a group was last refused because the disk was full, by the region's monotonic clock in
+    /// microseconds; 0 = never.
+    pub store_full_us: AtomicU64,
     /// By the region that made the commits.
     pub replication_seconds: Family<Histogram>,
     /// By table: items that this region expired.
@@ -156,7 +157,7 @@ impl Default for Metrics {
             group_seconds: Histogram::work_seconds(),
             group_jobs: Histogram::new(GROUP_JOBS),
             groups_refused: Counter::default(),
-            store_full: AtomicBool::new(false),
+            store_full_us: AtomicU64::new(0),
             replication_seconds: Family::new(Histogram::replication_seconds),
             expired: Family::new(Counter::default),
             conflicts: Family::new(Counter::default),

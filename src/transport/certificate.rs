@@ -27,6 +27,7 @@ const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 
 const URI_SCHEME: &str = "region://";
 const DAY_S: u64 = 86_400;
+const TEXT_CHARS_MAX: usize = 400;
 
 /// What a region may do in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,12 +163,10 @@ impl Facts {
     fn take_names(&mut self, mut rest: &[u8]) {
         while let Some((tag, content, after)) = tlv(rest) {
             rest = after;
-            let Ok(text) = std::str::from_utf8(content) else {
-                continue;
-            };
+            let text = printable(content);
             match tag {
-                DNS_NAME => self.dns_names.push(text.to_string()),
-                URI_NAME => self.take_uri(text),
+                DNS_NAME => self.dns_names.push(text),
+                URI_NAME => self.take_uri(&text),
                 _ => {}
             }
         }
@@ -232,13 +231,20 @@ fn expect(bytes: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
     }
 }
 
+/// Text of a stranger, fit for logs and terminals: no control characters, and not much of it.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let shown = |c: char| if c.is_control() { '?' } else { c };
+    text.chars().take(TEXT_CHARS_MAX).map(shown).collect()
+}
+
 fn common_name(mut names: &[u8]) -> Option<String> {
     while let Some((set, after)) = expect(names, SET) {
         names = after;
         let (pair, _) = expect(set, SEQUENCE)?;
         let (id, value) = expect(pair, OBJECT_ID)?;
         if id == COMMON_NAME {
-            return String::from_utf8(any(value)?.0.to_vec()).ok();
+            return Some(printable(any(value)?.0));
         }
     }
     None
@@ -334,6 +340,12 @@ mod tests {
                 let _ = Facts::read(&CertificateDer::from(damaged));
             }
         }
+    }
+
+    #[test]
+    fn a_strangers_text_cannot_draw_on_a_terminal() {
+        assert_eq!(printable(b"\x1b[2Jus-east-1\n"), "?[2Jus-east-1?");
+        assert_eq!(printable(&[b'a'; 9_000]).len(), TEXT_CHARS_MAX);
     }
 
     #[test]

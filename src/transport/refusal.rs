@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use quinn::{ConnectionError, VarInt};
 use tokio::time::Instant;
 
+use super::certificate::printable;
 use crate::clock::RegionId;
 
 /// The QUIC application code of a close that refuses the peer; the reason says why.
@@ -79,7 +80,7 @@ impl Failure {
 
 /// The reason given; the error's own words where there is none.
 fn words(reason: &[u8], error: &ConnectionError) -> String {
-    let text = String::from_utf8_lossy(reason);
+    let text = printable(reason);
     let text = text.strip_prefix(RUSTLS_PREFIX).unwrap_or(&text).trim();
     if text.is_empty() {
         return error.to_string();
