@@ -100,7 +100,7 @@ async fn config(args: &ServeArgs) -> Result<RegionConfig, CliError> {
         identity: args.certs.clone().map(IdentitySource::Folder),
         region: args.region.clone(),
         data: args.data.clone(),
-        tuning: args.tuning.tuning(),
+        tuning: args.tuning.tuning(&args.region),
         topology,
     })
 }

@@ -77,6 +77,7 @@ fn print_region(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
         out,
         "\n{name}  {endpoint}  pid {pid}  conflicts {conflicts}"
     )?;
+    print_clock(out, region)?;
     let none = Vec::new();
     for table in region
         .get("tables")
@@ -106,10 +107,31 @@ fn print_region(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
             (false, _) => "NOT CONNECTED",
         };
         let (behind, rtt) = (number(link, "behind"), number(link, "rtt_ms"));
+        let (offset, error) = (number(link, "offset_ms"), number(link, "offset_error_ms"));
         writeln!(
             out,
-            "  to {:<18} {state:<15} behind {behind:>6} commits  rtt {rtt:>7} ms",
+            "  to {:<18} {state:<15} behind {behind:>6} commits  rtt {rtt:>7} ms  clock {offset:>8} +-{error} ms",
             text(link, "peer")
+        )?;
+    }
+    Ok(())
+}
+
+/// Only what somebody should do something about.
+fn print_clock(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
+    let list = |name: &str| {
+        let clock = region.get("clock").and_then(|clock| clock.get(name));
+        clock.and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    for alarm in list("alarms").iter().filter_map(Value::as_str) {
+        writeln!(out, "  CLOCK {alarm}")?;
+    }
+    for held in list("held") {
+        let (origin, commits) = (text(&held, "origin"), number(&held, "commits"));
+        let lead = number(&held, "lead_ms");
+        writeln!(
+            out,
+            "  holding {commits} commits of {origin}, {lead} ms ahead of the time here"
         )?;
     }
     Ok(())

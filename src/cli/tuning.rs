@@ -18,14 +18,25 @@ pub struct TuningArgs {
     /// How long tables show CREATING, UPDATING and DELETING, for those who test that they wait
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
     table_delay: Duration,
+    /// REGION=MS: what that region's wall clock is to be wrong by, for tests
+    #[arg(long, value_name = "REGION=MS", value_parser = parse_offset, hide = true)]
+    clock_offset: Vec<(String, i64)>,
+}
+
+fn parse_offset(text: &str) -> Result<(String, i64), String> {
+    let (region, ms) = (text.split_once('=')).ok_or("give REGION=MILLISECONDS")?;
+    let ms = (ms.parse()).map_err(|_| format!("'{ms}' is not a number of milliseconds"))?;
+    Ok((region.to_owned(), ms))
 }
 
 impl TuningArgs {
-    pub fn tuning(&self) -> Tuning {
+    pub fn tuning(&self, region: &str) -> Tuning {
+        let offset = self.clock_offset.iter().find(|(name, _)| name == region);
         Tuning {
             ttl_interval: self.ttl_interval,
             ttl_cool_down: self.ttl_cool_down,
             table_delay: self.table_delay,
+            clock_offset_ms: offset.map_or(0, |(_, ms)| *ms),
         }
     }
 
@@ -38,7 +49,9 @@ impl TuningArgs {
         ];
         let text =
             |(name, time): (&str, Duration)| [name.to_owned(), format!("{}ms", time.as_millis())];
-        given.into_iter().flat_map(text).collect()
+        let offset = |(region, ms): &(String, i64)| format!("--clock-offset={region}={ms}");
+        let offsets = self.clock_offset.iter().map(offset);
+        given.into_iter().flat_map(text).chain(offsets).collect()
     }
 }
 
@@ -55,11 +68,18 @@ mod tests {
 
     #[test]
     fn what_is_handed_on_reads_back_equal() {
-        let args = ["up", "--ttl-interval", "1.5s", "--ttl-cool-down", "30m"];
+        let args = [
+            "up",
+            "--ttl-interval=1.5s",
+            "--ttl-cool-down=30m",
+            "--clock-offset=eu=-70",
+        ];
         let given = Line::parse_from(args).tuning;
         let name = ["serve".to_owned()];
         let again = Line::parse_from(name.into_iter().chain(given.to_args())).tuning;
-        assert_eq!(again.tuning(), given.tuning());
-        assert_eq!(again.tuning().ttl_interval, Duration::from_millis(1500));
+        assert_eq!(again.tuning("eu"), given.tuning("eu"));
+        assert_eq!(again.tuning("eu").clock_offset_ms, -70);
+        assert_eq!(again.tuning("us").clock_offset_ms, 0);
+        assert_eq!(again.tuning("eu").ttl_interval, Duration::from_millis(1500));
     }
 }

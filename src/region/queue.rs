@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::clock::RegionId;
+use crate::clock::policy::FenceLine;
 use crate::replica::ApiError;
 use crate::replica::request::{WriteRequest, WriteResponse};
 use crate::replica::stable::Stability;
@@ -29,6 +30,8 @@ pub(super) enum Order {
     },
     /// What replication found to be durable everywhere.
     Stable(Stability),
+    /// Where local writes are fenced from now on.
+    Fence(FenceLine),
 }
 
 /// Why a write was not taken.
@@ -43,6 +46,7 @@ struct Waiting {
     writes: VecDeque<(Box<WriteRequest>, Answer)>,
     remote: VecDeque<(RegionId, Vec<Vec<u8>>)>,
     stable: Option<Stability>,
+    fence: Option<FenceLine>,
     closed: bool,
 }
 
@@ -80,6 +84,11 @@ impl Queue {
         self.lock().stable = Some(found);
     }
 
+    /// Goes before the next group; no hurry.
+    pub fn set_fence(&self, line: FenceLine) {
+        self.lock().fence = Some(line);
+    }
+
     /// Takes nothing more. What waits already is still handed out.
     pub fn close(&self) {
         self.lock().closed = true;
@@ -100,6 +109,7 @@ impl Queue {
             group.push(Order::Remote { from, commits });
         }
         group.extend(waiting.stable.take().map(Order::Stable));
+        group.extend(waiting.fence.take().map(Order::Fence));
         let writes = waiting.writes.len().min(GROUP_JOBS_MAX - group.len());
         for (request, answer) in waiting.writes.drain(..writes) {
             group.push(Order::Write(request, answer));

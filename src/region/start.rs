@@ -15,12 +15,13 @@ use tracing::info;
 use super::backend::RegionBackend;
 use super::clock::{RegionClock, micros};
 use super::queue::Queue;
-use super::replicate::{Peers, Replication};
+use super::replicate::{Clocks, Peers, Replication};
 use super::status::Status;
 use super::writer::Writer;
 use super::{RegionError, admin, guard};
 use crate::api::{self, Backend, RegionInfo, Throttle};
 use crate::clock::RegionId;
+use crate::clock::policy::Verdict;
 use crate::config::{RegionSpec, Topology};
 use crate::replica::mutation::GroupId;
 use crate::replica::stable::Retention;
@@ -56,6 +57,8 @@ pub struct Tuning {
     pub ttl_cool_down: Duration,
     /// How long tables show CREATING, UPDATING and DELETING.
     pub table_delay: Duration,
+    /// Added to this region's wall clock, milliseconds: only for tests of what a wrong clock does.
+    pub clock_offset_ms: i64,
 }
 
 impl Default for Tuning {
@@ -65,6 +68,7 @@ impl Default for Tuning {
             ttl_interval: Duration::from_micros(ttl.interval_us),
             ttl_cool_down: Duration::from_micros(ttl.cool_down_us),
             table_delay: Duration::ZERO,
+            clock_offset_ms: 0,
         }
     }
 }
@@ -103,7 +107,7 @@ impl Region {
     /// Opens the store, joins the other regions and serves clients. Must be called within a tokio runtime.
     pub async fn start(config: RegionConfig) -> Result<Region, RegionError> {
         let spec = region_spec(&config.topology, &config.region)?;
-        let clock = RegionClock::start();
+        let clock = RegionClock::start(config.tuning.clock_offset_ms.saturating_mul(1_000));
         let info = region_info(&config.topology, &spec);
         let identity = identity(&config)?;
         let store = open_store(&config)?;
@@ -120,6 +124,7 @@ impl Region {
             peers,
         })?;
         let known = Peers::default();
+        let clocks = Clocks::default();
         let status = Arc::new(Status {
             info: info.clone(),
             cluster: config.topology.name.clone(),
@@ -131,6 +136,8 @@ impl Region {
             store: Arc::clone(&store),
             transport: transport.clone(),
             peers: Arc::clone(&known),
+            clocks: Arc::clone(&clocks),
+            max_offset_ms: config.topology.max_offset_ms,
         });
         let queue = Arc::new(Queue::default());
         let backend = Arc::new(RegionBackend {
@@ -161,6 +168,8 @@ impl Region {
             events,
             news: inbox,
             peers: known,
+            clocks,
+            told: Verdict::Unknown,
             info,
         };
         let region = Region {
@@ -298,6 +307,7 @@ fn replicator(topology: &Topology, info: &RegionInfo, replica: &Replica) -> Repl
         cluster_id: topology.cluster_id,
         members: members(topology),
         origin: replica.origin(),
+        max_offset_us: topology.max_offset_ms.saturating_mul(1_000),
     };
     Replicator::new(config, replica.frontier().clone())
 }

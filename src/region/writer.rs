@@ -66,6 +66,10 @@ impl Writer {
                 Order::Write(request, answer) => (Job::Write(*request), Receipt::Client(answer)),
                 Order::Remote { from, commits } => (Job::Remote(commits), Receipt::Peer(from)),
                 Order::Stable(found) => (Job::Stable(found), Receipt::Nobody),
+                Order::Fence(line) => {
+                    self.replica.set_fence(line);
+                    continue;
+                }
             };
             jobs.push(job);
             receipts.push(receipt);

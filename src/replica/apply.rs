@@ -10,6 +10,7 @@ use super::mutation::{
 };
 use super::record::Record;
 use super::{PlantedBug, RemoteError, Replica, TableState, index, read, stable, ttl};
+use crate::clock::policy::MAX_OFFSET_US;
 use crate::clock::{Hlc, Now, Stamp};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
@@ -85,6 +86,12 @@ impl Replica {
             Err(error) => return Ok(Err(error)),
         };
         for (commit, sealed) in &commits {
+            let lead_us = commit.issued.physical_us.saturating_sub(now.wall_us);
+            if lead_us > MAX_OFFSET_US && self.has_bug(PlantedBug::HeldDropped) {
+                self.frontier.insert(commit.dot.log, commit.dot.seq);
+                self.dirty.insert(commit.dot.log);
+                continue;
+            }
             self.hlc.observe(commit.issued, now);
             self.apply(txn, now, commit, Some(sealed))?;
             self.relog_own_versions(txn, now)?;

@@ -43,6 +43,7 @@ use std::sync::Arc;
 
 pub use error::{ApiError, CancellationReason, ThrottlingReason};
 
+use crate::clock::policy::FenceLine;
 use crate::clock::{Hlc, Now, RegionId, Stamp};
 use crate::store::{Db, ReadTxn, Store, StoreError, WriteTxn};
 use catalog::{TableDef, TableUid};
@@ -75,6 +76,10 @@ pub enum PlantedBug {
     IndexDeleteForgotten,
     /// Tombstones go by this region's own clock (against I9).
     CollectAlone,
+    /// A commit stamped too far ahead is counted as applied, and its changes dropped (replication.md section 3).
+    HeldDropped,
+    /// Local writes are taken whatever the clock (replication.md section 3).
+    FenceForgotten,
     /// An expiry is ranked by when it was made, not by the version it expires (replication.md section 4).
     ExpiryAsWrite,
 }
@@ -169,6 +174,8 @@ pub struct Replica {
     relogs: Vec<tables::Relog>,
     /// What every member has, as replication last said.
     stable: Stability,
+    /// Where local writes are fenced, once that is known.
+    fence: Option<FenceLine>,
     /// Where in the tombstone queue the next look begins.
     collecting: Option<Vec<u8>>,
     sweep: ttl::Sweep,
@@ -227,6 +234,7 @@ impl Replica {
             counts: BTreeMap::new(),
             relogs: Vec::new(),
             stable: Stability::default(),
+            fence: None,
             collecting: None,
             sweep: ttl::Sweep::default(),
             chores_left: false,
@@ -249,7 +257,31 @@ impl Replica {
 
     /// Issues a stamp that no commit has: every commit of this region so far is below it.
     pub fn watermark(&mut self, now: Now) -> Stamp {
+        let now = self.trusted(now);
         self.hlc.tick(now)
+    }
+
+    /// Replication measured where the others' clocks are. Not within a group: what a group and its
+    /// watermark take for the time must be one.
+    pub fn set_fence(&mut self, line: FenceLine) {
+        self.fence = Some(line);
+    }
+
+    /// By how much this region's clock is ahead, when that is so much that local writes are fenced.
+    pub fn fenced(&self, now: Now) -> Option<u64> {
+        self.fence.and_then(|line| line.ahead_us(now))
+    }
+
+    /// The time to stamp with: the others' while ours is fenced, for what is stamped all the same
+    /// (watermarks, tables that travel again).
+    fn trusted(&self, now: Now) -> Now {
+        match self.fence.filter(|line| line.ahead_us(now).is_some()) {
+            Some(line) => Now {
+                wall_us: line.others_us(now),
+                ..now
+            },
+            None => now,
+        }
     }
 
     /// Runs jobs in order in one transaction. A job that fails leaves nothing behind and fails alone; an
@@ -261,8 +293,11 @@ impl Replica {
         jobs: Vec<Job>,
     ) -> Result<Vec<JobResult>, StoreError> {
         let mut results = Vec::with_capacity(jobs.len());
+        let fenced = (self.fenced(now)).filter(|_| !self.has_bug(PlantedBug::FenceForgotten));
+        let now = self.trusted(now);
         for job in jobs {
             results.push(match job {
+                Job::Write(_) if fenced.is_some() => JobResult::Write(Err(fence_error(fenced))),
                 Job::Write(request) => {
                     JobResult::Write(store_errors_out(self.execute(txn, now, request))?)
                 }
@@ -273,7 +308,7 @@ impl Replica {
                 }
             });
         }
-        self.do_chores(txn, now)?;
+        self.do_chores(txn, now, fenced.is_some())?;
         self.flush(txn, now)?;
         Ok(results)
     }
@@ -328,6 +363,10 @@ impl Replica {
         Ok(())
     }
 
+    fn has_bug(&self, bug: PlantedBug) -> bool {
+        self.config.planted == Some(bug)
+    }
+
     /// A table changed, or its change was dropped: definitions are read anew.
     fn forget_tables(&mut self) {
         self.tables.clear();
@@ -347,6 +386,16 @@ impl Replica {
         };
         Ok(state)
     }
+}
+
+/// What a write meets while the clock is ahead. Retryable.
+fn fence_error(by_us: Option<u64>) -> ApiError {
+    let by_ms = by_us.unwrap_or(0) / 1_000;
+    ApiError::ServiceUnavailable(format!(
+        "The clock of this region is {by_ms} ms ahead of the other regions, so it takes no writes: they would \
+         win over later ones. Set the clock right (look at NTP); writes go on by themselves then. Reads and \
+         replication go on; other regions take writes."
+    ))
 }
 
 /// What a region knows of a table's uid.

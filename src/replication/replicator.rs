@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::clocks::Clocks;
 use super::intake::Intake;
+use super::probe::{PeerClock, Reply};
 use super::pull::Incoming;
 use super::session::Session;
 use super::shelf::{Shelf, StoreShelf};
@@ -25,10 +27,11 @@ pub(super) struct Scene<'s> {
 
 /// What stays known of a peer when its connection does not.
 #[derive(Debug, Default)]
-struct Known {
+pub(super) struct Known {
     frontier: Frontier,
     watermark: Option<Stamp>,
     last_heard_us: Option<u64>,
+    pub clock: PeerClock,
 }
 
 /// Replication in one region.
@@ -38,10 +41,11 @@ pub struct Replicator {
     pub(super) durable: Frontier,
     watermark: Stamp,
     pub(super) sessions: BTreeMap<RegionId, Session>,
-    known: BTreeMap<RegionId, Known>,
+    pub(super) known: BTreeMap<RegionId, Known>,
     pub(super) intakes: BTreeMap<LogId, Intake>,
     /// The logs of the applies under way, in order, by who sent them. Outlives the sessions.
     pub(super) applying: BTreeMap<RegionId, VecDeque<LogId>>,
+    pub(super) clocks: Clocks,
     stable: Stable,
     /// When what is durable everywhere was last looked at.
     stable_us: u64,
@@ -62,6 +66,7 @@ impl Replicator {
             known: BTreeMap::new(),
             intakes: BTreeMap::new(),
             applying: BTreeMap::new(),
+            clocks: Clocks::new(),
             stable: Stable::default(),
             stable_us: 0,
         }
@@ -87,6 +92,7 @@ impl Replicator {
         out: &mut Vec<Action>,
     ) -> Result<(), StoreError> {
         let mut scene = Scene { now, shelf, out };
+        self.judge(&mut scene);
         match event {
             Event::Up(peer) => {
                 self.on_up(&mut scene, peer);
@@ -132,6 +138,7 @@ impl Replicator {
             watermark: known.and_then(|k| k.watermark),
             behind,
             rtt_us: session.and_then(|s| s.rtt_us),
+            offset: self.offset_of(region),
             last_heard_us: known.and_then(|k| k.last_heard_us),
         }
     }
@@ -171,6 +178,23 @@ impl Replicator {
             Message::Heartbeat(beat) => self.on_heartbeat(scene, peer, beat),
             Message::Ack { frontier } => self.on_ack(scene, peer, &frontier),
             Message::Want { log, from, credit } => self.on_want(scene, peer, log, from, credit),
+            Message::Probe { sent_us } => {
+                self.on_probe(scene, peer, sent_us);
+                Ok(())
+            }
+            Message::ProbeReply {
+                sent_us,
+                heard_wall_us,
+                answered_wall_us,
+            } => {
+                let reply = Reply {
+                    sent_us,
+                    heard_wall_us,
+                    answered_wall_us,
+                };
+                self.on_probe_reply(scene, peer, reply);
+                Ok(())
+            }
             Message::Batch {
                 log,
                 first_seq,
@@ -369,6 +393,7 @@ impl Replicator {
     }
 
     fn on_tick(&mut self, scene: &mut Scene<'_>) -> Result<(), StoreError> {
+        self.watch_clocks(scene);
         let now_us = scene.now.mono_us;
         let peers: Vec<RegionId> = self.sessions.keys().copied().collect();
         for peer in peers {

@@ -10,7 +10,7 @@ use crate::clock::{RegionId, Stamp};
 use crate::replica::mutation::{Frontier, GroupId, LogId};
 
 /// The wire protocol spoken by this build. Peers of another one are turned away.
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 
 /// The longest frame that is written or read: a batch of one transaction of 4 MB and its copies of
 /// keys fits many times over. The transport may not have a lower limit.
@@ -93,6 +93,17 @@ pub enum Message {
         /// The last batch that answers a `Want` for another region's log.
         done: bool,
     },
+    /// Asks for the receiver's wall time.
+    Probe {
+        /// The sender's monotonic clock; means nothing to the receiver, who hands it back.
+        sent_us: u64,
+    },
+    ProbeReply {
+        sent_us: u64,
+        /// The sender's wall clock when it heard the probe, and when it answered.
+        heard_wall_us: u64,
+        answered_wall_us: u64,
+    },
 }
 
 /// The envelope: its discriminant is the schema version.
@@ -167,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_protocol_2() {
+    fn golden_bytes_of_protocol_3() {
         let ack = Message::Ack {
             frontier: Frontier::from([(log(7, 1, 1), 5)]),
         };
@@ -182,6 +193,11 @@ mod tests {
             commits: vec![vec![0xAA, 0xBB], vec![]],
             done: true,
         };
+        let reply = Message::ProbeReply {
+            sent_us: 9,
+            heard_wall_us: 7,
+            answered_wall_us: 8,
+        };
         let golden = [
             (hello(), GOLDEN_HELLO),
             (
@@ -191,6 +207,8 @@ mod tests {
             (ack, "00020107010105"),
             (want, "000307010106fc00001000"),
             (batch, "0004070101060202aabb0001"),
+            (Message::Probe { sent_us: 9 }, "000509"),
+            (reply, "0006090708"),
         ];
         for (message, bytes) in golden {
             let encoded = encode(message.clone()).expect("is short");
@@ -199,7 +217,7 @@ mod tests {
         }
     }
 
-    const GOLDEN_HELLO: &str = "000002c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c102030701070101fb2c010001";
+    const GOLDEN_HELLO: &str = "000003c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c102030701070101fb2c010001";
 
     #[test]
     fn nothing_may_follow_the_message() {
