@@ -73,6 +73,7 @@ fn smoke_seeds_pass_and_every_oracle_looks() {
         OracleId::Session,
         OracleId::Atomicity,
         OracleId::DerivedState,
+        OracleId::Streams,
         OracleId::Conflicts,
         OracleId::StableStamp,
         OracleId::Dots,
@@ -194,6 +195,14 @@ fn a_forgotten_index_delete_is_caught() {
     catch(
         Planted::Replica(PlantedBug::IndexDeleteForgotten),
         OracleId::DerivedState,
+    );
+}
+
+#[test]
+fn a_forgotten_stream_record_is_caught() {
+    catch(
+        Planted::Replica(PlantedBug::StreamRecordForgotten),
+        OracleId::Streams,
     );
 }
 

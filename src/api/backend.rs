@@ -45,6 +45,11 @@ impl RegionInfo {
             self.name, self.account
         )
     }
+
+    /// The ARN of a stream of this region.
+    pub fn stream_arn(&self, table: &str, label: &str) -> String {
+        format!("{}/stream/{label}", self.table_arn(table))
+    }
 }
 
 /// The answer to a write, when it comes.

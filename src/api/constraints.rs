@@ -27,6 +27,14 @@ pub(crate) mod enums {
     pub(crate) const BILLING_MODE: &[&str] = &["PROVISIONED", "PAY_PER_REQUEST"];
     pub(crate) const STREAM_VIEW_TYPE: &[&str] =
         &["NEW_AND_OLD_IMAGES", "OLD_IMAGE", "NEW_IMAGE", "KEYS_ONLY"];
+    pub(crate) const SHARD_ITERATOR_TYPE: &[&str] = &[
+        "AFTER_SEQUENCE_NUMBER",
+        "LATEST",
+        "AT_TIMESTAMP",
+        "AT_SEQUENCE_NUMBER",
+        "TRIM_HORIZON",
+    ];
+    pub(crate) const SHARD_FILTER_TYPE: &[&str] = &["CHILD_SHARDS"];
     pub(crate) const SSE_TYPE: &[&str] = &["AES256", "KMS"];
     pub(crate) const TABLE_CLASS: &[&str] = &["STANDARD", "STANDARD_INFREQUENT_ACCESS"];
 }

@@ -45,6 +45,8 @@ fn kind(error: &ApiError) -> (&'static str, &'static str, Text) {
         }
         ApiError::GlobalTableNotFound(_) => (DYNAMODB, "GlobalTableNotFoundException", Text::Lower),
         ApiError::TableNotFound(_) => (DYNAMODB, "TableNotFoundException", Text::Lower),
+        ApiError::ExpiredIterator(_) => (DYNAMODB, "ExpiredIteratorException", Text::Lower),
+        ApiError::TrimmedDataAccess(_) => (DYNAMODB, "TrimmedDataAccessException", Text::Lower),
         ApiError::PolicyNotFound(_) => (DYNAMODB, "PolicyNotFoundException", Text::Lower),
         ApiError::PointInTimeRecoveryUnavailable(_) => (
             DYNAMODB,

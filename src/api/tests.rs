@@ -66,6 +66,24 @@ impl TestBackend {
     }
 }
 
+impl TestBackend {
+    /// Lets time pass and the chores that it brings be done.
+    pub(crate) fn pass(&self, us: u64) {
+        let (replica, now) = &mut *self.replica.lock().unwrap();
+        now.wall_us += us;
+        now.mono_us += us;
+        loop {
+            let mut txn = self.store.begin_write().unwrap();
+            replica.run_group(txn.as_mut(), *now, Vec::new()).unwrap();
+            txn.commit().unwrap();
+            replica.committed();
+            if !replica.has_chores() {
+                return;
+            }
+        }
+    }
+}
+
 impl Backend for TestBackend {
     fn region(&self) -> &RegionInfo {
         &self.info
@@ -96,10 +114,15 @@ impl Backend for TestBackend {
 
 const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=key/20261123/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00";
 
+/// A request of an operation; one with a dot is a whole target.
 fn request(operation: &str, body: &str) -> Request<Full<Bytes>> {
+    let target = match operation.contains('.') {
+        true => operation.to_owned(),
+        false => format!("DynamoDB_20120810.{operation}"),
+    };
     Request::post("/")
         .header("host", "localhost:8000")
-        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+        .header("x-amz-target", target)
         .header("content-type", "application/x-amz-json-1.0")
         .header("x-amz-date", "20261123T000000Z")
         .header("authorization", AUTHORIZATION)

@@ -362,6 +362,7 @@ mod tests {
             updated_us: 0,
             throughput,
             stream_view: None,
+            stream_us: None,
             protected: GroupId(0),
             ttl: TimeToLive::default(),
             recorded: Vec::new(),

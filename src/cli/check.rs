@@ -24,12 +24,13 @@ pub fn run(args: CheckArgs) -> Result<(), CliError> {
         println!("{problem}");
     }
     println!(
-        "{}: {} tables, {} items, {} commits, {} conflicts, {} findings",
+        "{}: {} tables, {} items, {} commits, {} conflicts, {} changes, {} findings",
         name,
         findings.tables,
         findings.items,
         findings.commits,
         findings.conflicts,
+        findings.changes,
         findings.problems.len()
     );
     match findings.problems.len() {

@@ -75,6 +75,7 @@ fn table() -> TableDef {
         updated_us: 0,
         throughput: None,
         stream_view: None,
+        stream_us: None,
         protected: GroupId(0),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),

@@ -242,9 +242,12 @@ impl Replica {
         self.count(txn.as_read(), uid, old_image, image)?;
         if let Some(def) = def {
             let forget = self.config.planted == Some(PlantedBug::IndexDeleteForgotten);
-            let old_image = old_image.filter(|_| !forget);
-            index::update(txn, &def, key, old_image, image)?;
-            ttl::update(txn, &def, key, old_image, image)?;
+            let indexed = old_image.filter(|_| !forget);
+            index::update(txn, &def, key, indexed, image)?;
+            ttl::update(txn, &def, key, indexed, image)?;
+            let mine = version.dot.log.origin.region == self.config.region;
+            let expired = mine && version.rank.kind == RankKind::Expire;
+            self.record_change(txn, now, &def, key, (old_image, image), expired)?;
         }
         Ok(())
     }

@@ -70,8 +70,10 @@ pub struct TableDef {
     pub updated_us: u64,
     /// Provisioned (read, write) units; `None` = PAY_PER_REQUEST.
     pub throughput: Option<(u64, u64)>,
-    /// NEW_IMAGE, OLD_IMAGE, NEW_AND_OLD_IMAGES or KEYS_ONLY when a stream is on (recorded only, yet).
+    /// NEW_IMAGE, OLD_IMAGE, NEW_AND_OLD_IMAGES or KEYS_ONLY when a stream is on.
     pub stream_view: Option<String>,
+    /// When the newest stream was enabled, which is its label; kept when it is disabled.
+    pub stream_us: Option<u64>,
     /// The regions whose replica is protected against deletion, as they last said: what others go by. A region
     /// goes by its own [`LocalSettings`].
     pub protected: GroupId,

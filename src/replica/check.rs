@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
 use super::catalog::TableDef;
-use super::{conflict, index, keys, log, read, stable, ttl};
+use super::{conflict, index, keys, log, read, stable, stream, ttl};
 use crate::clock::RegionId;
 use crate::item::codec;
 use crate::store::{Db, Range, ReadTxn, StoreError};
@@ -16,6 +16,8 @@ pub struct Findings {
     pub items: usize,
     pub commits: usize,
     pub conflicts: usize,
+    /// Records of streams.
+    pub changes: usize,
     pub problems: Vec<String>,
 }
 
@@ -27,6 +29,9 @@ pub fn check(txn: &dyn ReadTxn, region: RegionId) -> Result<Findings, StoreError
         check_table(txn, &def, &mut findings)?;
     }
     check_log(txn, &mut findings)?;
+    let (changes, problems) = stream::check(txn)?;
+    findings.changes = changes;
+    findings.problems.extend(problems);
     findings.conflicts = conflict::list(txn, None, usize::MAX)?.len();
     Ok(findings)
 }

@@ -42,6 +42,7 @@ impl Replica {
             } else {
                 self.sweep(txn, now)?
             },
+            self.keep_streams(txn, now)?,
             self.finish_deletions(txn, now)?,
         ];
         self.chores_left = steps.contains(&Chore::More);

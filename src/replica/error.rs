@@ -66,6 +66,12 @@ pub enum ApiError {
     GlobalTableNotFound(String),
     #[error("{0}")]
     TableNotFound(String),
+    /// A shard iterator older than 15 minutes.
+    #[error("{0}")]
+    ExpiredIterator(String),
+    /// Stream records that are gone.
+    #[error("{0}")]
+    TrimmedDataAccess(String),
     #[error("{0}")]
     PolicyNotFound(String),
     #[error("{0}")]

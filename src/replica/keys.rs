@@ -165,6 +165,18 @@ pub fn parse_log(bytes: &[u8]) -> Option<LogId> {
     })
 }
 
+/// The row of a stream's record: its shard, then its sequence number in the region.
+pub fn change_row(shard: u64, lsn: u64) -> Vec<u8> {
+    [shard.to_be_bytes(), lsn.to_be_bytes()].concat()
+}
+
+/// Reads a [`change_row`] back.
+pub fn parse_change_row(row: &[u8]) -> Option<(u64, u64)> {
+    let (shard, lsn) = row.split_at_checked(8)?;
+    let shard = u64::from_be_bytes(shard.try_into().ok()?);
+    Some((shard, u64::from_be_bytes(lsn.try_into().ok()?)))
+}
+
 /// Rows of `meta`.
 pub mod meta {
     use super::{LogId, TableUid, log_prefix};
@@ -173,9 +185,14 @@ pub mod meta {
     pub const CLOCK_BOUND: &[u8] = b"m/clock_bound";
     pub const NEXT_TABLE: &[u8] = b"m/next_table";
     pub const NEXT_CONFLICT: &[u8] = b"m/next_conflict";
+    pub const NEXT_SHARD: &[u8] = b"m/next_shard";
+    pub const CHANGES: &[u8] = b"m/changes";
+    pub const CHANGE_HORIZON: &[u8] = b"m/change_horizon";
     pub const FRONTIERS: &[u8] = b"f/";
     pub const TABLES: &[u8] = b"t/";
     pub const TOKEN_EXPIRIES: &[u8] = b"e/";
+    pub const STREAMS: &[u8] = b"s/";
+    pub const CHANGE_MINUTES: &[u8] = b"sm/";
     pub const TTL_WORK: &[u8] = b"x/";
     pub const DELETIONS: &[u8] = b"d/";
 
@@ -196,6 +213,17 @@ pub mod meta {
     }
     pub fn counts(uid: TableUid) -> Vec<u8> {
         join(b"c/", &uid.0.to_be_bytes())
+    }
+    /// What the rows of the streams of a table of that name begin with.
+    pub fn streams_of(table: &str) -> Vec<u8> {
+        [STREAMS, table.as_bytes(), &[0]].concat()
+    }
+    pub fn stream(table: &str, label_us: u64, uid: TableUid) -> Vec<u8> {
+        let rest = [label_us.to_be_bytes(), uid.0.to_be_bytes()].concat();
+        join(&streams_of(table), &rest)
+    }
+    pub fn change_minute(minute: u64) -> Vec<u8> {
+        join(CHANGE_MINUTES, &minute.to_be_bytes())
     }
     /// What this region alone keeps of a table.
     pub fn local(uid: TableUid) -> Vec<u8> {

@@ -13,6 +13,7 @@
 //! - I9: a tombstone goes only once every member has it ([`stable`])
 //! - I10: a version beaten by a concurrent one is recorded (`conflict`)
 //! - I11: a stamp issued is greater than all before, across restarts (`flush` keeps the bound)
+//! - I12: every visible change of a table with a stream has one record, densely numbered (`apply`, [`stream`])
 //!
 //! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables`,
 //! [`ttl`] and `chores` plan changes; `apply`, `index`, [`conflict`] make them; [`log`] seals them; [`read`] and `page` answer.
@@ -35,6 +36,7 @@ pub mod read;
 mod record;
 pub mod request;
 pub mod stable;
+pub mod stream;
 mod tables;
 pub mod ttl;
 
@@ -80,6 +82,8 @@ pub enum PlantedBug {
     HeldDropped,
     /// Local writes are taken whatever the clock (replication.md section 3).
     FenceForgotten,
+    /// Removals leave no record in streams (against I12).
+    StreamRecordForgotten,
     /// An expiry is ranked by when it was made, not by the version it expires (replication.md section 4).
     ExpiryAsWrite,
 }
@@ -178,6 +182,8 @@ pub struct Replica {
     fence: Option<FenceLine>,
     /// Where in the tombstone queue the next look begins.
     collecting: Option<Vec<u8>>,
+    /// The place in the streams' records.
+    changes: stream::Changes,
     sweep: ttl::Sweep,
     /// A chore has more to do at once.
     chores_left: bool,
@@ -218,6 +224,7 @@ impl Replica {
             txn.put(Db::Meta, meta::CLOCK_BOUND, &clock_bound.to_be_bytes())?;
         }
         let frontier = log::frontier(txn.as_read())?;
+        let changes = stream::Changes::load(txn.as_read())?;
         txn.commit()?;
         Ok(Replica {
             config,
@@ -236,6 +243,7 @@ impl Replica {
             stable: Stability::default(),
             fence: None,
             collecting: None,
+            changes,
             sweep: ttl::Sweep::default(),
             chores_left: false,
             next_chores_us: 0,
@@ -326,6 +334,7 @@ impl Replica {
         let store = Arc::clone(&self.store);
         let txn = store.begin_read()?;
         self.frontier = log::frontier(&*txn)?;
+        self.changes = stream::Changes::load(&*txn)?;
         self.clock_bound = read::meta_u64(&*txn, meta::CLOCK_BOUND)?.unwrap_or(0);
         self.dirty.clear();
         self.contexts.clear();
@@ -349,6 +358,7 @@ impl Replica {
         for (uid, counts) in std::mem::take(&mut self.counts) {
             txn.put(Db::Meta, &meta::counts(uid), &counts.to_bytes())?;
         }
+        self.changes.flush(txn)?;
         let last_us = self.hlc.last().physical_us.max(now.wall_us);
         if last_us + CLOCK_BOUND_SLACK_US > self.clock_bound {
             self.clock_bound = last_us + CLOCK_BOUND_WINDOW_US;

@@ -104,6 +104,10 @@ impl Replica {
             alone
         };
         def.created_us = now.wall_us;
+        def.stream_us = match &def.stream_view {
+            Some(_) => Some(self.new_label(txn.as_read(), now, &def.name, None)?),
+            None => None,
+        };
         for index in &mut def.indexes {
             def.next_index += 1;
             index.id = def.next_index;
@@ -206,7 +210,10 @@ impl Replica {
                 def.protected = old.protected.without(region);
             }
             TableChange::Settings { read, .. } if *read != old => return Ok(WriteResponse::Stale),
-            TableChange::Settings { new, .. } => apply_settings(&mut def, *new),
+            TableChange::Settings { new, .. } => {
+                self.admit_stream(&def, new.stream_view.as_deref())?;
+                apply_settings(&mut def, *new);
+            }
             TableChange::CreateIndex {
                 mut index,
                 attributes,
@@ -239,6 +246,9 @@ impl Replica {
                 let cool_down_us = self.config.ttl.cool_down_us;
                 def.ttl = time_to_live(&old.ttl, enabled, attribute, now.wall_us, cool_down_us)?;
             }
+        }
+        if def.stream_view.is_some() && old.stream_view.is_none() {
+            def.stream_us = Some(self.new_label(txn.as_read(), now, name, def.stream_us)?);
         }
         // A region that leaves must hear of it, in a log that still reaches it.
         let group = if def.group.0 & old.group.0 == def.group.0 {
@@ -305,6 +315,10 @@ impl Replica {
             return Ok(());
         }
         let old = stored.and_then(|s| s.def);
+        let unseen = match def {
+            Some(def) => txn.get(Db::Meta, &meta::uid(def.uid))?.is_none(),
+            None => false,
+        };
         let new_entry = TableEntry {
             version,
             def: def.cloned(),
@@ -319,6 +333,8 @@ impl Replica {
             }
             self.purge(txn, old.uid)?;
         }
+        let here = def.filter(|def| def.group.contains(self.config.region));
+        self.follow_stream(txn, now, name, here, unseen)?;
         let Some(def) = def else { return Ok(()) };
         txn.put(Db::Meta, &meta::uid(def.uid), name.as_bytes())?;
         if !def.group.contains(self.config.region) {

@@ -190,6 +190,7 @@ fn table(ttl: Option<&str>) -> WriteRequest {
         updated_us: 0,
         throughput: None,
         stream_view: None,
+        stream_us: None,
         protected: GroupId(0),
         ttl: TimeToLive {
             attribute: ttl.map(str::to_owned),

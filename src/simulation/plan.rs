@@ -26,6 +26,7 @@ pub struct Config {
     pub keys: u32,
     pub cohorts: u32,
     pub cohort_keys: u32,
+    pub streams: bool,
     /// Items that expire.
     pub expiring: u32,
     pub clients_per_region: u64,
@@ -206,6 +207,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         operations_per_second: rate,
         keys: workload.keys.unwrap_or(rng.pick(&[1, 4, 16, 64])),
         cohorts: workload.cohorts.unwrap_or(rng.pick(&[1, 2, 4])),
+        streams: workload.streams.unwrap_or(true),
         cohort_keys: workload.cohort_keys.unwrap_or(rng.pick(&[2, 3, 5])),
         expiring: (workload.expiring)
             .unwrap_or_else(|| chance.of("expiring", &[]).pick(&[0, 0, 2, 8])),

@@ -26,6 +26,9 @@ pub enum OracleId {
     /// Indexes and counts are what a rebuild from the items would give.
     #[serde(rename = "O6")]
     DerivedState,
+    /// A region's stream records are dense, one for each visible change, and their fold is the table.
+    #[serde(rename = "O7")]
+    Streams,
     /// A conflict is recorded exactly where two versions met whose writers had not seen each other.
     #[serde(rename = "O8")]
     Conflicts,
@@ -58,6 +61,7 @@ impl OracleId {
             OracleId::Session => "O4",
             OracleId::Atomicity => "O5",
             OracleId::DerivedState => "O6",
+            OracleId::Streams => "O7",
             OracleId::Conflicts => "O8",
             OracleId::StableStamp => "O9",
             OracleId::Dots => "O10",
@@ -76,6 +80,7 @@ impl OracleId {
             OracleId::Session => "session",
             OracleId::Atomicity => "atomicity",
             OracleId::DerivedState => "derived state",
+            OracleId::Streams => "streams",
             OracleId::Conflicts => "conflicts",
             OracleId::StableStamp => "stable stamp",
             OracleId::Dots => "dots",

@@ -39,6 +39,8 @@ pub struct Workload {
     /// Groups of items that are only written together, in one transaction.
     pub cohorts: Option<u32>,
     pub cohort_keys: Option<u32>,
+    /// Whether the table has a stream; it has unless this says not.
+    pub streams: Option<bool>,
     /// Items that expire, unless another region puts it off just in time.
     pub expiring: Option<u32>,
 }

@@ -24,8 +24,8 @@ const EXPIRES: &str = "expires";
 /// Nothing but bytes.
 const PADDING: &str = "padding";
 
-/// Creates the table with its index.
-pub fn create_table() -> WriteRequest {
+/// Creates the table with its index, and a stream if wanted.
+pub fn create_table(streams: bool) -> WriteRequest {
     let index = IndexDef {
         id: 0,
         name: INDEX.into(),
@@ -48,7 +48,8 @@ pub fn create_table() -> WriteRequest {
         created_us: 0,
         updated_us: 0,
         throughput: None,
-        stream_view: None,
+        stream_view: streams.then(|| "NEW_AND_OLD_IMAGES".into()),
+        stream_us: None,
         protected: GroupId(0),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),

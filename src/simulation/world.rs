@@ -227,7 +227,7 @@ impl<'o> World<'o> {
         }
         self.schedule(LOOK_US, What::Look);
         self.schedule(self.plan.config.storm_us, What::Calm);
-        self.change_table(workload::create_table())
+        self.change_table(workload::create_table(self.plan.config.streams))
     }
 
     fn handle(&mut self, what: What) -> Result<(), Trouble> {

@@ -3,6 +3,7 @@
 pub(crate) mod control;
 pub(crate) mod items;
 pub(crate) mod partiql;
+pub(crate) mod streams;
 pub(crate) mod tables;
 
 use super::{Backend, Fields};
@@ -11,9 +12,10 @@ use crate::replica::ApiError;
 /// The answer of an operation: the JSON body, empty where DynamoDB sends none.
 pub(crate) type Answer = Result<Vec<u8>, ApiError>;
 
-/// The API version that `X-Amz-Target` must name. Streams operations share the port under their own
-/// prefix; none is offered yet, nor any of the retired `DynamoDB_20111205`.
+/// The API version that `X-Amz-Target` must name; nothing of the retired `DynamoDB_20111205` is offered.
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
+/// That of the Streams operations, which share the port.
+const STREAMS_PREFIX: &str = "DynamoDBStreams_20120810.";
 
 /// The operations that this server offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,7 @@ pub(crate) enum Operation {
     DescribeGlobalTableSettings,
     DescribeKinesisStreamingDestination,
     DescribeLimits,
+    DescribeStream,
     DescribeTable,
     DescribeTableReplicaAutoScaling,
     DescribeTimeToLive,
@@ -41,6 +44,9 @@ pub(crate) enum Operation {
     DisableKinesisStreamingDestination,
     EnableKinesisStreamingDestination,
     GetItem,
+    GetRecords,
+    GetShardIterator,
+    ListStreams,
     GetResourcePolicy,
     ListContributorInsights,
     ListGlobalTables,
@@ -70,6 +76,15 @@ pub(crate) enum Operation {
 impl Operation {
     /// The operation that an `X-Amz-Target` header names.
     pub(crate) fn from_target(target: &str) -> Option<Self> {
+        if let Some(name) = target.strip_prefix(STREAMS_PREFIX) {
+            return Some(match name {
+                "DescribeStream" => Operation::DescribeStream,
+                "GetRecords" => Operation::GetRecords,
+                "GetShardIterator" => Operation::GetShardIterator,
+                "ListStreams" => Operation::ListStreams,
+                _ => return None,
+            });
+        }
         Some(match target.strip_prefix(TARGET_PREFIX)? {
             "BatchExecuteStatement" => Operation::BatchExecuteStatement,
             "BatchGetItem" => Operation::BatchGetItem,
@@ -160,6 +175,7 @@ pub(crate) async fn run(
             control::describe_kinesis_streaming_destination::run(backend, fields).await
         }
         Operation::DescribeLimits => tables::describe_limits::run(backend, fields).await,
+        Operation::DescribeStream => streams::describe_stream::run(backend, fields).await,
         Operation::DescribeTable => tables::describe_table::run(backend, fields).await,
         Operation::DescribeTableReplicaAutoScaling => {
             control::describe_table_replica_auto_scaling::run(backend, fields).await
@@ -174,6 +190,9 @@ pub(crate) async fn run(
             control::enable_kinesis_streaming_destination::run(backend, fields).await
         }
         Operation::GetItem => items::get_item::run(backend, fields).await,
+        Operation::GetRecords => streams::get_records::run(backend, fields).await,
+        Operation::GetShardIterator => streams::get_shard_iterator::run(backend, fields).await,
+        Operation::ListStreams => streams::list_streams::run(backend, fields).await,
         Operation::GetResourcePolicy => control::get_resource_policy::run(backend, fields).await,
         Operation::ListContributorInsights => {
             control::list_contributor_insights::run(backend, fields).await

@@ -248,6 +248,8 @@ impl Oracles {
         let wins = current.is_none_or(|c| change.version.rank > c.version.rank);
         if wins {
             shadows[change.key] = Some(incoming);
+            let seen = !change.deletes || current.is_some_and(|c| !c.deleted);
+            self.regions[here].visible += u64::from(seen);
         }
         let Some(current) = current else { return false };
         let (a, b) = (current.version.dot, change.version.dot);

@@ -8,6 +8,7 @@ mod groups;
 mod last;
 mod reads;
 mod stable;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -61,6 +62,8 @@ struct Known {
     shadows: Vec<Option<Shadow>>,
     /// Conflicts that should have been recorded here.
     conflicts: u64,
+    /// Changes of an item that a reader here could see.
+    visible: u64,
     last_issued: Option<Stamp>,
     /// The greatest stable stamp the region has found, per group, and its logs' floors.
     stable: BTreeMap<GroupId, Stamp>,

@@ -109,7 +109,7 @@ impl Oracles {
         Ok(())
     }
 
-    /// O5 and O6 on all that a region has.
+    /// O5, O6 and O7 on all that a region has.
     pub fn check_region(
         &mut self,
         txn: &dyn ReadTxn,
@@ -122,6 +122,7 @@ impl Oracles {
         for cohort in 0..config.cohorts {
             self.check_cohort(txn, region, &def, cohort, config)?;
         }
+        self.check_streams(txn, region, &def)?;
         let mut items = Vec::new();
         for (_, _, image) in read::versions(txn, &def)? {
             if let Some(image) = image {

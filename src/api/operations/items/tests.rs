@@ -125,6 +125,7 @@ fn table(name: &str, keys: KeySchema, indexes: Vec<IndexDef>) -> TableDef {
         updated_us: 0,
         throughput: None,
         stream_view: None,
+        stream_us: None,
         protected: GroupId(0),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),

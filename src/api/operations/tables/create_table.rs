@@ -122,6 +122,7 @@ fn definition(name: String, request: &Request) -> Result<TableDef, ApiError> {
         updated_us: 0,
         throughput,
         stream_view,
+        stream_us: None,
         protected: GroupId(0),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),

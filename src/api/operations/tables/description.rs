@@ -11,6 +11,7 @@ use crate::api::RegionInfo;
 use crate::item::KeySchema;
 use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef};
 use crate::replica::read::TableCounts;
+use crate::replica::stream;
 
 const GLOBAL_TABLE_VERSION: &str = "2019.11.21";
 const SETTINGS_MODE: &str = "GlobalTableSettingsReplicationMode";
@@ -93,7 +94,7 @@ fn identity(
     }
 }
 
-fn key_schema(keys: &KeySchema) -> Value {
+pub(crate) fn key_schema(keys: &KeySchema) -> Value {
     let part = |name: &str, role: &str| json!({"AttributeName": name, "KeyType": role});
     let partition = keys.partition.iter().map(|a| part(&a.name, "HASH"));
     partition
@@ -165,16 +166,17 @@ fn index(
     entry
 }
 
+/// The stream's setting while it is on; the newest stream also afterwards.
 fn stream(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
-    let Some(view) = &def.stream_view else { return };
-    let label = stream_label(def.created_us);
-    out.insert(
-        "StreamSpecification".into(),
-        json!({"StreamEnabled": true, "StreamViewType": view}),
-    );
+    if let Some(view) = &def.stream_view {
+        let specification = json!({"StreamEnabled": true, "StreamViewType": view});
+        out.insert("StreamSpecification".into(), specification);
+    }
+    let Some(us) = def.stream_us else { return };
+    let label = stream::label(us);
     out.insert(
         "LatestStreamArn".into(),
-        json!(format!("{}/stream/{label}", region.table_arn(&def.name))),
+        json!(region.stream_arn(&def.name, &label)),
     );
     out.insert("LatestStreamLabel".into(), json!(label));
 }
@@ -260,47 +262,9 @@ pub(crate) fn table_id(region: &RegionInfo, def: &TableDef) -> String {
     )
 }
 
-/// A stream's label: when it was made, as `2026-11-23T10:00:00.000`.
-fn stream_label(us: u64) -> String {
-    let (days, in_day) = (us / 86_400_000_000, us % 86_400_000_000);
-    let (year, month, day) = civil(days);
-    let seconds = in_day / 1_000_000;
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let milli = in_day / 1000 % 1000;
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}")
-}
-
-/// Year, month and day of a number of days since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level
-/// date algorithms").
-pub(super) fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn labels_are_dates() {
-        assert_eq!(stream_label(0), "1970-01-01T00:00:00.000");
-        assert_eq!(stream_label(951_782_400_123_456), "2000-02-29T00:00:00.123");
-        assert_eq!(
-            stream_label(1_795_392_000_000_000),
-            "2026-11-23T00:00:00.000"
-        );
-    }
 
     #[test]
     fn times_are_seconds_with_milliseconds() {

@@ -28,6 +28,8 @@ mod update_tests;
 pub(crate) mod update_time_to_live;
 mod warm;
 
+pub(crate) use description::key_schema;
+
 use super::super::Backend;
 use crate::replica::ApiError;
 use crate::replica::catalog::{Busy, TableDef};

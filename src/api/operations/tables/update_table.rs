@@ -311,11 +311,6 @@ fn stream(settings: &Settings, def: &mut TableDef) -> Result<(), ApiError> {
                 "Table has no stream to disable: TableName: {table}"
             )));
         }
-        Some(_) if def.group.regions().count() > 1 => {
-            return Err(invalid(
-                "Disabling Stream is not allowed for a Global Table replica.",
-            ));
-        }
         Some(_) => def.stream_view = None,
     }
     Ok(())
