@@ -63,7 +63,9 @@ impl Check<'_> {
             return Err(self.invalid(
                 "cluster.max_offset_ms",
                 format!("{ms} is out of range"),
-                format!("give {least} to {most} milliseconds, or leave the key out for {MAX_OFFSET_MS}"),
+                format!(
+                    "give {least} to {most} milliseconds, or leave the key out for {MAX_OFFSET_MS}"
+                ),
             ));
         }
         Ok(ms)

@@ -34,7 +34,9 @@ impl Status {
     /// The `clock` of the report.
     pub(super) fn clock_report(&self) -> Value {
         let clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
-        let verdict = clocks.as_ref().map_or(Verdict::Unknown, |c| c.judgement.verdict);
+        let verdict = clocks
+            .as_ref()
+            .map_or(Verdict::Unknown, |c| c.judgement.verdict);
         let held: Vec<HeldLog> = clocks.iter().flat_map(|c| c.held.clone()).collect();
         let (state, ahead_ms) = match verdict {
             Verdict::Unknown => ("unknown", 0),

@@ -100,12 +100,7 @@ impl Replicator {
                 continue;
             }
             clock.asked_us = Some(now_us);
-            self.send(
-                scene,
-                peer,
-                Lane::Probe,
-                Message::Probe { sent_us: now_us },
-            );
+            self.send(scene, peer, Lane::Probe, Message::Probe { sent_us: now_us });
         }
     }
 

@@ -122,11 +122,7 @@ impl Intake {
         let from = self.queue.front().filter(|p| due(p))?.from;
         let (mut commits, mut bytes) = (Vec::new(), 0);
         while bytes < BATCH_BYTES_MAX {
-            if self
-                .queue
-                .front()
-                .is_none_or(|p| p.from != from || !due(p))
-            {
+            if self.queue.front().is_none_or(|p| p.from != from || !due(p)) {
                 break;
             }
             let Some(parcel) = self.queue.pop_front() else {
@@ -183,5 +179,37 @@ impl Intake {
             self.wanted = None;
         }
         self.gap_wanted_us = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_beyond_the_horizon_waits_and_all_behind_it() {
+        let now = Now {
+            wall_us: 0,
+            mono_us: 0,
+        };
+        let mut intake = Intake::new(now, 0);
+        for (seq, physical_us) in [(1, 10), (2, 20), (3, 21)] {
+            let issued = Stamp {
+                physical_us,
+                ..Stamp::MIN
+            };
+            assert!(intake.push(now, RegionId(1), (seq, issued), vec![0]));
+        }
+        let taken =
+            |intake: &mut Intake, horizon_us| intake.take(horizon_us).map(|l| l.commits.len());
+        assert_eq!(taken(&mut intake, 9), None);
+        assert_eq!(taken(&mut intake, 15), Some(1));
+        assert_eq!(taken(&mut intake, 15), None);
+        assert_eq!(
+            intake.waiting().map(|(count, s)| (count, s.physical_us)),
+            Some((2, 20))
+        );
+        assert_eq!(taken(&mut intake, 21), Some(2));
+        assert_eq!(intake.waiting(), None);
     }
 }

@@ -49,10 +49,7 @@ impl Replicator {
                 return self.disconnect(scene, peer, reason);
             };
             let named = (seq, issued);
-            if !self
-                .intake(scene, log)
-                .push(scene.now, peer, named, sealed)
-            {
+            if !self.intake(scene, log).push(scene.now, peer, named, sealed) {
                 break;
             }
         }

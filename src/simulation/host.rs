@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::plan::Operation;
 use super::skew::SkewedClock;
+use crate::clock::policy::FenceLine;
 use crate::clock::{Now, RegionId, Stamp};
 use crate::replica::mutation::{Frontier, Origin};
 use crate::replica::request::{WriteRequest, WriteResponse};
@@ -84,7 +85,17 @@ struct Process {
     replica: Replica,
     replicator: Replicator,
     queue: VecDeque<Work>,
+    /// What the replica is told before its next group.
+    fence: Option<FenceLine>,
     group: Option<Group>,
+}
+
+impl Process {
+    fn learn_fence(&mut self) {
+        if let Some(line) = self.fence.take() {
+            self.replica.set_fence(line);
+        }
+    }
 }
 
 /// A region and, while it is alive, its process.
@@ -102,11 +113,17 @@ pub struct Region {
     /// `ship_before_sync` only: what the disk holds while a group is under way.
     synced: Option<MemStore>,
     ship_before_sync: bool,
+    max_offset_us: u64,
     process: Option<Process>,
 }
 
 impl Region {
-    pub fn new(config: ReplicaConfig, clock: SkewedClock, ship_before_sync: bool) -> Self {
+    pub fn new(
+        config: ReplicaConfig,
+        clock: SkewedClock,
+        max_offset_us: u64,
+        ship_before_sync: bool,
+    ) -> Self {
         Region {
             name: config.region_name.clone(),
             clock,
@@ -117,6 +134,7 @@ impl Region {
             store: MemStore::new(),
             synced: None,
             ship_before_sync,
+            max_offset_us,
             process: None,
         }
     }
@@ -155,6 +173,7 @@ impl Region {
             cluster_id: CLUSTER_ID,
             members: self.config.members,
             origin: replica.origin(),
+            max_offset_us: self.max_offset_us,
         };
         let replicator = Replicator::new(config, replica.frontier().clone());
         self.life += 1;
@@ -162,6 +181,7 @@ impl Region {
             replica,
             replicator,
             queue: VecDeque::new(),
+            fence: None,
             group: None,
         });
         Ok(())
@@ -175,6 +195,18 @@ impl Region {
             process.replicator.step(now, &*txn, event, &mut actions)?;
         }
         Ok(actions)
+    }
+
+    /// Goes before the next group that is made.
+    pub fn set_fence(&mut self, line: FenceLine) {
+        if let Some(process) = &mut self.process {
+            process.fence = Some(line);
+        }
+    }
+
+    /// By how much it believes its clock to be ahead, while it takes no writes.
+    pub fn fenced(&self, now: Now) -> Option<u64> {
+        self.process.as_ref()?.replica.fenced(now)
     }
 
     /// Queues a job. False when there is nobody to do it.
@@ -206,6 +238,7 @@ impl Region {
         let image = self.store.fork();
         let disk = std::mem::replace(&mut self.store, image);
         self.synced = Some(disk);
+        process.learn_fence();
         let finished = run(&mut process.replica, &self.store, now, work)?;
         let early = Event::Durable(finished.after.clone(), finished.watermark);
         process.group = Some(Group::ShippedEarly(Box::new(finished)));
@@ -222,6 +255,7 @@ impl Region {
             None => Ok(None),
             Some(Group::ShippedEarly(finished)) => Ok(Some(*finished)),
             Some(Group::Waiting(work)) => {
+                process.learn_fence();
                 run(&mut process.replica, &self.store, now, work).map(Some)
             }
         }

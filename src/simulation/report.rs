@@ -38,7 +38,8 @@ pub enum OracleId {
     /// No dot names two commits, and nothing leaves a region before it is synced there.
     #[serde(rename = "O10")]
     Dots,
-    /// The stamps of a region's commits increase, across restarts and clock steps.
+    /// The stamps of a region's commits increase, across restarts and clock steps; those ahead of the time
+    /// elsewhere are held there, and applied in the end.
     #[serde(rename = "O11")]
     Clocks,
     /// Everything arrives within the calm phase's bound, and no peer refuses another.
@@ -47,6 +48,9 @@ pub enum OracleId {
     /// An expiry is due, and beats exactly the version that it expires.
     #[serde(rename = "O17")]
     Expiry,
+    /// A region whose clock is too far ahead takes no write, and one whose clock is right does.
+    #[serde(rename = "O18")]
+    Fence,
     /// No panic, no failed assertion, no error of the store.
     #[serde(rename = "O16")]
     Panic,
@@ -69,6 +73,7 @@ impl OracleId {
             OracleId::Liveness => "O14",
             OracleId::Panic => "O16",
             OracleId::Expiry => "O17",
+            OracleId::Fence => "O18",
         }
     }
 
@@ -88,6 +93,7 @@ impl OracleId {
             OracleId::Liveness => "liveness",
             OracleId::Panic => "panic",
             OracleId::Expiry => "expiry",
+            OracleId::Fence => "fence",
         }
     }
 }

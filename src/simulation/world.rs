@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use siphasher::sip::SipHasher13;
 
+use super::clocks::Watch;
 use super::host::Region;
 use super::net::Net;
 use super::oracle::Oracles;
@@ -21,7 +22,7 @@ use super::{Planted, workload};
 use crate::clock::RegionId;
 use crate::replica::mutation::GroupId;
 use crate::replica::ttl::TtlSettings;
-use crate::replica::{ApiError, OpenError, ReplicaConfig};
+use crate::replica::{ApiError, OpenError, PlantedBug, ReplicaConfig};
 use crate::replication::Lane;
 use crate::store::StoreError;
 
@@ -110,6 +111,7 @@ pub struct World<'o> {
     pub(super) doomed: Vec<Option<Kill>>,
     /// Per region, when it last began a group.
     pub(super) grouped_us: Vec<u64>,
+    pub(super) watches: Vec<Watch>,
     pub(super) net: Net,
     pub(super) oracles: Oracles,
     digest: SipHasher13,
@@ -153,9 +155,17 @@ impl<'o> World<'o> {
             let clock = SkewedClock {
                 offset_us: spec.offset_us,
                 drift_ppm: spec.drift_ppm,
+                frozen_us: None,
                 mono_start_us: 1_000_000 * (index(at) + 1),
             };
-            Region::new(replica, clock, planted == Some(Planted::ShipBeforeSync))
+            let dropped = planted == Some(Planted::Replica(PlantedBug::HeldDropped));
+            let max_offset_us = if dropped {
+                u64::MAX
+            } else {
+                config.max_offset_us
+            };
+            let early = planted == Some(Planted::ShipBeforeSync);
+            Region::new(replica, clock, max_offset_us, early)
         };
         let regions: Vec<Region> = config.regions.iter().enumerate().map(region).collect();
         World {
@@ -167,6 +177,7 @@ impl<'o> World<'o> {
             scheduled: 0,
             doomed: vec![None; regions.len()],
             grouped_us: vec![0; regions.len()],
+            watches: vec![Watch::default(); regions.len()],
             net: Net::new(config, chance),
             oracles: Oracles::new(seed, config.regions.clone()),
             digest: SipHasher13::new(),
@@ -288,6 +299,7 @@ impl<'o> World<'o> {
         self.calm_us = Some(self.now_us);
         self.net.calm();
         self.doomed.fill(None);
+        self.set_clocks_right();
         for region in 0..self.regions.len() {
             self.regions[region].stall_us = 0;
             if !self.regions[region].is_alive() {
@@ -302,7 +314,8 @@ impl<'o> World<'o> {
     fn poll(&mut self) -> Result<(), Trouble> {
         let calm_us = self.calm_us.unwrap_or(self.now_us);
         let idle = self.regions.iter().all(Region::is_idle);
-        if idle && self.oracles.all_applied() {
+        let unfenced = (0..self.regions.len()).all(|r| self.fenced_us(r).is_none());
+        if idle && unfenced && self.oracles.all_applied() {
             for region in &self.regions {
                 let txn = region.snapshot()?;
                 self.oracles

@@ -220,7 +220,7 @@ impl World {
         let mut ok = !std::mem::take(&mut node.fail_next);
         let commits = if ok { commits } else { Vec::new() };
         for sealed in commits {
-            let dot = node.shelf.dot(&sealed).expect("checked on arrival");
+            let dot = node.shelf.header(&sealed).expect("checked on arrival").0;
             let log = node.shelf.0.entry(dot.log).or_default();
             let applied = log.len() as u64;
             if dot.seq == applied + 1 {
