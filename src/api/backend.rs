@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use super::auth::Keys;
 use super::throttle::Throttle;
 use crate::clock::RegionId;
 use crate::replica::ApiError;
@@ -59,6 +60,8 @@ pub type WriteFuture<'a> =
 /// The region behind the API: its one writer, and snapshots for readers. `api` never opens a transaction.
 pub trait Backend: Send + Sync + 'static {
     fn region(&self) -> &RegionInfo;
+    /// Who may call.
+    fn keys(&self) -> &Keys;
     /// Queues a write; resolves when it is durable or refused.
     fn write(&self, request: WriteRequest) -> WriteFuture<'_>;
     /// The buckets of capacity, where requests beyond it are refused.

@@ -23,8 +23,10 @@ mod server;
 mod tests;
 pub(crate) mod throttle;
 
+pub use auth::Keys;
 pub use backend::{Backend, RegionInfo, WriteFuture};
 pub(crate) use constraints::{Constraints, enums};
 pub(crate) use fields::Fields;
-pub use server::serve;
+pub use http::{answer_to, refusal};
+pub use server::{Limits, accept, serve};
 pub use throttle::Throttle;

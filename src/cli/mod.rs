@@ -16,14 +16,19 @@ mod supervisor;
 mod tuning;
 mod up;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::api::Keys;
+use crate::config::{ConfigError, Credentials};
+
 /// The front door's port when `--port` says nothing.
 pub const PORT_DEFAULT: u16 = 8000;
+/// Names a credentials file where `--credentials` does not.
+const CREDENTIALS_ENV: &str = "MERIDIAN_CREDENTIALS";
 
 #[derive(Debug, Parser)]
 #[command(name = "meridian", version, about = "Self-hosted DynamoDB Global Tables", long_about = None)]
@@ -70,7 +75,7 @@ struct ClusterArgs {
 #[non_exhaustive]
 pub enum CliError {
     #[error(transparent)]
-    Topology(#[from] crate::config::ConfigError),
+    Config(#[from] ConfigError),
     #[error(transparent)]
     Region(#[from] crate::region::RegionError),
     #[error(
@@ -154,6 +159,14 @@ fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, C
         .enable_all()
         .build()?
         .block_on(future)
+}
+
+/// Who may call: the keys of a credentials file, or anybody.
+fn keys(credentials: Option<&Path>) -> Result<Keys, ConfigError> {
+    Ok(match credentials {
+        Some(file) => Keys::Known(Credentials::load(file)?),
+        None => Keys::Any,
+    })
 }
 
 /// Waits for SIGINT (Ctrl-C) or SIGTERM.

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::clock::RegionClock;
 use super::queue::{Queue, Refused};
-use crate::api::{Backend, RegionInfo, Throttle, WriteFuture};
+use crate::api::{Backend, Keys, RegionInfo, Throttle, WriteFuture};
 use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::request::WriteRequest;
 use crate::replica::{ApiError, deletion};
@@ -21,6 +21,7 @@ const NO_ANSWER: &str = "The region stopped before the outcome of the write was 
 
 pub(super) struct RegionBackend {
     pub info: RegionInfo,
+    pub keys: Keys,
     pub store: Arc<dyn Store>,
     pub queue: Arc<Queue>,
     pub throttle: Option<Throttle>,
@@ -32,6 +33,10 @@ pub(super) struct RegionBackend {
 impl Backend for RegionBackend {
     fn region(&self) -> &RegionInfo {
         &self.info
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     fn throttle(&self) -> Option<&Throttle> {

@@ -19,7 +19,7 @@ use super::replicate::{Clocks, Peers, Replication};
 use super::status::Status;
 use super::writer::Writer;
 use super::{RegionError, admin, guard};
-use crate::api::{self, Backend, RegionInfo, Throttle};
+use crate::api::{self, Backend, Keys, RegionInfo, Throttle};
 use crate::clock::RegionId;
 use crate::clock::policy::Verdict;
 use crate::config::{RegionSpec, Topology};
@@ -83,6 +83,8 @@ pub struct RegionConfig {
     pub data: Option<PathBuf>,
     /// `None` = the folder `certs` in `data`.
     pub identity: Option<IdentitySource>,
+    /// Who may call.
+    pub keys: Keys,
     pub tuning: Tuning,
     /// Clients.
     pub client: TcpListener,
@@ -142,6 +144,7 @@ impl Region {
         let queue = Arc::new(Queue::default());
         let backend = Arc::new(RegionBackend {
             info: info.clone(),
+            keys: config.keys,
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
             throttle: config.topology.throttle.then(Throttle::default),
@@ -189,7 +192,8 @@ impl Region {
         let backend: Arc<dyn Backend> = self.backend.clone();
         let status = Arc::clone(&self.status);
         self.tasks.spawn(replication.run(stop()));
-        self.tasks.spawn(api::serve(client, backend, stop()));
+        self.tasks
+            .spawn(api::serve(client, backend, api::Limits::default(), stop()));
         self.tasks.spawn(admin::serve(admin, status, stop()));
         info!(
             region = self.status.info.name,
@@ -297,6 +301,7 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
         },
         table_delay_us: micros(tuning.table_delay),
         planted: None,
+        limits: Default::default(),
     }
 }
 

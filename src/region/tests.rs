@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::api::Keys;
 use crate::config::Topology;
 use crate::item::{Item, KeyAttribute, KeySchema, KeyType, Number, Value};
 use crate::replica::ApiError;
@@ -50,6 +51,7 @@ async fn cluster() -> Vec<Region> {
             data: None,
             tuning: Tuning::default(),
             identity: Some(IdentitySource::Ready(identity)),
+            keys: Keys::Any,
             client,
             admin,
             gossip,
@@ -334,6 +336,7 @@ async fn alone(data: &Path, region: &str) -> Result<Region, RegionError> {
         region: region.to_string(),
         data: Some(data.to_path_buf()),
         identity: None,
+        keys: Keys::Any,
         tuning: Tuning::default(),
         client,
         admin,

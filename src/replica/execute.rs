@@ -9,7 +9,7 @@ use super::keys::{self, meta};
 use super::mutation::{Change, GroupId, ItemKey, Mutation};
 use super::record::Record;
 use super::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
-use super::{ExecuteError, Replica, index, read};
+use super::{ExecuteError, Replica, collection, index, read};
 use crate::clock::Now;
 use crate::expression::Update;
 use crate::item::{Item, KeyError, codec, size};
@@ -21,6 +21,10 @@ const TOKEN_LIFE_US: u64 = 600_000_000;
 /// Of an UpdateExpression that copies a value of the wrong type into an index key (values-and-keys.md section 3).
 const COPIED_INDEX_TYPE: &str =
     "The update expression attempted to update the secondary index key to unsupported type";
+
+/// What values-and-keys.md section 5 says of items over 400 KB.
+const PUT_TOO_LARGE: &str = "Item size has exceeded the maximum allowed size";
+const UPDATE_TOO_LARGE: &str = "Item size to update has exceeded the maximum allowed size";
 
 /// A write that has passed its condition and is ready to be made.
 struct Plan {
@@ -77,9 +81,9 @@ impl Replica {
         token: Option<(String, u64)>,
     ) -> Result<WriteResponse, ExecuteError> {
         if let Some((token, digest)) = &token
-            && replayed(txn.as_read(), now, token, *digest)?
+            && let Some(sizes) = replayed(txn.as_read(), now, token, *digest)?
         {
-            return Ok(WriteResponse::Replayed);
+            return Ok(WriteResponse::Replayed(sizes));
         }
         self.refuse_duplicates(txn.as_read(), writes)?;
         let mut plans = Vec::with_capacity(writes.len());
@@ -99,6 +103,10 @@ impl Replica {
                     let message = ApiError::ConditionalCheckFailed { item: None }.to_string();
                     reasons.push(reason("ConditionalCheckFailed", Some(message), item));
                 }
+                Err(ExecuteError::Api(error @ ApiError::ItemCollectionSizeLimitExceeded)) => {
+                    let message = Some(error.to_string());
+                    reasons.push(reason("ItemCollectionSizeLimitExceeded", message, None));
+                }
                 Err(ExecuteError::Api(ApiError::Validation(message))) => {
                     invalid = true;
                     reasons.push(reason("ValidationError", Some(message), None));
@@ -111,7 +119,7 @@ impl Replica {
         }
         let outcomes = self.make(txn, now, plans)?;
         if let Some((token, digest)) = token {
-            remember(txn, now, &token, digest)?;
+            remember(txn, now, &token, digest, &outcomes)?;
         }
         Ok(WriteResponse::Items(outcomes))
     }
@@ -167,6 +175,9 @@ impl Replica {
         };
         if let WriteAction::Put { item } = &write.action {
             index::admit(&def, &key, item)?;
+            if index::size_with_local_entries(&def, item) > size::ITEM_SIZE_MAX {
+                return Err(ApiError::validation(PUT_TOO_LARGE).into());
+            }
         }
         let old = current(txn, &def, &key)?;
         if let Some(condition) = &write.condition {
@@ -185,6 +196,9 @@ impl Replica {
                 update,
             } => updated(&def, &key, old.as_ref(), key_item, update)?,
         };
+        let limit = self.config.limits.collection_bytes;
+        let (before, after) = (old.as_ref(), new.as_ref());
+        collection::admit(txn, &def, &key.partition, before, after, limit)?;
         let index_units = index::write_units(&def, old.as_ref(), new.as_ref());
         let image = changes.then(|| new.as_ref().map(codec::encode));
         Ok(Plan {
@@ -196,6 +210,7 @@ impl Replica {
                 new,
                 touched,
                 index_units,
+                collection_bytes: 0,
             },
         })
     }
@@ -209,7 +224,12 @@ impl Replica {
     ) -> Result<Vec<ItemOutcome>, StoreError> {
         let mut groups: BTreeMap<GroupId, Vec<Mutation>> = BTreeMap::new();
         let mut outcomes = Vec::with_capacity(plans.len());
+        let mut collections = Vec::with_capacity(plans.len());
         for plan in plans {
+            collections.push(
+                collection::has_collections(&plan.def)
+                    .then(|| (plan.def.uid, plan.key.partition.clone())),
+            );
             if let Some(image) = plan.image {
                 let change = Change::Item {
                     table: plan.def.uid,
@@ -227,6 +247,11 @@ impl Replica {
             let issued = self.hlc.tick(now);
             for (group, mutations) in groups {
                 self.commit_local(txn, now, group, mutations, issued)?;
+            }
+        }
+        for (outcome, collection) in outcomes.iter_mut().zip(collections) {
+            if let Some((uid, partition)) = collection {
+                outcome.collection_bytes = collection::size_of(txn.as_read(), uid, &partition)?;
             }
         }
         Ok(outcomes)
@@ -303,21 +328,28 @@ fn updated(
         }
         other => ApiError::validation(other.to_string()),
     })?;
-    if size::item_size(&new) > size::ITEM_SIZE_MAX {
-        let message = "Item size to update has exceeded the maximum allowed size";
-        return Err(ApiError::validation(message).into());
+    // Measured of UpdateItem: the keys do not count, what the actions are charged does, and the item must fit.
+    let charged = size::item_size(&new).saturating_sub(size::item_size(&def.keys.key_of(&new)))
+        + update.surcharge();
+    if charged.max(index::size_with_local_entries(def, &new)) > size::ITEM_SIZE_MAX {
+        return Err(ApiError::validation(UPDATE_TOO_LARGE).into());
     }
     Ok((Some(new), touched, true))
 }
 
-/// Whether the token was used with the same parameters within its life.
-fn replayed(txn: &dyn ReadTxn, now: Now, token: &str, digest: u64) -> Result<bool, ExecuteError> {
+/// What a transaction of this token found and left, if it was used with the same parameters within its life.
+fn replayed(
+    txn: &dyn ReadTxn,
+    now: Now,
+    token: &str,
+    digest: u64,
+) -> Result<Option<Vec<usize>>, ExecuteError> {
     let Some(stored) = txn.get(Db::Meta, &meta::token(token))? else {
-        return Ok(false);
+        return Ok(None);
     };
-    let (expires_us, stored_digest) = parse_token(stored)?;
+    let (expires_us, stored_digest, sizes) = parse_token(stored)?;
     if expires_us <= now.wall_us {
-        return Ok(false);
+        return Ok(None);
     }
     if stored_digest != digest {
         return Err(ApiError::IdempotentParameterMismatch(
@@ -327,28 +359,41 @@ fn replayed(txn: &dyn ReadTxn, now: Now, token: &str, digest: u64) -> Result<boo
         )
         .into());
     }
-    Ok(true)
+    Ok(Some(sizes))
 }
 
-fn parse_token(stored: &[u8]) -> Result<(u64, u64), StoreError> {
-    let word = |at: usize| {
-        stored
-            .get(at..at + 8)
-            .and_then(|b| b.try_into().ok())
-            .map(u64::from_be_bytes)
+fn parse_token(stored: &[u8]) -> Result<(u64, u64, Vec<usize>), StoreError> {
+    let damaged = || StoreError::Damaged("a transaction's token cannot be read".into());
+    let (head, sizes) = stored.split_at_checked(16).ok_or_else(damaged)?;
+    let (expires_us, digest) = head.split_at(8);
+    let word = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes);
+    let (Ok(expires_us), Ok(digest)) = (word(expires_us), word(digest)) else {
+        return Err(damaged());
     };
-    match (word(0), word(8)) {
-        (Some(expires_us), Some(digest)) => Ok((expires_us, digest)),
-        _ => Err(StoreError::Damaged(
-            "a transaction's token cannot be read".into(),
-        )),
+    let mut parsed = Vec::with_capacity(sizes.len() / 4);
+    for size in sizes.chunks(4) {
+        let size = size.try_into().map(u32::from_be_bytes);
+        let size = size.ok().and_then(|size| usize::try_from(size).ok());
+        parsed.push(size.ok_or_else(damaged)?);
     }
+    Ok((expires_us, digest, parsed))
 }
 
-/// Remembers a token for its life; `chores` forgets it after.
-fn remember(txn: &mut dyn WriteTxn, now: Now, token: &str, digest: u64) -> Result<(), StoreError> {
+/// Remembers a token for its life, and what a replay is charged by; `chores` forgets it after.
+fn remember(
+    txn: &mut dyn WriteTxn,
+    now: Now,
+    token: &str,
+    digest: u64,
+    outcomes: &[ItemOutcome],
+) -> Result<(), StoreError> {
     let expires_us = now.wall_us.saturating_add(TOKEN_LIFE_US);
-    let value = [expires_us.to_be_bytes(), digest.to_be_bytes()].concat();
+    let mut value = [expires_us.to_be_bytes(), digest.to_be_bytes()].concat();
+    for outcome in outcomes {
+        // An item is at most 400 KB.
+        let size = u32::try_from(outcome.size()).unwrap_or(u32::MAX);
+        value.extend_from_slice(&size.to_be_bytes());
+    }
     txn.put(Db::Meta, &meta::token(token), &value)?;
     txn.put(Db::Meta, &meta::token_expiry(expires_us, token), &[])
 }

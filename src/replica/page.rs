@@ -2,13 +2,14 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use super::catalog::{IndexDef, TableDef};
+use super::catalog::{IndexDef, IndexKind, TableDef};
 use super::error::ApiError;
 use super::keys::{self, HASH_LEN, INDEX_PREFIX_LEN, TABLE_PREFIX_LEN};
 use super::mutation::ItemKey;
 use super::read::damaged;
 use super::record::Record;
 use super::request::{Page, PageRequest};
+use super::work;
 use crate::expression::{KeyCondition, KeyPredicate};
 use crate::item::{Item, KeySchema, Value, codec, key, size};
 use crate::store::{Db, Range, ReadTxn, StoreError};
@@ -56,6 +57,18 @@ fn prepare<'a>(def: &'a TableDef, request: &PageRequest) -> Result<(Target<'a>, 
 /// One page: walks the range the request names, filters, and stops at its limit or 1 MB.
 pub fn page(txn: &dyn ReadTxn, def: &TableDef, request: &PageRequest) -> Result<Page, ApiError> {
     let (target, bounds) = prepare(def, request)?;
+    if let Some(index) = target.index
+        && work::is_building(txn, def.uid, index.id)?
+    {
+        let kind = match index.kind {
+            IndexKind::Global => "global",
+            IndexKind::Local => "local",
+        };
+        return Err(ApiError::Validation(format!(
+            "Cannot read from backfilling {kind} secondary index: {}",
+            index.name
+        )));
+    }
     let mut page = Page::default();
     let mut last = None;
     let mut failure = None;
@@ -134,7 +147,8 @@ impl Target<'_> {
         let item = codec::decode(image).map_err(damaged)?;
         page.scanned += 1;
         page.scanned_bytes += size::item_size(&item);
-        let last = is_full(page, request).then(|| self.start_key(&item));
+        let ends = is_full(page, request) && !self.is_lone(request);
+        let last = ends.then(|| self.start_key(&item));
         if request
             .filter
             .as_ref()
@@ -143,6 +157,12 @@ impl Target<'_> {
             page.items.push(item);
         }
         Ok(last)
+    }
+
+    /// A partition without a sort key holds one item. DynamoDB refuses to start a Query after it, so no
+    /// page of such a Query may end in a key to start after.
+    fn is_lone(&self, request: &PageRequest) -> bool {
+        request.condition.is_some() && self.index.is_none() && self.schema().sort.is_empty()
     }
 
     /// The attributes of an item that a page may start after: of the table's key and of the index's.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::catalog::{LocalSettings, TableDef, TableUid};
 use crate::clock::RegionId;
 use crate::expression::{Condition, KeyCondition, Path, Update};
-use crate::item::Item;
+use crate::item::{Item, size::item_size};
 
 /// What a single-item write does to the item.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +100,16 @@ pub struct ItemOutcome {
     pub touched: Vec<Path>,
     /// Write units of each index entry change, by index name.
     pub index_units: BTreeMap<String, f64>,
+    /// The size of its item collection after the write, on a table with a local index.
+    pub collection_bytes: u64,
+}
+
+impl ItemOutcome {
+    /// What the write is charged by: the larger of the two images.
+    pub fn size(&self) -> usize {
+        let size = |item: &Option<Item>| item.as_ref().map_or(0, item_size);
+        size(&self.old).max(size(&self.new))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -107,8 +117,9 @@ pub enum WriteResponse {
     Item(Box<ItemOutcome>),
     /// In request order.
     Items(Vec<ItemOutcome>),
-    /// The transaction's token was used before with the same parameters: nothing was done.
-    Replayed,
+    /// The transaction's token was used before with the same parameters: nothing was done. For each action,
+    /// the larger of the images that it found and left then.
+    Replayed(Vec<usize>),
     Table(Box<TableDef>),
     /// The table is no longer what the change was worked out from: nothing was done, read it again.
     Stale,

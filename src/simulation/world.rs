@@ -22,7 +22,7 @@ use super::{Planted, workload};
 use crate::clock::RegionId;
 use crate::replica::mutation::GroupId;
 use crate::replica::ttl::TtlSettings;
-use crate::replica::{ApiError, OpenError, PlantedBug, ReplicaConfig};
+use crate::replica::{ApiError, Limits, OpenError, PlantedBug, ReplicaConfig};
 use crate::replication::Lane;
 use crate::store::StoreError;
 
@@ -150,6 +150,10 @@ impl<'o> World<'o> {
                 },
                 table_delay_us: 0,
                 planted: planted.and_then(Planted::in_replica),
+                limits: Limits {
+                    chore_rows: config.chore_rows,
+                    ..Limits::default()
+                },
             };
             let spec = config.clocks.get(at).copied().unwrap_or_default();
             let clock = SkewedClock {
