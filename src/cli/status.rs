@@ -78,6 +78,7 @@ fn print_region(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
         "\n{name}  {endpoint}  pid {pid}  conflicts {conflicts}"
     )?;
     print_clock(out, region)?;
+    print_repairs(out, region)?;
     let none = Vec::new();
     for table in region
         .get("tables")
@@ -132,6 +133,24 @@ fn print_clock(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
         writeln!(
             out,
             "  holding {commits} commits of {origin}, {lead} ms ahead of the time here"
+        )?;
+    }
+    Ok(())
+}
+
+/// Silent as long as there is nothing: every repair is a bug or a bad disk.
+fn print_repairs(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
+    let count = |name: &str| {
+        let repairs = region.get("repairs").and_then(|repairs| repairs.get(name));
+        repairs.and_then(Value::as_u64).unwrap_or(0)
+    };
+    let (repaired, reported) = (count("repaired"), count("reported"));
+    let suspects = count("suspects");
+    if repaired + reported + suspects > 0 {
+        writeln!(
+            out,
+            "  REPAIRS {repaired} items were lost here and put right, {reported} reported and left, \
+             {suspects} ranges damaged on disk: check the disk, then run `meridian check`"
         )?;
     }
     Ok(())

@@ -18,6 +18,9 @@ pub struct TuningArgs {
     /// How long tables show CREATING, UPDATING and DELETING, for those who test that they wait
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
     table_delay: Duration,
+    /// Between two comparisons of everything with one other region
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10m")]
+    anti_entropy: Duration,
     /// REGION=MS: what that region's wall clock is to be wrong by, for tests
     #[arg(long, value_name = "REGION=MS", value_parser = parse_offset, hide = true)]
     clock_offset: Vec<(String, i64)>,
@@ -36,6 +39,7 @@ impl TuningArgs {
             ttl_interval: self.ttl_interval,
             ttl_cool_down: self.ttl_cool_down,
             table_delay: self.table_delay,
+            anti_entropy: self.anti_entropy,
             clock_offset_ms: offset.map_or(0, |(_, ms)| *ms),
         }
     }
@@ -46,6 +50,7 @@ impl TuningArgs {
             ("--ttl-interval", self.ttl_interval),
             ("--ttl-cool-down", self.ttl_cool_down),
             ("--table-delay", self.table_delay),
+            ("--anti-entropy", self.anti_entropy),
         ];
         let text =
             |(name, time): (&str, Duration)| [name.to_owned(), format!("{}ms", time.as_millis())];

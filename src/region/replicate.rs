@@ -163,6 +163,7 @@ impl Replication {
                 Action::Apply { from, commits } => self.queue.push_remote(from, commits),
                 Action::Stable(found) => self.queue.set_stable(found),
                 Action::Fence(line) => self.queue.set_fence(line),
+                Action::Repair(offer) => self.queue.push_repair(offer),
                 Action::Disconnect(peer, reason) => {
                     debug!(peer = self.name(peer), reason, "ending the session");
                     self.transport.disconnect(peer, reason);

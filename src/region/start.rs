@@ -27,7 +27,7 @@ use crate::replica::mutation::GroupId;
 use crate::replica::stable::Retention;
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{Replica, ReplicaConfig};
-use crate::replication::{Replicator, ReplicatorConfig};
+use crate::replication::{ANTI_ENTROPY_US, Replicator, ReplicatorConfig};
 use crate::store::Store;
 use crate::store::lmdb::{LmdbOptions, LmdbStore};
 use crate::store::mem::MemStore;
@@ -57,6 +57,8 @@ pub struct Tuning {
     pub ttl_cool_down: Duration,
     /// How long tables show CREATING, UPDATING and DELETING.
     pub table_delay: Duration,
+    /// Between two comparisons of everything with one other region.
+    pub anti_entropy: Duration,
     /// Added to this region's wall clock, milliseconds: only for tests of what a wrong clock does.
     pub clock_offset_ms: i64,
 }
@@ -68,6 +70,7 @@ impl Default for Tuning {
             ttl_interval: Duration::from_micros(ttl.interval_us),
             ttl_cool_down: Duration::from_micros(ttl.cool_down_us),
             table_delay: Duration::ZERO,
+            anti_entropy: Duration::from_micros(ANTI_ENTROPY_US),
             clock_offset_ms: 0,
         }
     }
@@ -116,7 +119,7 @@ impl Region {
         guard::admit(&*store, &config.topology.cluster_id, &spec.name, spec.id)?;
         let replica_config = replica_config(&config.topology, &info, config.tuning);
         let replica = Replica::open(Arc::clone(&store), replica_config, clock.now())?;
-        let replicator = replicator(&config.topology, &info, &replica);
+        let replicator = replicator(&config.topology, &info, &replica, config.tuning);
         let peers = peers(&config.topology, &spec)?;
         let (transport, events) = Transport::start(TransportConfig {
             region: info.id,
@@ -305,7 +308,12 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
     }
 }
 
-fn replicator(topology: &Topology, info: &RegionInfo, replica: &Replica) -> Replicator {
+fn replicator(
+    topology: &Topology,
+    info: &RegionInfo,
+    replica: &Replica,
+    tuning: Tuning,
+) -> Replicator {
     let config = ReplicatorConfig {
         region: info.id,
         region_name: info.name.clone(),
@@ -313,6 +321,7 @@ fn replicator(topology: &Topology, info: &RegionInfo, replica: &Replica) -> Repl
         members: members(topology),
         origin: replica.origin(),
         max_offset_us: topology.max_offset_ms.saturating_mul(1_000),
+        anti_entropy_us: micros(tuning.anti_entropy),
     };
     Replicator::new(config, replica.frontier().clone())
 }

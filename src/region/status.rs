@@ -12,7 +12,7 @@ use super::replicate::{Clocks, Peers};
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
-use crate::replica::{conflict, log, read};
+use crate::replica::{buckets, conflict, log, read};
 use crate::replication::PeerStatus;
 use crate::store::{ReadTxn, Store, StoreError};
 use crate::transport::{LinkStatus, Transport};
@@ -71,6 +71,7 @@ impl Status {
             "uptime_ms": now.mono_us / 1_000,
             "wall_us": now.wall_us,
             "clock": self.clock_report(),
+            "repairs": repairs(&*txn)?,
             "frontier": self.frontier(&frontier),
             "logs": self.logs(&frontier),
             "links": self.links(),
@@ -146,6 +147,16 @@ impl Status {
             None => region.to_string(),
         }
     }
+}
+
+/// What anti-entropy found: any number but 0 is a bug or a bad disk.
+fn repairs(txn: &dyn ReadTxn) -> Result<Value, StoreError> {
+    let found = buckets::repairs(txn)?;
+    Ok(json!({
+        "repaired": found.repaired,
+        "reported": found.reported,
+        "suspects": found.suspects,
+    }))
 }
 
 fn link_report(link: LinkStatus, peer: Option<&PeerStatus>, now_us: u64) -> LinkReport {

@@ -183,7 +183,7 @@ impl Replica {
         Ok(())
     }
 
-    fn apply_item(
+    pub(super) fn apply_item(
         &mut self,
         txn: &mut dyn WriteTxn,
         now: Now,
@@ -239,6 +239,7 @@ impl Replica {
         }
         txn.put(Db::Items, &row, &incoming.encode())?;
         stable::track(txn, &row, current.as_ref(), &incoming)?;
+        self.buckets.change(&row, current.as_ref(), &incoming);
         let old_image = current.and_then(|c| c.image);
         self.count(txn.as_read(), uid, old_image, image)?;
         if let Some(def) = def {

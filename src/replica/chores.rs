@@ -45,6 +45,7 @@ impl Replica {
             self.keep_streams(txn, now)?,
             self.finish_deletions(txn, now)?,
             self.do_heavy(txn, now)?,
+            self.scrub(txn)?,
         ];
         self.chores_left = steps.contains(&Chore::More);
         Ok(())

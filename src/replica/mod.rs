@@ -20,6 +20,7 @@
 //! [`read`] and `page` answer. `work` remembers heavy work: `build`, `purge` and `relog` do it in steps.
 
 mod apply;
+pub mod buckets;
 mod build;
 pub mod catalog;
 pub mod check;
@@ -39,6 +40,8 @@ mod purge;
 pub mod read;
 mod record;
 mod relog;
+#[cfg(test)]
+mod repair_tests;
 pub mod request;
 pub mod stable;
 pub mod stream;
@@ -56,6 +59,7 @@ pub use error::{ApiError, CancellationReason, ThrottlingReason};
 use crate::clock::policy::FenceLine;
 use crate::clock::{Hlc, Now, RegionId, Stamp};
 use crate::store::{Db, ReadTxn, Store, StoreError, WriteTxn};
+use buckets::Offer;
 use catalog::{TableDef, TableUid};
 use keys::meta;
 use log::SealError;
@@ -162,6 +166,8 @@ pub enum Job {
     Remote(Vec<Vec<u8>>),
     /// What replication found to be durable everywhere.
     Stable(Stability),
+    /// What a peer has in a bucket that differs.
+    Repair(Offer),
 }
 
 #[derive(Debug)]
@@ -169,6 +175,7 @@ pub enum JobResult {
     Write(Result<WriteResponse, ApiError>),
     Remote(Result<(), RemoteError>),
     Stable,
+    Repair,
 }
 
 /// Why a peer's commits were refused. Nothing of them is applied.
@@ -228,6 +235,8 @@ pub struct Replica {
     stable: Stability,
     /// Where local writes are fenced, once that is known.
     fence: Option<FenceLine>,
+    /// The fingerprints changed in the open group.
+    buckets: buckets::Buckets,
     /// Where in the tombstone queue the next look begins.
     collecting: Option<Vec<u8>>,
     /// The place in the streams' records.
@@ -274,6 +283,7 @@ impl Replica {
         let frontier = log::frontier(txn.as_read())?;
         let changes = stream::Changes::load(txn.as_read())?;
         let builds = work::builds(txn.as_read())?;
+        let buckets = buckets::Buckets::load(txn.as_read())?;
         txn.commit()?;
         Ok(Replica {
             config,
@@ -292,6 +302,7 @@ impl Replica {
             heavy: true,
             stable: Stability::default(),
             fence: None,
+            buckets,
             collecting: None,
             changes,
             sweep: ttl::Sweep::default(),
@@ -364,6 +375,10 @@ impl Replica {
                     self.learn_stability(found);
                     JobResult::Stable
                 }
+                Job::Repair(offer) => {
+                    self.repair(txn, now, &offer)?;
+                    JobResult::Repair
+                }
             });
         }
         self.do_chores(txn, now, fenced.is_some())?;
@@ -390,6 +405,7 @@ impl Replica {
         self.contexts.clear();
         self.forget_tables();
         self.counts.clear();
+        self.buckets.clear();
         self.builds = work::builds(&*txn)?;
         // After a rest, so that a full disk does not see the same step again at once.
         self.heavy = true;
@@ -412,6 +428,7 @@ impl Replica {
             txn.put(Db::Meta, &meta::counts(uid, index), &counts.to_bytes())?;
         }
         self.changes.flush(txn)?;
+        self.buckets.save(txn)?;
         let last_us = self.hlc.last().physical_us.max(now.wall_us);
         if last_us + CLOCK_BOUND_SLACK_US > self.clock_bound {
             self.clock_bound = last_us + CLOCK_BOUND_WINDOW_US;

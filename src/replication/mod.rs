@@ -11,6 +11,7 @@
 //! Nothing here waits for a frame: lost, late, doubled and reordered frames cost time, never commits.
 //! Drive a [`Replicator`] with [`Event::Tick`] every 50 ms or so.
 
+mod anti_entropy;
 mod clocks;
 mod intake;
 mod probe;
@@ -24,12 +25,14 @@ mod stability;
 mod tests;
 pub mod wire;
 
+pub use anti_entropy::ANTI_ENTROPY_US;
 pub use clocks::{ClockStatus, HeldLog};
 pub use replicator::Replicator;
 pub use wire::{FRAME_BYTES_MAX, PROTOCOL};
 
 use crate::clock::policy::FenceLine;
 use crate::clock::{RegionId, Stamp};
+use crate::replica::buckets::Offer;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
 use crate::replica::stable::Stability;
 
@@ -85,6 +88,8 @@ pub struct ReplicatorConfig {
     pub origin: Origin,
     /// How far clocks may be apart, the same in the whole cluster.
     pub max_offset_us: u64,
+    /// Between two comparisons of everything with one peer.
+    pub anti_entropy_us: u64,
 }
 
 /// What happened.
@@ -118,6 +123,8 @@ pub enum Action {
     Stable(Stability),
     /// Where the replica is to fence local writes.
     Fence(FenceLine),
+    /// What a peer has where the two differ, for the replica to judge.
+    Repair(Offer),
     /// End the connection, for the reason given. An [`Event::Down`] may follow but need not.
     Disconnect(RegionId, String),
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::anti_entropy::AntiEntropy;
 use super::clocks::Clocks;
 use super::intake::Intake;
 use super::probe::{PeerClock, Reply};
@@ -46,6 +47,7 @@ pub struct Replicator {
     /// The logs of the applies under way, in order, by who sent them. Outlives the sessions.
     pub(super) applying: BTreeMap<RegionId, VecDeque<LogId>>,
     pub(super) clocks: Clocks,
+    pub(super) differences: AntiEntropy,
     stable: Stable,
     /// When what is durable everywhere was last looked at.
     stable_us: u64,
@@ -67,6 +69,7 @@ impl Replicator {
             intakes: BTreeMap::new(),
             applying: BTreeMap::new(),
             clocks: Clocks::new(),
+            differences: AntiEntropy::default(),
             stable: Stable::default(),
             stable_us: 0,
         }
@@ -193,6 +196,17 @@ impl Replicator {
                     answered_wall_us,
                 };
                 self.on_probe_reply(scene, peer, reply);
+                Ok(())
+            }
+            Message::Sums { table, groups } => self.on_sums(scene, peer, table, &groups),
+            Message::BucketSums {
+                table,
+                differ,
+                buckets,
+            } => self.on_bucket_sums(scene, peer, table, &differ, &buckets),
+            Message::AskItems { table, buckets } => self.on_ask_items(scene, peer, table, &buckets),
+            Message::Items(offer) => {
+                self.on_items(scene, offer);
                 Ok(())
             }
             Message::Batch {
@@ -420,7 +434,7 @@ impl Replicator {
         }
         self.pull_all(scene);
         self.find_stability(scene);
-        Ok(())
+        self.compare(scene)
     }
 
     /// Tells the replica what is durable everywhere, now and then.

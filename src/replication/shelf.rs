@@ -14,6 +14,10 @@ pub(super) trait Shelf {
         from: u64,
         bytes_max: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
+    /// The store itself; `None` where there is only a shelf.
+    fn txn(&self) -> Option<&dyn ReadTxn> {
+        None
+    }
     /// Which commit the sealed bytes claim to be, and its stamp; `None` when they are damaged.
     fn header(&self, sealed: &[u8]) -> Option<(Dot, Stamp)>;
 }
@@ -29,6 +33,10 @@ impl Shelf for StoreShelf<'_> {
         bytes_max: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         log::read(self.0, log, from, bytes_max)
+    }
+
+    fn txn(&self) -> Option<&dyn ReadTxn> {
+        Some(self.0)
     }
 
     fn header(&self, sealed: &[u8]) -> Option<(Dot, Stamp)> {

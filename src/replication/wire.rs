@@ -3,10 +3,14 @@
 //! One versioned enum in bincode with a byte limit and full consumption of the input; bincode has no
 //! schema evolution, so golden bytes in the tests hold every released version still.
 
+use std::collections::BTreeMap;
+
 use bincode::{Decode, Encode};
 
 use super::stability::Watermarks;
 use crate::clock::{RegionId, Stamp};
+use crate::replica::buckets::Offer;
+use crate::replica::catalog::TableUid;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
 
 /// The wire protocol spoken by this build. Peers of another one are turned away.
@@ -104,6 +108,23 @@ pub enum Message {
         heard_wall_us: u64,
         answered_wall_us: u64,
     },
+    /// The sums of a table's groups of buckets (replication.md section 9).
+    Sums {
+        table: TableUid,
+        groups: Vec<u128>,
+    },
+    /// Which groups differ at the sender, and its buckets in them.
+    BucketSums {
+        table: TableUid,
+        differ: Vec<bool>,
+        buckets: BTreeMap<u16, u128>,
+    },
+    /// Asks for what the receiver has in these buckets.
+    AskItems {
+        table: TableUid,
+        buckets: Vec<u16>,
+    },
+    Items(Offer),
 }
 
 /// The envelope: its discriminant is the schema version.
@@ -198,6 +219,20 @@ mod tests {
             heard_wall_us: 7,
             answered_wall_us: 8,
         };
+        let sums = Message::Sums {
+            table: TableUid(9),
+            groups: vec![5, 6],
+        };
+        let bucket_sums = Message::BucketSums {
+            table: TableUid(9),
+            differ: vec![false, true],
+            buckets: BTreeMap::from([(256, 7)]),
+        };
+        let offer = Offer {
+            table: TableUid(9),
+            bucket: 1,
+            items: Vec::new(),
+        };
         let golden = [
             (hello(), GOLDEN_HELLO),
             (
@@ -209,6 +244,16 @@ mod tests {
             (batch, "0004070101060202aabb0001"),
             (Message::Probe { sent_us: 9 }, "000509"),
             (reply, "0006090708"),
+            (sums, "0007090205ff"),
+            (bucket_sums, "0008090201000109fb0001"),
+            (
+                Message::AskItems {
+                    table: TableUid(9),
+                    buckets: vec![1],
+                },
+                "0009090101",
+            ),
+            (Message::Items(offer), "000a090100"),
         ];
         for (message, bytes) in golden {
             let encoded = encode(message.clone()).expect("is short");

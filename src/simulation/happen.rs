@@ -106,6 +106,9 @@ impl World<'_> {
                     self.oracles.on_stable(region_id(region), &found);
                     self.regions[region].enqueue(Work::Stable(found));
                 }
+                Action::Repair(offer) => {
+                    self.regions[region].enqueue(Work::Repair(offer));
+                }
                 Action::Fence(line) => self.regions[region].set_fence(line),
                 Action::Disconnect(peer, reason) => {
                     let name = self.regions[region].name.clone();
@@ -407,6 +410,10 @@ fn describe(frame: &[u8]) -> String {
                 .map(|(log, seq)| format!(" {}:{seq}", log.origin.region));
             format!("ack{}", logs.collect::<String>())
         }
+        Ok(Message::Sums { .. }) => "group sums".into(),
+        Ok(Message::BucketSums { buckets, .. }) => format!("{} bucket sums", buckets.len()),
+        Ok(Message::AskItems { buckets, .. }) => format!("asks for buckets {buckets:?}"),
+        Ok(Message::Items(offer)) => format!("{} items of a bucket", offer.items.len()),
         Ok(Message::Probe { .. }) => "probe".into(),
         Ok(Message::ProbeReply { heard_wall_us, .. }) => format!("it is {heard_wall_us}"),
         Ok(Message::Want { log, from, .. }) => format!("want {} from {from}", log.origin.region),

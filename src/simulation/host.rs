@@ -12,13 +12,16 @@ use super::plan::Operation;
 use super::skew::SkewedClock;
 use crate::clock::policy::FenceLine;
 use crate::clock::{Now, RegionId, Stamp};
+use crate::replica::buckets::Offer;
 use crate::replica::mutation::{Frontier, Origin};
 use crate::replica::request::{WriteRequest, WriteResponse};
 use crate::replica::stable::Stability;
 use crate::replica::{ApiError, Job, JobResult, OpenError, Replica, ReplicaConfig};
 use crate::replication::{Action, Event, Replicator, ReplicatorConfig};
-use crate::store::{MemStore, ReadTxn, Store, StoreError};
+use crate::store::{MemStore, ReadTxn, Store, StoreError, WriteTxn};
 
+/// Between two comparisons of everything with one peer.
+const ANTI_ENTROPY_US: u64 = 3_000_000;
 /// The cluster that all worlds are of.
 const CLUSTER_ID: [u8; 16] = *b"simulated world.";
 
@@ -46,6 +49,7 @@ pub enum Work {
         commits: Vec<Vec<u8>>,
     },
     Stable(Stability),
+    Repair(Offer),
 }
 
 /// One job that has been done.
@@ -144,6 +148,17 @@ impl Region {
         self.store.begin_read()
     }
 
+    /// Changes what the disk holds, behind everyone's back.
+    pub fn on_disk(
+        &mut self,
+        change: impl FnOnce(&mut dyn WriteTxn, RegionId) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let mut txn = self.store.begin_write()?;
+        let changed = change(&mut *txn, self.config.region)?;
+        txn.commit()?;
+        Ok(changed)
+    }
+
     pub fn id(&self) -> RegionId {
         self.config.region
     }
@@ -174,6 +189,7 @@ impl Region {
             members: self.config.members,
             origin: replica.origin(),
             max_offset_us: self.max_offset_us,
+            anti_entropy_us: ANTI_ENTROPY_US,
         };
         let replicator = Replicator::new(config, replica.frontier().clone());
         self.life += 1;
@@ -295,6 +311,7 @@ fn run(
             Work::Write { request, .. } => Job::Write(WriteRequest::clone(request)),
             Work::Remote { commits, .. } => Job::Remote(commits.clone()),
             Work::Stable(found) => Job::Stable(found.clone()),
+            Work::Repair(offer) => Job::Repair(offer.clone()),
         });
     }
     let mut txn = store.begin_write()?;

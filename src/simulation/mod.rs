@@ -10,6 +10,7 @@
 //! it on `host` and `net`, `oracle` judges it, [`report`] says what came of it.
 
 mod clocks;
+mod damage;
 mod geography;
 mod happen;
 mod host;

@@ -35,6 +35,8 @@ pub struct Config {
     pub clients_per_region: u64,
     /// Bytes that some items carry besides.
     pub padding: usize,
+    /// What a disk does to one item when all is calm.
+    pub damage: Option<Damage>,
     /// How far clocks may be apart.
     pub max_offset_us: u64,
     /// Of 1,000 operations, how many create or delete the second index.
@@ -51,6 +53,14 @@ pub struct Config {
     pub spikes: u64,
     /// Syncs that take a while, of 1,000.
     pub slow_syncs: u64,
+}
+
+/// An item of a region is changed or lost, behind its back.
+#[derive(Clone, Copy, Debug)]
+pub struct Damage {
+    pub region: usize,
+    pub nth: usize,
+    pub flip: bool,
 }
 
 /// One region's clock at the start.
@@ -183,7 +193,8 @@ pub struct Plan {
 impl Plan {
     pub fn draw(scenario: &Scenario, seed: u64) -> Plan {
         let chance = Chance::new(seed);
-        let config = config(scenario, chance);
+        let mut config = config(scenario, chance);
+        config.damage = damage(&config, chance);
         let mut steps = operations(&config, chance);
         steps.extend(expiries(&config, chance, steps.len()));
         let count = steps.len();
@@ -231,6 +242,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
             .unwrap_or_else(|| chance.of("expiring", &[]).pick(&[0, 0, 2, 8])),
         clients_per_region: rng.between(1, 3),
         padding: rng.pick(&[0, 0, 100, 2_000, 30_000]),
+        damage: None,
         max_offset_us: chance
             .of("max offset", &[])
             .pick(&[200_000, 500_000, 5_000_000, 60_000_000]),
@@ -260,6 +272,18 @@ fn delays(aws: &Geography, regions: &[String]) -> Vec<Vec<Delay>> {
         regions.iter().map(to).collect()
     };
     regions.iter().map(from).collect()
+}
+
+/// Three of ten worlds have one, unless items expire there: what happens to an item after the damage would
+/// be done to the wrong one.
+fn damage(config: &Config, chance: Chance) -> Option<Damage> {
+    let mut rng = chance.of("damage", &[]);
+    let damage = Damage {
+        region: rng.index(config.regions.len()),
+        nth: rng.index(1_000),
+        flip: rng.coin(),
+    };
+    (config.expiring == 0 && rng.per_mille(300)).then_some(damage)
 }
 
 /// How long convergence may take once all is healed: reconnecting and the patience of replication, holds, forty

@@ -42,6 +42,9 @@ pub enum OracleId {
     /// elsewhere are held there, and applied in the end.
     #[serde(rename = "O11")]
     Clocks,
+    /// Nothing is ever repaired, but for what a disk has damaged; and that is, in time.
+    #[serde(rename = "O12")]
+    Backstop,
     /// Everything arrives within the calm phase's bound, and no peer refuses another.
     #[serde(rename = "O14")]
     Liveness,
@@ -70,6 +73,7 @@ impl OracleId {
             OracleId::StableStamp => "O9",
             OracleId::Dots => "O10",
             OracleId::Clocks => "O11",
+            OracleId::Backstop => "O12",
             OracleId::Liveness => "O14",
             OracleId::Panic => "O16",
             OracleId::Expiry => "O17",
@@ -90,6 +94,7 @@ impl OracleId {
             OracleId::StableStamp => "stable stamp",
             OracleId::Dots => "dots",
             OracleId::Clocks => "clocks",
+            OracleId::Backstop => "backstop idle",
             OracleId::Liveness => "liveness",
             OracleId::Panic => "panic",
             OracleId::Expiry => "expiry",
@@ -146,6 +151,8 @@ pub struct RunReport {
     pub commits: u64,
     /// Conflict records, all regions together.
     pub conflicts: u64,
+    /// Items that a disk damaged and anti-entropy put right.
+    pub repairs: u64,
     /// From durable at the origin to durable at another region, over all commits and regions.
     pub lag_p50_us: u64,
     pub lag_p99_us: u64,

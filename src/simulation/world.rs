@@ -112,6 +112,9 @@ pub struct World<'o> {
     /// Per region, when it last began a group.
     pub(super) grouped_us: Vec<u64>,
     pub(super) watches: Vec<Watch>,
+    /// The region whose disk did something, and when; until it is put right.
+    pub(super) damaged: Option<(usize, u64)>,
+    pub(super) repairs: u64,
     pub(super) net: Net,
     pub(super) oracles: Oracles,
     digest: SipHasher13,
@@ -181,6 +184,8 @@ impl<'o> World<'o> {
             scheduled: 0,
             doomed: vec![None; regions.len()],
             grouped_us: vec![0; regions.len()],
+            damaged: None,
+            repairs: 0,
             watches: vec![Watch::default(); regions.len()],
             net: Net::new(config, chance),
             oracles: Oracles::new(seed, config.regions.clone()),
@@ -288,7 +293,10 @@ impl<'o> World<'o> {
 
     /// Looks at everything, now and then.
     fn look(&mut self) -> Result<(), Trouble> {
-        for region in self.regions.iter().filter(|r| r.is_alive()) {
+        for (at, region) in self.regions.iter().enumerate() {
+            if !region.is_alive() || self.is_damaged(at)? {
+                continue;
+            }
             let txn = region.snapshot()?;
             self.oracles
                 .check_region(&*txn, region.id(), &self.plan.config)?;
@@ -319,7 +327,8 @@ impl<'o> World<'o> {
         let calm_us = self.calm_us.unwrap_or(self.now_us);
         let idle = self.regions.iter().all(Region::is_idle);
         let unfenced = (0..self.regions.len()).all(|r| self.fenced_us(r).is_none());
-        if idle && unfenced && self.oracles.all_applied() {
+        if idle && unfenced && self.oracles.all_applied() && self.survives_damage()? {
+            self.check_repairs()?;
             for region in &self.regions {
                 let txn = region.snapshot()?;
                 self.oracles
@@ -328,7 +337,7 @@ impl<'o> World<'o> {
             self.converged_us = Some(self.now_us - calm_us);
             return Ok(());
         }
-        if self.now_us - calm_us > self.plan.config.converge_us {
+        if self.damaged.is_none() && self.now_us - calm_us > self.plan.config.converge_us {
             let explanation = self.show_frontiers();
             self.oracles.report(OracleId::Liveness, explanation);
         }
@@ -414,6 +423,7 @@ impl<'o> World<'o> {
             crashes: self.crashes,
             commits,
             conflicts,
+            repairs: self.repairs,
             lag_p50_us: percentile(&lags_us, 500),
             lag_p99_us: percentile(&lags_us, 990),
             lag_max_us: percentile(&lags_us, 1_000),

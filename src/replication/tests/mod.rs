@@ -92,6 +92,7 @@ fn config(region: u16) -> ReplicatorConfig {
         members: MEMBERS,
         origin: origin(region),
         max_offset_us: MAX_OFFSET_US,
+        anti_entropy_us: ANTI_ENTROPY_US,
     }
 }
 
@@ -181,7 +182,7 @@ impl World {
         match action {
             Action::Send(to, lane, bytes) => self.send(at, to.0, lane, bytes),
             Action::Apply { from, commits } => self.apply(at, from, commits),
-            Action::Stable(_) | Action::Fence(_) => {}
+            Action::Stable(_) | Action::Fence(_) | Action::Repair(_) => {}
             Action::Disconnect(peer, reason) => {
                 self.disconnects.push((at, peer.0, reason));
                 if usize::from(peer.0) < self.nodes.len() {
