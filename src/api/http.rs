@@ -12,6 +12,7 @@ use super::auth::{self, Caller, SignedRequest};
 use super::body::{self, BodyError};
 use super::compression::{self, ANSWER_BYTES_MIN, DecodeError};
 use super::operations::RequestContext;
+use super::session::{SESSION, Session};
 use super::{Backend, error, operations};
 use crate::replica::ApiError;
 
@@ -25,6 +26,9 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const CORS_MAX_AGE: &str = "172800";
 /// The headers that scripts in browsers may read.
 const CORS_EXPOSED: &str = "x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,Date";
+/// The same, with a session's.
+const CORS_EXPOSED_SESSION: &str =
+    "x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,Date,x-meridian-session";
 const REQUEST_ID_CHARS: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const REQUEST_ID_LENGTH: usize = 52;
 
@@ -57,9 +61,13 @@ where
             header::ACCESS_CONTROL_ALLOW_ORIGIN,
             HeaderValue::from_static("*"),
         );
+        let exposed = match reply.headers().contains_key(SESSION) {
+            true => CORS_EXPOSED_SESSION,
+            false => CORS_EXPOSED,
+        };
         reply.headers_mut().insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(CORS_EXPOSED),
+            HeaderValue::from_static(exposed),
         );
     }
     reply
@@ -159,7 +167,8 @@ fn preflight(headers: &HeaderMap) -> Reply {
 
 /// Runs the operation that `X-Amz-Target` names.
 async fn operation(backend: &dyn Backend, sent: Sent<'_>, content_type: &'static str) -> Reply {
-    let (status, body) = match execute(backend, sent).await {
+    let mut session = None;
+    let (status, body) = match execute(backend, sent, &mut session).await {
         Ok(body) => (StatusCode::OK, body),
         Err(failure) => {
             if matches!(
@@ -171,7 +180,19 @@ async fn operation(backend: &dyn Backend, sent: Sent<'_>, content_type: &'static
             error::render(&failure)
         }
     };
+    // A refused write may tell what was there, so it has a token too.
+    let token = session.map(|session| session.token(backend));
+    let (status, body, token) = match token.transpose() {
+        Ok(token) => (status, body, token),
+        Err(failure) => {
+            let (status, body) = error::render(&failure);
+            (status, body, None)
+        }
+    };
     let mut reply = encoded(&sent.parts.headers, status, body);
+    if let Some(token) = token {
+        reply.headers_mut().insert(SESSION, token);
+    }
     reply
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -186,8 +207,13 @@ struct Sent<'a> {
     decoded: &'a [u8],
 }
 
-/// Checks in DynamoDB's order: JSON, target, authentication, then the members.
-async fn execute(backend: &dyn Backend, sent: Sent<'_>) -> Result<Vec<u8>, ApiError> {
+/// Checks in DynamoDB's order: JSON, target, authentication, then the members. A session waits between the
+/// last two; `session` is set once it has come so far.
+async fn execute(
+    backend: &dyn Backend,
+    sent: Sent<'_>,
+    session: &mut Option<Session>,
+) -> Result<Vec<u8>, ApiError> {
     let parts = sent.parts;
     let json = body::parse(sent.decoded)?;
     let target = parts
@@ -209,6 +235,10 @@ async fn execute(backend: &dyn Backend, sent: Sent<'_>) -> Result<Vec<u8>, ApiEr
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |since| since.as_secs());
     let caller = auth::authenticate(&signed, backend.region(), backend.keys(), now)?;
+    if let Some(asked) = Session::of(&parts.headers)? {
+        asked.reach(backend).await?;
+        *session = Some(asked);
+    }
     let context = RequestContext {
         caller,
         host: host(parts).map(str::to_owned),

@@ -51,6 +51,7 @@ impl TestBackend {
             retention: Default::default(),
             ttl: TtlSettings::default(),
             table_delay_us: 0,
+            conflicts: crate::replica::conflict::Retention::default(),
             planted: None,
             limits: Default::default(),
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::parse_duration;
+use super::{parse_bytes, parse_duration};
 use crate::region::Tuning;
 
 #[derive(Clone, Debug, Args)]
@@ -24,6 +24,12 @@ pub struct TuningArgs {
     /// REGION=MS: what that region's wall clock is to be wrong by, for tests
     #[arg(long, value_name = "REGION=MS", value_parser = parse_offset, hide = true)]
     clock_offset: Vec<(String, i64)>,
+    /// For how long versions that lost a race are kept
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30d")]
+    conflict_keep: Duration,
+    /// How much is kept of one table's lost versions; the oldest go first
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, default_value = "64MiB")]
+    conflict_bytes: u64,
 }
 
 fn parse_offset(text: &str) -> Result<(String, i64), String> {
@@ -41,6 +47,8 @@ impl TuningArgs {
             table_delay: self.table_delay,
             anti_entropy: self.anti_entropy,
             clock_offset_ms: offset.map_or(0, |(_, ms)| *ms),
+            conflict_keep: self.conflict_keep,
+            conflict_bytes: self.conflict_bytes,
         }
     }
 
@@ -51,12 +59,19 @@ impl TuningArgs {
             ("--ttl-cool-down", self.ttl_cool_down),
             ("--table-delay", self.table_delay),
             ("--anti-entropy", self.anti_entropy),
+            ("--conflict-keep", self.conflict_keep),
         ];
         let text =
             |(name, time): (&str, Duration)| [name.to_owned(), format!("{}ms", time.as_millis())];
+        let bytes = [
+            "--conflict-bytes".to_owned(),
+            self.conflict_bytes.to_string(),
+        ];
         let offset = |(region, ms): &(String, i64)| format!("--clock-offset={region}={ms}");
         let offsets = self.clock_offset.iter().map(offset);
-        given.into_iter().flat_map(text).chain(offsets).collect()
+        (given.into_iter().flat_map(text).chain(bytes))
+            .chain(offsets)
+            .collect()
     }
 }
 
@@ -73,18 +88,18 @@ mod tests {
 
     #[test]
     fn what_is_handed_on_reads_back_equal() {
-        let args = [
-            "up",
-            "--ttl-interval=1.5s",
-            "--ttl-cool-down=30m",
-            "--clock-offset=eu=-70",
-        ];
+        let mut args = vec!["up", "--ttl-interval", "1.5s", "--ttl-cool-down", "30m"];
+        args.extend(["--conflict-keep", "2d", "--conflict-bytes", "3KiB"]);
+        args.push("--clock-offset=eu=-70");
         let given = Line::parse_from(args).tuning;
         let name = ["serve".to_owned()];
         let again = Line::parse_from(name.into_iter().chain(given.to_args())).tuning;
-        assert_eq!(again.tuning("eu"), given.tuning("eu"));
-        assert_eq!(again.tuning("eu").clock_offset_ms, -70);
         assert_eq!(again.tuning("us").clock_offset_ms, 0);
-        assert_eq!(again.tuning("eu").ttl_interval, Duration::from_millis(1500));
+        let again = again.tuning("eu");
+        assert_eq!(again, given.tuning("eu"));
+        assert_eq!(again.clock_offset_ms, -70);
+        assert_eq!(again.ttl_interval, Duration::from_millis(1500));
+        assert_eq!(again.conflict_bytes, 3 << 10);
+        assert_eq!(again.conflict_keep.as_secs(), 2 * 86_400);
     }
 }

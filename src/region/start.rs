@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -23,6 +23,7 @@ use crate::api::{self, Backend, Keys, RegionInfo, Throttle};
 use crate::clock::RegionId;
 use crate::clock::policy::Verdict;
 use crate::config::{RegionSpec, Topology};
+use crate::replica::conflict;
 use crate::replica::mutation::GroupId;
 use crate::replica::stable::Retention;
 use crate::replica::ttl::TtlSettings;
@@ -61,17 +62,24 @@ pub struct Tuning {
     pub anti_entropy: Duration,
     /// Added to this region's wall clock, milliseconds: only for tests of what a wrong clock does.
     pub clock_offset_ms: i64,
+    /// For how long conflicts are kept.
+    pub conflict_keep: Duration,
+    /// How many bytes of one table's conflicts are kept.
+    pub conflict_bytes: u64,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
         let ttl = TtlSettings::default();
+        let conflicts = conflict::Retention::default();
         Tuning {
             ttl_interval: Duration::from_micros(ttl.interval_us),
             ttl_cool_down: Duration::from_micros(ttl.cool_down_us),
             table_delay: Duration::ZERO,
             anti_entropy: Duration::from_micros(ANTI_ENTROPY_US),
             clock_offset_ms: 0,
+            conflict_keep: Duration::from_micros(conflicts.keep_us),
+            conflict_bytes: conflicts.table_bytes,
         }
     }
 }
@@ -130,6 +138,18 @@ impl Region {
         })?;
         let known = Peers::default();
         let clocks = Clocks::default();
+        let queue = Arc::new(Queue::default());
+        let (durable_tx, durable) = watch::channel(replica.frontier().clone());
+        let backend = Arc::new(RegionBackend {
+            info: info.clone(),
+            keys: config.keys,
+            store: Arc::clone(&store),
+            queue: Arc::clone(&queue),
+            throttle: config.topology.throttle.then(Throttle::default),
+            clock,
+            table_delay_us: micros(config.tuning.table_delay),
+            durable,
+        });
         let status = Arc::new(Status {
             info: info.clone(),
             cluster: config.topology.name.clone(),
@@ -143,16 +163,7 @@ impl Region {
             peers: Arc::clone(&known),
             clocks: Arc::clone(&clocks),
             max_offset_ms: config.topology.max_offset_ms,
-        });
-        let queue = Arc::new(Queue::default());
-        let backend = Arc::new(RegionBackend {
-            info: info.clone(),
-            keys: config.keys,
-            store: Arc::clone(&store),
-            queue: Arc::clone(&queue),
-            throttle: config.topology.throttle.then(Throttle::default),
-            clock,
-            table_delay_us: micros(config.tuning.table_delay),
+            backend: Arc::clone(&backend),
         });
         let (news, inbox) = mpsc::unbounded_channel();
         let writer = Writer {
@@ -161,6 +172,7 @@ impl Region {
             clock,
             queue: Arc::clone(&queue),
             news,
+            durable: durable_tx,
         };
         let writer = std::thread::Builder::new()
             .name("writer".to_string())
@@ -303,6 +315,10 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
             ..TtlSettings::default()
         },
         table_delay_us: micros(tuning.table_delay),
+        conflicts: conflict::Retention {
+            keep_us: micros(tuning.conflict_keep),
+            table_bytes: tuning.conflict_bytes,
+        },
         planted: None,
         limits: Default::default(),
     }

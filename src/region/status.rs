@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::backend::RegionBackend;
 use super::clock::RegionClock;
 use super::replicate::{Clocks, Peers};
 use crate::api::RegionInfo;
@@ -31,6 +32,7 @@ pub(super) struct Status {
     pub peers: Peers,
     pub clocks: Clocks,
     pub max_offset_ms: u64,
+    pub backend: Arc<RegionBackend>,
 }
 
 /// One link as `status` shows it.
@@ -77,6 +79,7 @@ impl Status {
             "links": self.links(),
             "tables": self.tables(&*txn)?,
             "conflicts": conflict::count(&*txn)?,
+            "conflict_counts": self.conflict_counts(&*txn)?,
         }))
     }
 

@@ -313,7 +313,7 @@ async fn admin_refuses_what_it_does_not_know() {
             403,
             "web pages",
         ),
-        ("GET", "/conflicts?limit=x", "", "", 400, "not a limit"),
+        ("GET", "/conflicts?limit=x", "", "", 400, "not a number"),
     ];
     for (method, path, extra, body, code, wanted) in cases {
         let (found, answer) = http(admin, method, path, extra, body).await;

@@ -167,6 +167,7 @@ impl Replica {
                 Change::Table { name, def } => {
                     self.apply_table(txn, now, version, name, def.as_deref())?
                 }
+                Change::Restored { conflict } => conflict::mark_restored(txn, *conflict, version)?,
                 Change::Local { table, settings } => {
                     // Nobody changes what is another region's own.
                     if dot.log.origin == self.origin {

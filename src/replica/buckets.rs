@@ -251,7 +251,7 @@ impl Replica {
             .get(Db::Meta, &meta::suspect(uid, offer.bucket))?
             .is_some()
         {
-            return self.restore(txn, offer, &offered);
+            return self.put_back(txn, offer, &offered);
         }
         self.merge(txn, now, &def, &offered)
     }
@@ -269,7 +269,7 @@ impl Replica {
 
     /// Puts back what the disk has changed, if that makes the bucket what its sum says: then everything
     /// derived from it is right as it is.
-    fn restore(
+    fn put_back(
         &mut self,
         txn: &mut dyn WriteTxn,
         offer: &Offer,

@@ -27,12 +27,12 @@ const PUT_TOO_LARGE: &str = "Item size has exceeded the maximum allowed size";
 const UPDATE_TOO_LARGE: &str = "Item size to update has exceeded the maximum allowed size";
 
 /// A write that has passed its condition and is ready to be made.
-struct Plan {
-    def: Arc<TableDef>,
-    key: ItemKey,
+pub(super) struct Plan {
+    pub(super) def: Arc<TableDef>,
+    pub(super) key: ItemKey,
     /// What to store; the outer `None` = nothing changes.
-    image: Option<Option<Vec<u8>>>,
-    outcome: ItemOutcome,
+    pub(super) image: Option<Option<Vec<u8>>>,
+    pub(super) outcome: ItemOutcome,
 }
 
 impl Replica {
@@ -69,6 +69,7 @@ impl Replica {
                 self.update_table(txn, now, &table, change)
             }
             WriteRequest::DeleteTable { table } => self.delete_table(txn, now, &table),
+            WriteRequest::RestoreConflict { id, force } => self.restore(txn, now, id, force),
         }
     }
 
@@ -160,7 +161,11 @@ impl Replica {
     }
 
     /// Reads the item, evaluates the condition, and says what would change.
-    fn plan(&mut self, txn: &dyn ReadTxn, write: &ItemWrite) -> Result<Plan, ExecuteError> {
+    pub(super) fn plan(
+        &mut self,
+        txn: &dyn ReadTxn,
+        write: &ItemWrite,
+    ) -> Result<Plan, ExecuteError> {
         let def = self.table(txn, &write.table)?;
         let key: ItemKey = match &write.action {
             WriteAction::Put { item } => def.keys.admit_item(item)?.into(),

@@ -98,6 +98,8 @@ pub enum PlantedBug {
     StreamRecordForgotten,
     /// An expiry is ranked by when it was made, not by the version it expires (replication.md section 4).
     ExpiryAsWrite,
+    /// A conflict dropped by retention is not counted.
+    ConflictDropUncounted,
     /// The building of an index leaves out the first item of each step (against I7).
     BackfillSkips,
 }
@@ -133,6 +135,8 @@ pub struct ReplicaConfig {
     pub ttl: ttl::TtlSettings,
     /// How long a table that is deleted shows DELETING, microseconds; 0 = it is gone at once.
     pub table_delay_us: u64,
+    /// For how long conflicts are kept.
+    pub conflicts: conflict::Retention,
     pub planted: Option<PlantedBug>,
     pub limits: Limits,
 }
@@ -148,6 +152,7 @@ impl ReplicaConfig {
             retention: Retention::default(),
             ttl: ttl::TtlSettings::default(),
             table_delay_us: 0,
+            conflicts: conflict::Retention::default(),
             planted: None,
             limits: Limits::default(),
         }

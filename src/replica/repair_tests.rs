@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::buckets::{self, Offer};
 use super::stable::Stability;
-use super::tests::{Node, create, simple};
+use super::tests::{Node, simple};
 use super::*;
 use crate::clock::policy::MAX_OFFSET_US;
 
@@ -12,7 +12,7 @@ use crate::clock::policy::MAX_OFFSET_US;
 fn offers(node: &Node) -> Vec<Offer> {
     let txn = node.store.begin_read().unwrap();
     let uid = node.def().uid;
-    let buckets = buckets::sums(&*txn, uid).unwrap().into_simple();
+    let buckets = buckets::sums(&*txn, uid).unwrap().into_keys();
     buckets
         .map(|bucket| buckets::offer(&*txn, uid, bucket, usize::MAX).unwrap())
         .collect()
@@ -30,7 +30,7 @@ fn diverged() -> (Node, Node) {
     let mut b = Node::new(1, Limits::default());
     a.config.replicate_all = true;
     a.reopen();
-    a.write(create(simple(), Vec::new())).unwrap();
+    a.write(simple()).unwrap();
     for n in [1, 2] {
         a.put(n, "first").unwrap();
     }
@@ -114,7 +114,7 @@ fn a_damaged_item_is_found_and_put_back() {
         let mut b = Node::new(1, Limits::default());
         a.config.replicate_all = true;
         a.reopen();
-        a.write(create(simple(), Vec::new())).unwrap();
+        a.write(simple()).unwrap();
         for n in 0..20 {
             a.put(n, "g").unwrap();
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::catalog::{LocalSettings, TableDef, TableUid};
+use super::conflict::ConflictId;
 use crate::clock::RegionId;
 use crate::expression::{Condition, KeyCondition, Path, Update};
 use crate::item::{Item, size::item_size};
@@ -59,6 +60,11 @@ pub enum WriteRequest {
     },
     DeleteTable {
         table: String,
+    },
+    /// Writes the loser of a conflict back, if the winner is still there or with `force`.
+    RestoreConflict {
+        id: ConflictId,
+        force: bool,
     },
 }
 

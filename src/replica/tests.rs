@@ -34,6 +34,7 @@ impl Node {
             retention: Default::default(),
             ttl: Default::default(),
             table_delay_us: 0,
+            conflicts: Default::default(),
             planted: None,
             limits,
         };
@@ -195,7 +196,7 @@ fn index(name: &str, kind: IndexKind, keys: KeySchema) -> IndexDef {
     }
 }
 
-pub(super) fn create(keys: KeySchema, indexes: Vec<IndexDef>) -> WriteRequest {
+fn create(keys: KeySchema, indexes: Vec<IndexDef>) -> WriteRequest {
     let def = TableDef {
         name: TABLE.into(),
         uid: TableUid(0),
@@ -219,7 +220,7 @@ pub(super) fn create(keys: KeySchema, indexes: Vec<IndexDef>) -> WriteRequest {
     }
 }
 
-fn simple() -> WriteRequest {
+pub(super) fn simple() -> WriteRequest {
     create(KeySchema::simple(("k", KeyType::S), None), Vec::new())
 }
 

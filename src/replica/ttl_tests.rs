@@ -30,6 +30,7 @@ fn config(id: u16) -> ReplicaConfig {
             ..TtlSettings::default()
         },
         table_delay_us: 0,
+        conflicts: crate::replica::conflict::Retention::default(),
         retention: Default::default(),
         planted: None,
         limits: Default::default(),

@@ -20,7 +20,7 @@ use super::rng::Chance;
 use super::skew::SkewedClock;
 use super::{Planted, workload};
 use crate::clock::RegionId;
-use crate::replica::mutation::GroupId;
+use crate::replica::mutation::{Frontier, GroupId};
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{ApiError, Limits, OpenError, PlantedBug, ReplicaConfig};
 use crate::replication::Lane;
@@ -117,6 +117,10 @@ pub struct World<'o> {
     pub(super) repairs: u64,
     pub(super) net: Net,
     pub(super) oracles: Oracles,
+    /// The session tokens of clients that may move, by client.
+    pub(super) tokens: BTreeMap<u64, Frontier>,
+    /// `TokenIgnored` is planted.
+    pub(super) ignores_tokens: bool,
     digest: SipHasher13,
     trace: Option<&'o mut dyn FnMut(String)>,
     pub(super) calm_us: Option<u64>,
@@ -152,6 +156,7 @@ impl<'o> World<'o> {
                     ..TtlSettings::default()
                 },
                 table_delay_us: 0,
+                conflicts: config.conflicts,
                 planted: planted.and_then(Planted::in_replica),
                 limits: Limits {
                     chore_rows: config.chore_rows,
@@ -189,6 +194,8 @@ impl<'o> World<'o> {
             watches: vec![Watch::default(); regions.len()],
             net: Net::new(config, chance),
             oracles: Oracles::new(seed, config.regions.clone()),
+            tokens: BTreeMap::new(),
+            ignores_tokens: planted == Some(Planted::TokenIgnored),
             digest: SipHasher13::new(),
             trace,
             calm_us: None,

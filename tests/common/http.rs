@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::Request;
+use hyper::{HeaderMap, Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -78,6 +78,39 @@ pub async fn post_signed_for(
         request = request.header("authorization", authorization);
     }
     let request = request.body(Full::new(body.into())).expect("well formed");
+    exchange(address, request).await.0
+}
+
+/// As [`post`], with more headers. Gives the headers of the answer too.
+pub async fn post_with(
+    address: &str,
+    region: &str,
+    operation: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> (Answer, HeaderMap) {
+    let mut request = Request::post("/")
+        .header("host", address)
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+        .header("x-amz-date", amz_date())
+        .header("authorization", unsigned(region));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(body.into())).expect("well formed");
+    exchange(address, request).await
+}
+
+/// Asks an admin port.
+pub async fn admin(address: &str, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
+    let request = Request::builder().method(method).uri(path);
+    let request = request.header("host", address);
+    let request = request.body(Full::new(body.into())).expect("well formed");
+    exchange(address, request).await.0
+}
+
+async fn exchange(address: &str, request: Request<Full<Bytes>>) -> (Answer, HeaderMap) {
     let exchange = async {
         let stream = TcpStream::connect(address).await.expect("it listens");
         let io = TokioIo::new(stream);
@@ -85,12 +118,11 @@ pub async fn post_signed_for(
         let connection = tokio::spawn(connection);
         let response = sender.send_request(request).await.expect("it answers");
         let status = response.status().as_u16();
+        let headers = response.headers().clone();
         let body = response.into_body().collect().await.expect("a whole body");
         connection.abort();
-        Answer {
-            status,
-            body: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
-        }
+        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        (Answer { status, body }, headers)
     };
     let answer = tokio::time::timeout(PATIENCE, exchange).await;
     answer.expect("an answer in time")

@@ -154,7 +154,7 @@ impl Oracles {
                     let (stamp, kind) = (*expired, RankKind::Expire);
                     (key, None, Rank { stamp, kind })
                 }
-                Change::Table { .. } | Change::Local { .. } => continue,
+                Change::Table { .. } | Change::Local { .. } | Change::Restored { .. } => continue,
             };
             let version = mutation.version.unwrap_or(Version {
                 rank,
@@ -411,7 +411,7 @@ impl Oracles {
         }
         let newest = conflict::list(txn, None, met)?;
         let concurrent = |world: &Self| {
-            let mut pairs = newest.iter().map(|c| (c.winner, c.loser));
+            let mut pairs = newest.iter().map(|c| (c.conflict.winner, c.conflict.loser));
             pairs.all(|(w, l)| {
                 w.rank > l.rank && !world.saw(w.dot, l.dot) && !world.saw(l.dot, w.dot)
             })
@@ -420,7 +420,8 @@ impl Oracles {
         self.check(OracleId::Conflicts, holds, |world| {
             let name = world.name(region);
             let newest = newest.first().map_or(String::new(), |c| {
-                let (winner, loser) = (world.show_version(c.winner), world.show_version(c.loser));
+                let (winner, loser) = (&c.conflict.winner, &c.conflict.loser);
+                let (winner, loser) = (world.show_version(*winner), world.show_version(*loser));
                 format!("; the newest record: {winner} beat {loser}")
             });
             format!("{name} recorded {recorded} conflicts where {expected} happened{newest}")
@@ -462,7 +463,10 @@ fn carried(commit: &Commit, operation: &Operation) -> usize {
             };
             ours && keys.contains(key)
         }
-        Change::Expire { .. } | Change::Table { .. } | Change::Local { .. } => false,
+        Change::Expire { .. }
+        | Change::Table { .. }
+        | Change::Local { .. }
+        | Change::Restored { .. } => false,
     };
     commit
         .mutations

@@ -49,6 +49,7 @@ impl Region {
             retention: Default::default(),
             ttl: TtlSettings::default(),
             table_delay_us: 0,
+            conflicts: crate::replica::conflict::Retention::default(),
             planted: None,
             limits: Default::default(),
         };
