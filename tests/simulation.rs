@@ -286,3 +286,15 @@ fn wrong_clocks_fence_and_hold_and_nothing_is_lost() {
     assert!(fenced > 100, "O18 looked {fenced} times");
     assert!(lag_us > 1_000_000, "nothing was held");
 }
+
+#[test]
+fn what_a_disk_damages_is_put_right_and_nothing_else_is_repaired() {
+    let scenario = load("triangle.toml");
+    let mut repairs = 0;
+    for seed in 0..12 {
+        let report = play(&scenario, seed);
+        assert_clean(&report);
+        repairs += report.repairs;
+    }
+    assert!(repairs > 0, "no disk was damaged");
+}

@@ -90,6 +90,7 @@ impl Replica {
         for (commit, sealed) in &commits {
             let lead_us = commit.issued.physical_us.saturating_sub(now.wall_us);
             if lead_us > MAX_OFFSET_US && self.has_bug(PlantedBug::HeldDropped) {
+                txn.put(Db::Log, &keys::dot_row(commit.dot), sealed)?;
                 self.frontier.insert(commit.dot.log, commit.dot.seq);
                 self.dirty.insert(commit.dot.log);
                 continue;

@@ -244,8 +244,8 @@ mod tests {
             (batch, "0004070101060202aabb0001"),
             (Message::Probe { sent_us: 9 }, "000509"),
             (reply, "0006090708"),
-            (sums, "0007090205ff"),
-            (bucket_sums, "0008090201000109fb0001"),
+            (sums, "000709020506"),
+            (bucket_sums, "00080902000101fb000107"),
             (
                 Message::AskItems {
                     table: TableUid(9),
