@@ -42,21 +42,6 @@ fn told_elsewhere(region: &Value, name: &str) -> Vec<Value> {
             hint,
         ));
     }
-    let clock = region.get("clock").unwrap_or(&Value::Null);
-    for alarm in list(clock, "alarms").iter().filter_map(Value::as_str) {
-        let hint = "`chronyc tracking` or `timedatectl` on that machine shows its clock";
-        all.push(notice("clock", alarm.to_owned(), hint));
-    }
-    for held in list(clock, "held") {
-        let (commits, origin) = (number(held, "commits"), text(held, "origin"));
-        let lead = number(held, "lead_ms");
-        let text = format!("{commits} commits of {origin} wait: they are {lead} ms in the future");
-        all.push(notice(
-            "held",
-            text,
-            "set that region's clock right; they are applied in time",
-        ));
-    }
     all
 }
 
@@ -322,18 +307,12 @@ us-east-1  http://x  pid 7  conflicts 2
             "level": "warning", "code": "certificate_expiring", "text": "expires", "hint": "renew it",
         }]);
         regions[0]["rebuilding"] = "half done".into();
-        regions[0]["clock"] = json!({
-            "alarms": ["the clock is ahead"],
-            "held": [{"origin": "eu-west-1", "commits": 4, "lead_ms": 900}],
-        });
         regions[0]["links"][0]["offset_ms"] = json!(1.25);
         regions[0]["links"][0]["offset_error_ms"] = json!(0.5);
         let shown = printed(&regions);
         for words in [
             "warning: us-east-1: expires\n  hint: renew it\n",
             "error: us-east-1: it is being rebuilt: half done\n  hint: ",
-            "error: us-east-1: the clock is ahead\n  hint: ",
-            "error: us-east-1: 4 commits of eu-west-1 wait: they are 900 ms in the future\n",
             "error: eu-west-1: no answer\n  hint: ",
             "3 / 2 h (cut)",
             "?",

@@ -109,8 +109,8 @@ async fn config(args: &ServeArgs) -> Result<RegionConfig, CliError> {
         },
         region: args.region.clone(),
         data: args.data.clone(),
+        tuning: args.tuning.tuning(&args.region),
         keys: keys(args.credentials.as_deref())?,
-        tuning: args.tuning.tuning(),
         topology,
     })
 }

@@ -16,6 +16,7 @@ mod admin;
 mod backend;
 mod certificate;
 mod clock;
+mod clocks;
 mod conflicts;
 mod error;
 mod guard;

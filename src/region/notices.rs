@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::certificate::days_until;
 use super::status::{LinkReport, Status};
+use crate::replica::buckets::Repairs;
 use crate::transport::{date, now_s};
 
 /// Certificates are warned about this many days before they expire.
@@ -57,9 +58,11 @@ impl Notice {
 
 impl Status {
     /// Every trouble that there is. A part of the region that can be in trouble adds a line here.
-    pub fn notices(&self, links: &[LinkReport]) -> Vec<Notice> {
+    pub fn notices(&self, links: &[LinkReport], repairs: Repairs) -> Vec<Notice> {
         let mut all = Vec::new();
         all.extend(self.store_full());
+        all.extend(self.clock());
+        all.extend(repaired(repairs));
         all.extend(self.certificate_expiring());
         all.extend(self.certificate_trouble());
         all.extend(links.iter().filter_map(refused));
@@ -75,6 +78,31 @@ impl Status {
         full.then(|| Notice::stopping("store_full", text, hint))
     }
 
+    /// What the clock's own report says is wrong; a fenced region takes no writes.
+    fn clock(&self) -> Vec<Notice> {
+        let report = self.clock_report();
+        let fenced = report["fenced"] == true;
+        let hint = "`chronyc tracking` or `timedatectl` on that machine shows its clock";
+        let alarms = report["alarms"].as_array().into_iter().flatten();
+        let alarms = alarms.filter_map(serde_json::Value::as_str);
+        let mut all: Vec<Notice> = alarms
+            .map(|alarm| Notice::error("clock", alarm.to_string(), hint))
+            .collect();
+        if let Some(first) = all.first_mut().filter(|_| fenced) {
+            first.code = "fenced";
+            first.stops = true;
+        }
+        for held in report["held"].as_array().into_iter().flatten() {
+            let (commits, lead) = (&held["commits"], &held["lead_ms"]);
+            let origin = held["origin"].as_str().unwrap_or("-");
+            let text =
+                format!("{commits} commits of {origin} wait: they are {lead} ms in the future");
+            let hint = "they are applied in time; set that region's clock right";
+            all.push(Notice::warning("held", text, hint));
+        }
+        all
+    }
+
     fn certificate_expiring(&self) -> Option<Notice> {
         expiring(self.certificate.expires_s()?, now_s())
     }
@@ -85,6 +113,19 @@ impl Status {
         let hint = "the certificate loaded before stays in use; put the files right";
         Some(Notice::error("certificate_unusable", text, hint))
     }
+}
+
+/// Every repair is a bug or a bad disk.
+fn repaired(found: Repairs) -> Option<Notice> {
+    if (found.repaired, found.reported, found.suspects) == (0, 0, 0) {
+        return None;
+    }
+    let text = format!(
+        "{} items were lost here and put right, {} reported and left, {} ranges damaged on disk",
+        found.repaired, found.reported, found.suspects
+    );
+    let hint = "check the disk, then run `meridian check`";
+    Some(Notice::error("repairs", text, hint))
 }
 
 fn expiring(expires_s: u64, now_s: u64) -> Option<Notice> {

@@ -7,7 +7,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
 use super::status::{LinkReport, Status};
-use crate::replica::{log, read, stable};
+use crate::replica::{buckets, log, read, stable};
 use crate::store::{Db, ReadTxn, StoreError};
 use crate::telemetry::{Page, exact};
 
@@ -48,8 +48,8 @@ fn failed(error: &StoreError) -> (StatusCode, &'static str, String) {
 impl Status {
     /// 200 while the region serves reads and writes; 503 and why while it does not.
     fn health(&self) -> Result<(StatusCode, String), StoreError> {
-        let links = self.links(&*self.store.begin_read()?)?;
-        let notices = self.notices(&links);
+        let txn = self.store.begin_read()?;
+        let notices = self.notices(&self.links(&*txn)?, buckets::repairs(&*txn)?);
         let name = &self.info.name;
         let (code, body) = match notices.iter().find(|notice| notice.stops) {
             None => (StatusCode::OK, json!({"region": name, "status": "serving"})),
@@ -163,6 +163,18 @@ impl Status {
             &|link| link.last_heard_ms.map(|ms| exact(ms) / 1_000.0),
         );
         gauge(
+            "meridian_clock_offset_seconds",
+            "peer",
+            "How far the peer's clock is ahead of this region's.",
+            &|link| link.offset_ms.map(|ms| ms / 1_000.0),
+        );
+        gauge(
+            "meridian_clock_offset_error_seconds",
+            "peer",
+            "How wrong that may be.",
+            &|link| link.offset_error_ms.map(|ms| ms / 1_000.0),
+        );
+        gauge(
             "meridian_pending_replication_count",
             "receiving_region",
             "AWS's PendingReplicationCount: commits of this region that the receiving region lacks.",
@@ -186,6 +198,18 @@ impl Status {
             "meridian_log_commits",
             "Commits held in the log, of all origins.",
             exact(held.entries),
+        );
+        let found = buckets::repairs(txn)?;
+        page.gauge(
+            "meridian_repaired_items",
+            "Items that were lost here and put right; any is a bug or a bad disk.",
+            exact(found.repaired),
+        );
+        let fenced = self.clock_report()["fenced"] == true;
+        page.gauge(
+            "meridian_fenced",
+            "1 while local writes are refused because this region's clock is ahead.",
+            if fenced { 1.0 } else { 0.0 },
         );
         page.gauge("meridian_log_bytes", "What they take.", exact(held.bytes));
         page.gauge(

@@ -12,11 +12,11 @@ use super::backend::RegionBackend;
 use super::certificate::Certificate;
 use super::clock::RegionClock;
 use super::lag::{self, Lag};
-use super::replicate::Peers;
+use super::replicate::{Clocks, Peers};
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
-use crate::replica::{conflict, log, read, stable};
+use crate::replica::{buckets, conflict, log, read, stable};
 use crate::replication::PeerStatus;
 use crate::store::{ReadTxn, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -37,6 +37,8 @@ pub(super) struct Status {
     pub stable_us: Arc<AtomicU64>,
     pub metrics: Arc<Metrics>,
     pub certificate: Certificate,
+    pub clocks: Clocks,
+    pub max_offset_ms: u64,
     pub backend: Arc<RegionBackend>,
 }
 
@@ -56,6 +58,9 @@ pub(super) struct LinkReport {
     pub behind_bytes: u64,
     /// As commits experience it: injected delay included.
     pub rtt_ms: Option<f64>,
+    /// How far the peer's clock is ahead of this region's, and how wrong that may be.
+    pub offset_ms: Option<f64>,
+    pub offset_error_ms: Option<f64>,
     pub last_heard_ms: Option<u64>,
     pub queued_bytes: usize,
     /// Why one side refused the other, while they are not connected.
@@ -85,7 +90,7 @@ impl Status {
         let now = self.clock.now();
         let frontier = log::frontier(&*txn)?;
         let links = self.links(&*txn)?;
-        let notices = self.notices(&links);
+        let notices = self.notices(&links, buckets::repairs(&*txn)?);
         Ok(json!({
             "name": self.info.name,
             "id": self.info.id.0,
@@ -97,6 +102,8 @@ impl Status {
             "admin": self.admin,
             "uptime_ms": now.mono_us / 1_000,
             "wall_us": now.wall_us,
+            "clock": self.clock_report(),
+            "repairs": repairs(&*txn)?,
             "frontier": self.frontier(&frontier),
             "logs": self.logs(&frontier),
             "links": links,
@@ -202,7 +209,18 @@ impl Status {
     }
 }
 
+/// What anti-entropy found: any number but 0 is a bug or a bad disk.
+fn repairs(txn: &dyn ReadTxn) -> Result<Value, StoreError> {
+    let found = buckets::repairs(txn)?;
+    Ok(json!({
+        "repaired": found.repaired,
+        "reported": found.reported,
+        "suspects": found.suspects,
+    }))
+}
+
 fn link_report(link: LinkStatus, peer: Option<&PeerStatus>, lag: Lag, now_us: u64) -> LinkReport {
+    let offset = peer.and_then(|p| p.offset);
     LinkReport {
         peer: link.name,
         connected: link.connected && peer.is_some_and(|p| p.connected),
@@ -214,12 +232,19 @@ fn link_report(link: LinkStatus, peer: Option<&PeerStatus>, lag: Lag, now_us: u6
         rtt_ms: peer
             .and_then(|p| p.rtt_us)
             .map(|us| millis(Duration::from_micros(us))),
+        offset_ms: offset.map(|o| signed_millis(o.offset_us)),
+        offset_error_ms: offset.map(|o| millis(Duration::from_micros(o.error_us))),
         last_heard_ms: peer
             .and_then(|p| p.last_heard_us)
             .map(|at| now_us.saturating_sub(at) / 1_000),
         queued_bytes: link.queued_bytes,
         refusal: link.refusal.map(RefusalReport::of),
     }
+}
+
+fn signed_millis(us: i64) -> f64 {
+    let size = millis(Duration::from_micros(us.unsigned_abs()));
+    if us < 0 { -size } else { size }
 }
 
 fn millis(duration: Duration) -> f64 {
