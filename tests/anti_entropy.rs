@@ -11,7 +11,7 @@ use common::{
     Cluster, EU, Item, create, eventually, item, meridian, put, s, scan_all, text, wait_for,
 };
 use meridian::replica::{buckets, read};
-use meridian::store::{Store, WriteTxn};
+use meridian::store::Store;
 
 const ITEMS: usize = 40;
 
