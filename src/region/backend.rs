@@ -14,6 +14,7 @@ use crate::replica::mutation::{Frontier, lacks};
 use crate::replica::request::WriteRequest;
 use crate::replica::{ApiError, deletion};
 use crate::store::{ReadTxn, Store};
+use crate::telemetry::Metrics;
 
 /// Why a write was refused before it was queued; retryable.
 const QUEUE_FULL: &str =
@@ -29,6 +30,7 @@ pub(super) struct RegionBackend {
     pub queue: Arc<Queue>,
     pub gate: Arc<Gate>,
     pub throttle: Option<Throttle>,
+    pub metrics: Arc<Metrics>,
     pub clock: RegionClock,
     /// How long tables are busy with everything; 0 = not at all.
     pub table_delay_us: u64,
@@ -49,12 +51,23 @@ impl Backend for RegionBackend {
         self.throttle.as_ref()
     }
 
+    fn metrics(&self) -> Option<&Metrics> {
+        Some(&self.metrics)
+    }
+
     fn write(&self, request: WriteRequest) -> WriteFuture<'_> {
         if let Err(refusal) = self.gate.admit() {
             return Box::pin(async move { Err(refusal) });
         }
         let (answer, answered) = oneshot::channel();
         let queued = self.queue.push_write(request, answer);
+        if let Err(refused) = &queued {
+            let reason = match refused {
+                Refused::Full => "queue_full",
+                Refused::Closed => "stopping",
+            };
+            self.metrics.writes_refused.with(&[reason]).add(1);
+        }
         Box::pin(async move {
             match queued {
                 Ok(()) => answered

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::clock::RegionId;
+use crate::clock::policy::FenceLine;
 use crate::replica::ApiError;
+use crate::replica::buckets::Offer;
 use crate::replica::mutation::GroupId;
 use crate::replica::request::{WriteRequest, WriteResponse};
 use crate::replica::snapshot::Portion;
@@ -19,6 +21,9 @@ pub(super) const WRITES_MAX: usize = 4096;
 pub(super) const GROUP_JOBS_MAX: usize = 256;
 /// Peers' batches in one group; each is up to a quarter of a megabyte.
 pub(super) const GROUP_REMOTE_MAX: usize = 16;
+
+/// Peers' buckets that may wait.
+const REPAIRS_MAX: usize = 64;
 
 pub(super) type Answer = oneshot::Sender<Result<WriteResponse, ApiError>>;
 
@@ -38,6 +43,10 @@ pub(super) enum Order {
     Whole(Option<GroupId>),
     /// What replication found to be durable everywhere.
     Stable(Stability),
+    /// Where local writes are fenced from now on.
+    Fence(FenceLine),
+    /// What a peer has in a bucket that differs.
+    Repair(Offer),
 }
 
 /// Why a write was not taken.
@@ -53,6 +62,8 @@ struct Waiting {
     /// Everything from replication but `stable`: its order matters.
     remote: VecDeque<Order>,
     stable: Option<Stability>,
+    fence: Option<FenceLine>,
+    repairs: VecDeque<Offer>,
     closed: bool,
 }
 
@@ -90,6 +101,19 @@ impl Queue {
         self.lock().stable = Some(found);
     }
 
+    /// Goes before the next group; no hurry.
+    pub fn set_fence(&self, line: FenceLine) {
+        self.lock().fence = Some(line);
+    }
+
+    /// Goes with the next group; no hurry. What does not fit comes again in another round.
+    pub fn push_repair(&self, offer: Offer) {
+        let mut waiting = self.lock();
+        if waiting.repairs.len() < REPAIRS_MAX {
+            waiting.repairs.push_back(offer);
+        }
+    }
+
     /// Takes nothing more. What waits already is still handed out.
     pub fn close(&self) {
         self.lock().closed = true;
@@ -108,6 +132,8 @@ impl Queue {
         let remote = waiting.remote.len().min(GROUP_REMOTE_MAX);
         group.extend(waiting.remote.drain(..remote));
         group.extend(waiting.stable.take().map(Order::Stable));
+        group.extend(waiting.fence.take().map(Order::Fence));
+        group.extend(waiting.repairs.pop_front().map(Order::Repair));
         let writes = waiting.writes.len().min(GROUP_JOBS_MAX - group.len());
         for (request, answer) in waiting.writes.drain(..writes) {
             group.push(Order::Write(request, answer));

@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,25 +14,30 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::backend::RegionBackend;
+use super::certificate::{self, Certificate};
 use super::clock::{RegionClock, micros};
 use super::gate::Gate;
 use super::queue::Queue;
-use super::replicate::{Peers, Replication};
+use super::replicate::{Clocks, Peers, Replication};
 use super::status::Status;
 use super::writer::Writer;
 use super::{RegionError, admin, guard};
 use crate::api::{self, Backend, Keys, RegionInfo, Throttle};
 use crate::clock::RegionId;
+use crate::clock::policy::Verdict;
 use crate::config::{RegionSpec, Topology};
 use crate::replica::conflict;
 use crate::replica::mutation::GroupId;
 use crate::replica::stable::Retention;
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{Replica, ReplicaConfig, snapshot};
-use crate::replication::{Lacks, NEWBORN_US, PART_BYTES_MAX, Replicator, ReplicatorConfig};
+use crate::replication::{
+    ANTI_ENTROPY_US, Lacks, NEWBORN_US, PART_BYTES_MAX, Replicator, ReplicatorConfig,
+};
 use crate::store::Store;
 use crate::store::lmdb::{LmdbOptions, LmdbStore};
 use crate::store::mem::MemStore;
+use crate::telemetry::Metrics;
 use crate::transport::{Identity, Peer, Transport, TransportConfig};
 
 /// The account in every ARN.
@@ -48,6 +54,8 @@ const CERTS_FOLDER: &str = "certs";
 pub enum IdentitySource {
     /// A folder of PEM files; what is missing is minted (see [`Identity::ensure`]).
     Folder(PathBuf),
+    /// A folder of PEM files from the cluster's authority; nothing is minted.
+    Issued(PathBuf),
     Ready(Identity),
 }
 
@@ -64,6 +72,10 @@ pub struct Tuning {
     pub log_retention: Duration,
     /// How long deletions are remembered once all regions have them.
     pub tombstone_retention: Duration,
+    /// Between two comparisons of everything with one other region.
+    pub anti_entropy: Duration,
+    /// Added to this region's wall clock, milliseconds: only for tests of what a wrong clock does.
+    pub clock_offset_ms: i64,
     /// For how long conflicts are kept.
     pub conflict_keep: Duration,
     /// How many bytes of one table's conflicts are kept.
@@ -80,6 +92,8 @@ impl Default for Tuning {
             table_delay: Duration::ZERO,
             log_retention: Duration::from_micros(kept.log_us),
             tombstone_retention: Duration::from_micros(kept.tombstones_us),
+            anti_entropy: Duration::from_micros(ANTI_ENTROPY_US),
+            clock_offset_ms: 0,
             conflict_keep: Duration::from_micros(conflicts.keep_us),
             conflict_bytes: conflicts.table_bytes,
         }
@@ -109,7 +123,7 @@ pub struct RegionConfig {
 
 /// A running region.
 pub struct Region {
-    status: Arc<Status>,
+    pub(super) status: Arc<Status>,
     backend: Arc<RegionBackend>,
     transport: Transport,
     queue: Arc<Queue>,
@@ -122,15 +136,16 @@ impl Region {
     /// Opens the store, joins the other regions and serves clients. Must be called within a tokio runtime.
     pub async fn start(config: RegionConfig) -> Result<Region, RegionError> {
         let spec = region_spec(&config.topology, &config.region)?;
-        let clock = RegionClock::start();
+        let clock = RegionClock::start(config.tuning.clock_offset_ms.saturating_mul(1_000));
         let info = region_info(&config.topology, &spec);
-        let identity = identity(&config)?;
+        let (identity, folder) = identity(&config)?;
+        let certificate = Certificate::new(&identity, folder);
         let store = open_store(&config)?;
         guard::admit(&*store, &config.topology.cluster_id, &spec.name, spec.id)?;
         let replica_config = replica_config(&config.topology, &info, config.tuning);
         let replica = Replica::open(Arc::clone(&store), replica_config, clock.now())?;
         let lacks = lacks(&*store, &replica)?;
-        let replicator = replicator(&config.topology, &info, &replica, lacks);
+        let replicator = replicator(&config.topology, &info, &replica, lacks, config.tuning);
         let gate = Arc::new(Gate::new(replicator.rebuilding()));
         let peers = peers(&config.topology, &spec)?;
         let (transport, events) = Transport::start(TransportConfig {
@@ -141,6 +156,9 @@ impl Region {
             peers,
         })?;
         let known = Peers::default();
+        let stable_us = Arc::new(AtomicU64::new(0));
+        let metrics = Arc::new(Metrics::default());
+        let clocks = Clocks::default();
         let queue = Arc::new(Queue::default());
         let (durable_tx, durable) = watch::channel(replica.frontier().clone());
         let backend = Arc::new(RegionBackend {
@@ -150,6 +168,7 @@ impl Region {
             queue: Arc::clone(&queue),
             gate: Arc::clone(&gate),
             throttle: config.topology.throttle.then(Throttle::default),
+            metrics: Arc::clone(&metrics),
             clock,
             table_delay_us: micros(config.tuning.table_delay),
             durable,
@@ -157,7 +176,7 @@ impl Region {
         let status = Arc::new(Status {
             info: info.clone(),
             cluster: config.topology.name.clone(),
-            cluster_id: config.topology.cluster_id_hex(),
+            cluster_id: config.topology.cluster_id,
             endpoint: format!("http://{}", config.client.local_addr()?),
             gossip: transport.local_addr()?.to_string(),
             admin: config.admin.local_addr()?.to_string(),
@@ -166,6 +185,11 @@ impl Region {
             transport: transport.clone(),
             peers: Arc::clone(&known),
             gate: Arc::clone(&gate),
+            stable_us: Arc::clone(&stable_us),
+            metrics: Arc::clone(&metrics),
+            certificate,
+            clocks: Arc::clone(&clocks),
+            max_offset_ms: config.topology.max_offset_ms,
             backend: Arc::clone(&backend),
         });
         let (news, inbox) = mpsc::unbounded_channel();
@@ -175,6 +199,8 @@ impl Region {
             clock,
             queue: Arc::clone(&queue),
             news,
+            metrics,
+            names: info.topology.iter().cloned().collect(),
             durable: durable_tx,
         };
         let writer = std::thread::Builder::new()
@@ -190,6 +216,9 @@ impl Region {
             news: inbox,
             peers: known,
             gate,
+            stable_us,
+            clocks,
+            told: Verdict::Unknown,
             info,
         };
         let region = Region {
@@ -211,6 +240,8 @@ impl Region {
         self.tasks.spawn(replication.run(stop()));
         self.tasks
             .spawn(api::serve(client, backend, api::Limits::default(), stop()));
+        self.tasks
+            .spawn(certificate::watch(Arc::clone(&status), stop()));
         self.tasks.spawn(admin::serve(admin, status, stop()));
         info!(
             region = self.status.info.name,
@@ -351,6 +382,7 @@ fn replicator(
     info: &RegionInfo,
     replica: &Replica,
     lacks: Lacks,
+    tuning: Tuning,
 ) -> Replicator {
     let config = ReplicatorConfig {
         region: info.id,
@@ -360,19 +392,27 @@ fn replicator(
         origin: replica.origin(),
         lacks,
         part_bytes_max: PART_BYTES_MAX,
+        max_offset_us: topology.max_offset_ms.saturating_mul(1_000),
+        anti_entropy_us: micros(tuning.anti_entropy),
     };
     Replicator::new(config, replica.frontier().clone())
 }
 
-fn identity(config: &RegionConfig) -> Result<Identity, RegionError> {
+/// The region's identity, and the folder that it came from.
+fn identity(config: &RegionConfig) -> Result<(Identity, Option<PathBuf>), RegionError> {
+    let (cluster_id, region) = (&config.topology.cluster_id, &config.region);
     let folder = match (&config.identity, &config.data) {
-        (Some(IdentitySource::Ready(identity)), _) => return Ok(identity.clone()),
+        (Some(IdentitySource::Ready(identity)), _) => return Ok((identity.clone(), None)),
+        (Some(IdentitySource::Issued(folder)), _) => {
+            let identity = Identity::load(folder, cluster_id, region)?;
+            return Ok((identity, Some(folder.clone())));
+        }
         (Some(IdentitySource::Folder(folder)), _) => folder.clone(),
         (None, Some(data)) => data.join(CERTS_FOLDER),
         (None, None) => return Err(RegionError::NoIdentity),
     };
-    let cluster_id = &config.topology.cluster_id;
-    Ok(Identity::ensure(&folder, cluster_id, &config.region)?)
+    let identity = Identity::ensure(&folder, cluster_id, region)?;
+    Ok((identity, Some(folder)))
 }
 
 fn open_store(config: &RegionConfig) -> Result<Arc<dyn Store>, RegionError> {

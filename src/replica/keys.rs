@@ -203,6 +203,10 @@ pub mod meta {
     /// There while a store that began empty may lack what its region had before.
     pub const NEWBORN: &[u8] = b"m/newborn";
     pub const JOINING: &[u8] = b"j/";
+    /// Buckets whose items are not what was written.
+    pub const SUSPECTS: &[u8] = b"fs/";
+    pub const REPAIRS: &[u8] = b"m/repairs";
+    pub const REPAIRS_REPORTED: &[u8] = b"m/repairs_reported";
 
     fn join(prefix: &[u8], rest: &[u8]) -> Vec<u8> {
         [prefix, rest].concat()
@@ -255,6 +259,10 @@ pub mod meta {
     /// That all rows of an index are to go.
     pub fn purge_index(uid: TableUid, index: u32) -> Vec<u8> {
         [purge_table(uid).as_slice(), &index.to_be_bytes()].concat()
+    }
+    pub fn suspect(uid: TableUid, bucket: u16) -> Vec<u8> {
+        let row = join(SUSPECTS, &uid.0.to_be_bytes());
+        [row.as_slice(), &bucket.to_be_bytes()].concat()
     }
     pub fn relog(uid: TableUid) -> Vec<u8> {
         join(RELOGS, &uid.0.to_be_bytes())

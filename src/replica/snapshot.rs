@@ -374,6 +374,11 @@ impl Replica {
             txn.delete(Db::Gc, &stable::queue_row(row, record.version))?;
             return Ok(());
         }
+        let gone = Record {
+            image: None,
+            ..*record
+        };
+        self.buckets.change(row, Some(record), &gone);
         let key = read::item_key(row, record);
         self.count(txn.as_read(), def.uid, record.image, None)?;
         self.derive(txn, def, &key, record.image, None)?;

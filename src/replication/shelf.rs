@@ -1,6 +1,6 @@
 //! Where replication finds sealed commits: the one place that knows how the replica stores them.
 
-use crate::clock::RegionId;
+use crate::clock::{RegionId, Stamp};
 use crate::replica::mutation::{Dot, GroupId, LogId};
 use crate::replica::snapshot::{self, Part, Place};
 use crate::replica::{log, stable};
@@ -25,8 +25,12 @@ pub(super) trait Shelf {
         after: Option<&Place>,
         bytes_max: usize,
     ) -> Result<Part, StoreError>;
-    /// Which commit the sealed bytes claim to be; `None` when they are damaged.
-    fn dot(&self, sealed: &[u8]) -> Option<Dot>;
+    /// The store itself; `None` where there is only a shelf.
+    fn txn(&self) -> Option<&dyn ReadTxn> {
+        None
+    }
+    /// Which commit the sealed bytes claim to be, and its stamp; `None` when they are damaged.
+    fn header(&self, sealed: &[u8]) -> Option<(Dot, Stamp)>;
 }
 
 /// The logs of a store.
@@ -56,7 +60,11 @@ impl Shelf for StoreShelf<'_> {
         snapshot::read_part(self.0, region, group, after, bytes_max)
     }
 
-    fn dot(&self, sealed: &[u8]) -> Option<Dot> {
-        log::header(sealed).ok().map(|(dot, _)| dot)
+    fn txn(&self) -> Option<&dyn ReadTxn> {
+        Some(self.0)
+    }
+
+    fn header(&self, sealed: &[u8]) -> Option<(Dot, Stamp)> {
+        log::header(sealed).ok()
     }
 }

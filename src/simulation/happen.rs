@@ -104,6 +104,7 @@ impl World<'_> {
             return Ok(());
         }
         self.schedule(TICK_US, What::Tick { region, life });
+        self.watch_clock(region);
         self.step(region, Event::Tick)?;
         let idle = self.now_us - self.grouped_us[region] >= IDLE_US;
         self.begin_group(region, idle)
@@ -140,6 +141,10 @@ impl World<'_> {
                     self.regions[region].enqueue(Work::Whole(group));
                     self.begin_group(region, false)?;
                 }
+                Action::Repair(offer) => {
+                    self.regions[region].enqueue(Work::Repair(offer));
+                }
+                Action::Fence(line) => self.regions[region].set_fence(line),
                 Action::Disconnect(peer, reason) => {
                     let name = self.regions[region].name.clone();
                     let peer = self.regions[index_of(peer)].name.clone();
@@ -259,7 +264,10 @@ impl World<'_> {
                     let (group, ok) = (portion.group, true);
                     self.step(region, Event::Copied { group, ok })?;
                 }
-                Done::Write { answer, .. } => {
+                Done::Write { asker, answer } => {
+                    if matches!(asker, Asker::Client(_)) && answer.is_ok() {
+                        self.see_acknowledged(region);
+                    }
                     let expected =
                         matches!(answer, Ok(_) | Err(ApiError::ConditionalCheckFailed { .. }));
                     self.refused += u64::from(!expected);
@@ -278,6 +286,13 @@ impl World<'_> {
                 format!("commits {jobs} jobs, below {last}")
             });
         }
+        self.note_clocks();
+        let horizons: Vec<u64> = (0..self.regions.len())
+            .map(|origin| self.horizon_us(origin))
+            .collect();
+        let horizon_us = |origin: RegionId| horizons.get(index_of(origin)).copied().unwrap_or(0);
+        self.oracles
+            .check_holds(region_id(region), finished, horizon_us);
         let txn = self.regions[region].snapshot()?;
         self.oracles
             .on_group(&*txn, region_id(region), finished, told)?;
@@ -359,7 +374,15 @@ impl World<'_> {
                     self.oracles.back_up(region_id(region));
                 }
             }
-            Fault::Skew { region, by_us } => self.regions[region].clock.step(by_us),
+            Fault::Skew { region, by_us } => {
+                self.regions[region].clock.step(by_us);
+                self.clock_set();
+            }
+            Fault::Freeze { region, frozen } => {
+                let now_us = self.now_us;
+                self.regions[region].clock.frozen_us = frozen.then_some(now_us);
+                self.clock_set();
+            }
             Fault::Stall { region, by_us } => self.regions[region].stall_us = by_us,
         }
         Ok(())
@@ -434,6 +457,7 @@ impl World<'_> {
             return Ok(());
         }
         self.regions[region].clock.step(step_us);
+        self.clock_set();
         self.start(region)
     }
 }
@@ -457,6 +481,12 @@ fn describe(frame: &[u8]) -> String {
             let last = part.next.is_none();
             format!("part of {} rows, last {last}", part.mutations.len())
         }
+        Ok(Message::Sums { .. }) => "group sums".into(),
+        Ok(Message::BucketSums { buckets, .. }) => format!("{} bucket sums", buckets.len()),
+        Ok(Message::AskItems { buckets, .. }) => format!("asks for buckets {buckets:?}"),
+        Ok(Message::Items(offer)) => format!("{} items of a bucket", offer.items.len()),
+        Ok(Message::Probe { .. }) => "probe".into(),
+        Ok(Message::ProbeReply { heard_wall_us, .. }) => format!("it is {heard_wall_us}"),
         Ok(Message::Want { log, from, .. }) => format!("want {} from {from}", log.origin.region),
         Ok(Message::Batch {
             log,

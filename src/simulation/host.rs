@@ -10,15 +10,19 @@ use std::sync::Arc;
 
 use super::plan::Operation;
 use super::skew::SkewedClock;
+use crate::clock::policy::FenceLine;
 use crate::clock::{Now, RegionId, Stamp};
+use crate::replica::buckets::Offer;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
 use crate::replica::request::{WriteRequest, WriteResponse};
 use crate::replica::snapshot::{self, Portion};
 use crate::replica::stable::Stability;
 use crate::replica::{ApiError, Job, JobResult, OpenError, Replica, ReplicaConfig};
 use crate::replication::{Action, Event, Lacks, Replicator, ReplicatorConfig};
-use crate::store::{MemStore, ReadTxn, Store, StoreError};
+use crate::store::{MemStore, ReadTxn, Store, StoreError, WriteTxn};
 
+/// Between two comparisons of everything with one peer.
+const ANTI_ENTROPY_US: u64 = 3_000_000;
 /// The cluster that all worlds are of.
 const CLUSTER_ID: [u8; 16] = *b"simulated world.";
 
@@ -51,6 +55,7 @@ pub enum Work {
         above: u32,
     },
     Whole(Option<GroupId>),
+    Repair(Offer),
 }
 
 /// One job that has been done.
@@ -93,7 +98,17 @@ struct Process {
     replica: Replica,
     replicator: Replicator,
     queue: VecDeque<Work>,
+    /// What the replica is told before its next group.
+    fence: Option<FenceLine>,
     group: Option<Group>,
+}
+
+impl Process {
+    fn learn_fence(&mut self) {
+        if let Some(line) = self.fence.take() {
+            self.replica.set_fence(line);
+        }
+    }
 }
 
 /// A region and, while it is alive, its process.
@@ -118,6 +133,7 @@ pub struct Region {
     /// `ship_before_sync` only: what the disk holds while a group is under way.
     synced: Option<MemStore>,
     ship_before_sync: bool,
+    max_offset_us: u64,
     process: Option<Process>,
 }
 
@@ -125,7 +141,7 @@ impl Region {
     pub fn new(
         config: ReplicaConfig,
         clock: SkewedClock,
-        part_bytes_max: usize,
+        (part_bytes_max, max_offset_us): (usize, u64),
         ship_before_sync: bool,
     ) -> Self {
         Region {
@@ -142,6 +158,7 @@ impl Region {
             doubtful: false,
             synced: None,
             ship_before_sync,
+            max_offset_us,
             process: None,
         }
     }
@@ -149,6 +166,17 @@ impl Region {
     /// What readers see now.
     pub fn snapshot(&self) -> Result<Box<dyn ReadTxn + '_>, StoreError> {
         self.store.begin_read()
+    }
+
+    /// Changes what the disk holds, behind everyone's back.
+    pub fn on_disk(
+        &mut self,
+        change: impl FnOnce(&mut dyn WriteTxn, RegionId) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let mut txn = self.store.begin_write()?;
+        let changed = change(&mut *txn, self.config.region)?;
+        txn.commit()?;
+        Ok(changed)
     }
 
     pub fn id(&self) -> RegionId {
@@ -185,6 +213,8 @@ impl Region {
                 joining: snapshot::joining(&*self.store.begin_read()?)?,
             },
             part_bytes_max: self.part_bytes_max,
+            max_offset_us: self.max_offset_us,
+            anti_entropy_us: ANTI_ENTROPY_US,
         };
         let replicator = Replicator::new(config, replica.frontier().clone());
         self.life += 1;
@@ -192,6 +222,7 @@ impl Region {
             replica,
             replicator,
             queue: VecDeque::new(),
+            fence: None,
             group: None,
         });
         Ok(())
@@ -205,6 +236,18 @@ impl Region {
             process.replicator.step(now, &*txn, event, &mut actions)?;
         }
         Ok(actions)
+    }
+
+    /// Goes before the next group that is made.
+    pub fn set_fence(&mut self, line: FenceLine) {
+        if let Some(process) = &mut self.process {
+            process.fence = Some(line);
+        }
+    }
+
+    /// By how much it believes its clock to be ahead, while it takes no writes.
+    pub fn fenced(&self, now: Now) -> Option<u64> {
+        self.process.as_ref()?.replica.fenced(now)
     }
 
     /// Queues a job. False when there is nobody to do it.
@@ -237,6 +280,7 @@ impl Region {
         let image = self.store.fork();
         let disk = std::mem::replace(&mut self.store, image);
         self.synced = Some(disk);
+        process.learn_fence();
         let finished = run(&mut process.replica, &self.store, now, work)?;
         let early = Event::Durable(finished.after.clone(), finished.watermark);
         process.group = Some(Group::ShippedEarly(Box::new(finished)));
@@ -252,7 +296,10 @@ impl Region {
         let finished = match process.group.take() {
             None => return Ok(None),
             Some(Group::ShippedEarly(finished)) => *finished,
-            Some(Group::Waiting(work)) => run(&mut process.replica, &self.store, now, work)?,
+            Some(Group::Waiting(work)) => {
+                process.learn_fence();
+                run(&mut process.replica, &self.store, now, work)?
+            }
         };
         self.high_us = self.high_us.max(finished.watermark.physical_us);
         Ok(Some(finished))
@@ -329,6 +376,7 @@ fn run(
             Work::Snapshot(portion) => Job::Snapshot(portion.clone()),
             Work::Reborn { above } => Job::Reborn { above: *above },
             Work::Whole(group) => Job::Whole(*group),
+            Work::Repair(offer) => Job::Repair(offer.clone()),
         });
     }
     let mut txn = store.begin_write()?;

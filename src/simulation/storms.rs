@@ -1,11 +1,12 @@
 //! What breaks, and when: the faults a scenario lists, and those a seed draws.
 
+use super::clocks;
 use super::plan::{Act, Config, Disk, Fault, Kill, QUIET_US, Step, index};
 use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
 
 /// The classes of fault that a seed may switch on, each in half of the runs.
-const CLASSES: [Class; 9] = [
+const CLASSES: [Class; 11] = [
     Class::Cut,
     Class::OneWay,
     Class::Partition,
@@ -15,6 +16,8 @@ const CLASSES: [Class; 9] = [
     Class::Skew,
     Class::Stall,
     Class::Disk,
+    Class::Freeze,
+    Class::FarSkew,
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +34,10 @@ enum Class {
     Stall,
     /// The disk of one region, the same one throughout, is lost or put back as it was.
     Disk,
+    /// The wall clock stands still.
+    Freeze,
+    /// The clock is set by hours to a year, and mostly set back after a while. In few runs.
+    FarSkew,
 }
 
 /// The faults of a scenario's file.
@@ -89,7 +96,8 @@ pub fn drawn(config: &Config, chance: Chance) -> Vec<Step> {
     }
     for (at, class) in CLASSES.into_iter().enumerate() {
         let mut rng = chance.of("class", &[index(at)]);
-        let off = rng.coin();
+        let few = matches!(class, Class::FarSkew) && rng.per_mille(700);
+        let off = rng.coin() || few;
         let off = match (class, config.disks) {
             (Class::Disk, Some(on)) => !on,
             _ => off,
@@ -118,7 +126,8 @@ fn draw_one(steps: &mut Vec<Step>, config: &Config, rng: &mut Rng, class: Class,
     let a = rng.index(count);
     let b = (a + 1 + rng.index(count - 1)) % count;
     let longest_us = rng.pick(&[500_000, 3_000_000, 15_000_000]);
-    let length_us = Some(rng.between(10_000, longest_us));
+    let long_us = rng.between(10_000, longest_us);
+    let length_us = Some(long_us);
     let fatal = rng.coin();
     match class {
         Class::Cut => push_cut(steps, at_us, length_us, vec![(a, b), (b, a)], true),
@@ -158,6 +167,21 @@ fn draw_one(steps: &mut Vec<Step>, config: &Config, rng: &mut Rng, class: Class,
         }
         // Drawn for one region only, so that all is never lost.
         Class::Disk => {}
+        Class::Freeze => {
+            let (region, us) = (a, long_us);
+            let freeze = |frozen| Fault::Freeze { region, frozen };
+            push(steps, at_us, freeze(true));
+            push(steps, at_us + us, freeze(false));
+        }
+        Class::FarSkew => {
+            let size_us = clocks::far_us(rng.below(3));
+            let by_us = rng.around(size_us);
+            push(steps, at_us, Fault::Skew { region: a, by_us });
+            if rng.per_mille(800) {
+                let (back_us, by_us) = (at_us + long_us, -by_us);
+                push(steps, back_us, Fault::Skew { region: a, by_us });
+            }
+        }
         Class::Stall => {
             let by_us = rng.between(50_000, 2_000_000);
             push_stall(steps, at_us, length_us, a, by_us);

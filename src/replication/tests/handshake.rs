@@ -108,7 +108,10 @@ fn those_who_do_not_belong_are_refused() {
     assert!(refused_because(&answer(1, apart), "topology"));
     let mut newer = hello_from(1);
     newer.protocol += 1;
-    assert!(refused_because(&answer(1, newer), "protocol 4"));
+    assert!(refused_because(
+        &answer(1, newer),
+        &format!("protocol {}", PROTOCOL + 1)
+    ));
 }
 
 #[test]
