@@ -4,7 +4,7 @@ use super::super::host::{Done, Finished};
 use super::super::report::OracleId;
 use super::super::skew::EPOCH_US;
 use super::super::workload;
-use super::Oracles;
+use super::{Made, Oracles};
 use crate::clock::RegionId;
 use crate::replica::{ApiError, log, read};
 use crate::store::ReadTxn;
@@ -52,11 +52,17 @@ impl Oracles {
         let Some(def) = read::table(txn, region, workload::TABLE)? else {
             return Ok(());
         };
-        let ahead = self.logs.values().flatten().filter(|made| {
+        let ahead = |made: &&Made| {
             let due_us = EPOCH_US + made.at_us + max_offset_us;
             made.issued.physical_us > due_us
-        });
-        let changes: Vec<_> = ahead.flat_map(|made| made.changes.clone()).collect();
+        };
+        let mut changes = Vec::new();
+        for (log, made) in &self.logs {
+            // What is held is in memory: where the origin lost its disk meanwhile, it is nowhere.
+            let required = usize::try_from(self.required(*log)).unwrap_or(usize::MAX);
+            let kept = made.iter().take(required).filter(ahead);
+            changes.extend(kept.flat_map(|made| made.changes.clone()));
+        }
         for change in changes {
             let there = read::version(txn, &def, &self.keys[change.key])?;
             let there = there.map(|(version, _)| version.rank);
