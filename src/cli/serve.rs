@@ -103,8 +103,8 @@ async fn config(args: &ServeArgs) -> Result<RegionConfig, CliError> {
         identity: args.certs.clone().map(IdentitySource::Folder),
         region: args.region.clone(),
         data: args.data.clone(),
+        tuning: args.tuning.tuning(&args.region),
         keys: keys(args.credentials.as_deref())?,
-        tuning: args.tuning.tuning(),
         topology,
     })
 }

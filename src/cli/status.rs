@@ -81,6 +81,8 @@ fn print_region(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
         out,
         "\n{name}  {endpoint}  pid {pid}  conflicts {conflicts}"
     )?;
+    print_clock(out, region)?;
+    print_repairs(out, region)?;
     let none = Vec::new();
     for table in region
         .get("tables")
@@ -110,10 +112,49 @@ fn print_region(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
             (false, _) => "NOT CONNECTED",
         };
         let (behind, rtt) = (number(link, "behind"), number(link, "rtt_ms"));
+        let (offset, error) = (number(link, "offset_ms"), number(link, "offset_error_ms"));
         writeln!(
             out,
-            "  to {:<18} {state:<15} behind {behind:>6} commits  rtt {rtt:>7} ms",
+            "  to {:<18} {state:<15} behind {behind:>6} commits  rtt {rtt:>7} ms  clock {offset:>8} +-{error} ms",
             text(link, "peer")
+        )?;
+    }
+    Ok(())
+}
+
+/// Only what somebody should do something about.
+fn print_clock(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
+    let list = |name: &str| {
+        let clock = region.get("clock").and_then(|clock| clock.get(name));
+        clock.and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    for alarm in list("alarms").iter().filter_map(Value::as_str) {
+        writeln!(out, "  CLOCK {alarm}")?;
+    }
+    for held in list("held") {
+        let (origin, commits) = (text(&held, "origin"), number(&held, "commits"));
+        let lead = number(&held, "lead_ms");
+        writeln!(
+            out,
+            "  holding {commits} commits of {origin}, {lead} ms ahead of the time here"
+        )?;
+    }
+    Ok(())
+}
+
+/// Silent as long as there is nothing: every repair is a bug or a bad disk.
+fn print_repairs(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
+    let count = |name: &str| {
+        let repairs = region.get("repairs").and_then(|repairs| repairs.get(name));
+        repairs.and_then(Value::as_u64).unwrap_or(0)
+    };
+    let (repaired, reported) = (count("repaired"), count("reported"));
+    let suspects = count("suspects");
+    if repaired + reported + suspects > 0 {
+        writeln!(
+            out,
+            "  REPAIRS {repaired} items were lost here and put right, {reported} reported and left, \
+             {suspects} ranges damaged on disk: check the disk, then run `meridian check`"
         )?;
     }
     Ok(())

@@ -15,6 +15,7 @@
 mod admin;
 mod backend;
 mod clock;
+mod clocks;
 mod conflicts;
 mod error;
 mod guard;

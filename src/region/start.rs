@@ -15,19 +15,20 @@ use tracing::info;
 use super::backend::RegionBackend;
 use super::clock::{RegionClock, micros};
 use super::queue::Queue;
-use super::replicate::{Peers, Replication};
+use super::replicate::{Clocks, Peers, Replication};
 use super::status::Status;
 use super::writer::Writer;
 use super::{RegionError, admin, guard};
 use crate::api::{self, Backend, Keys, RegionInfo, Throttle};
 use crate::clock::RegionId;
+use crate::clock::policy::Verdict;
 use crate::config::{RegionSpec, Topology};
 use crate::replica::conflict;
 use crate::replica::mutation::GroupId;
 use crate::replica::stable::Retention;
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{Replica, ReplicaConfig};
-use crate::replication::{Replicator, ReplicatorConfig};
+use crate::replication::{ANTI_ENTROPY_US, Replicator, ReplicatorConfig};
 use crate::store::Store;
 use crate::store::lmdb::{LmdbOptions, LmdbStore};
 use crate::store::mem::MemStore;
@@ -57,6 +58,10 @@ pub struct Tuning {
     pub ttl_cool_down: Duration,
     /// How long tables show CREATING, UPDATING and DELETING.
     pub table_delay: Duration,
+    /// Between two comparisons of everything with one other region.
+    pub anti_entropy: Duration,
+    /// Added to this region's wall clock, milliseconds: only for tests of what a wrong clock does.
+    pub clock_offset_ms: i64,
     /// For how long conflicts are kept.
     pub conflict_keep: Duration,
     /// How many bytes of one table's conflicts are kept.
@@ -71,6 +76,8 @@ impl Default for Tuning {
             ttl_interval: Duration::from_micros(ttl.interval_us),
             ttl_cool_down: Duration::from_micros(ttl.cool_down_us),
             table_delay: Duration::ZERO,
+            anti_entropy: Duration::from_micros(ANTI_ENTROPY_US),
+            clock_offset_ms: 0,
             conflict_keep: Duration::from_micros(conflicts.keep_us),
             conflict_bytes: conflicts.table_bytes,
         }
@@ -113,14 +120,14 @@ impl Region {
     /// Opens the store, joins the other regions and serves clients. Must be called within a tokio runtime.
     pub async fn start(config: RegionConfig) -> Result<Region, RegionError> {
         let spec = region_spec(&config.topology, &config.region)?;
-        let clock = RegionClock::start();
+        let clock = RegionClock::start(config.tuning.clock_offset_ms.saturating_mul(1_000));
         let info = region_info(&config.topology, &spec);
         let identity = identity(&config)?;
         let store = open_store(&config)?;
         guard::admit(&*store, &config.topology.cluster_id, &spec.name, spec.id)?;
         let replica_config = replica_config(&config.topology, &info, config.tuning);
         let replica = Replica::open(Arc::clone(&store), replica_config, clock.now())?;
-        let replicator = replicator(&config.topology, &info, &replica);
+        let replicator = replicator(&config.topology, &info, &replica, config.tuning);
         let peers = peers(&config.topology, &spec)?;
         let (transport, events) = Transport::start(TransportConfig {
             region: info.id,
@@ -130,6 +137,7 @@ impl Region {
             peers,
         })?;
         let known = Peers::default();
+        let clocks = Clocks::default();
         let queue = Arc::new(Queue::default());
         let (durable_tx, durable) = watch::channel(replica.frontier().clone());
         let backend = Arc::new(RegionBackend {
@@ -153,6 +161,8 @@ impl Region {
             store: Arc::clone(&store),
             transport: transport.clone(),
             peers: Arc::clone(&known),
+            clocks: Arc::clone(&clocks),
+            max_offset_ms: config.topology.max_offset_ms,
             backend: Arc::clone(&backend),
         });
         let (news, inbox) = mpsc::unbounded_channel();
@@ -176,6 +186,8 @@ impl Region {
             events,
             news: inbox,
             peers: known,
+            clocks,
+            told: Verdict::Unknown,
             info,
         };
         let region = Region {
@@ -312,13 +324,20 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
     }
 }
 
-fn replicator(topology: &Topology, info: &RegionInfo, replica: &Replica) -> Replicator {
+fn replicator(
+    topology: &Topology,
+    info: &RegionInfo,
+    replica: &Replica,
+    tuning: Tuning,
+) -> Replicator {
     let config = ReplicatorConfig {
         region: info.id,
         region_name: info.name.clone(),
         cluster_id: topology.cluster_id,
         members: members(topology),
         origin: replica.origin(),
+        max_offset_us: topology.max_offset_ms.saturating_mul(1_000),
+        anti_entropy_us: micros(tuning.anti_entropy),
     };
     Replicator::new(config, replica.frontier().clone())
 }

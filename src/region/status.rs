@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::backend::RegionBackend;
 use super::clock::RegionClock;
-use super::replicate::Peers;
+use super::replicate::{Clocks, Peers};
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
-use crate::replica::{conflict, log, read};
+use crate::replica::{buckets, conflict, log, read};
 use crate::replication::PeerStatus;
 use crate::store::{ReadTxn, Store, StoreError};
 use crate::transport::{LinkStatus, Transport};
@@ -30,6 +30,8 @@ pub(super) struct Status {
     pub store: Arc<dyn Store>,
     pub transport: Transport,
     pub peers: Peers,
+    pub clocks: Clocks,
+    pub max_offset_ms: u64,
     pub backend: Arc<RegionBackend>,
 }
 
@@ -46,6 +48,9 @@ pub(super) struct LinkReport {
     pub behind: u64,
     /// As commits experience it: injected delay included.
     pub rtt_ms: Option<f64>,
+    /// How far the peer's clock is ahead of this region's, and how wrong that may be.
+    pub offset_ms: Option<f64>,
+    pub offset_error_ms: Option<f64>,
     pub last_heard_ms: Option<u64>,
     pub queued_bytes: usize,
 }
@@ -67,6 +72,8 @@ impl Status {
             "admin": self.admin,
             "uptime_ms": now.mono_us / 1_000,
             "wall_us": now.wall_us,
+            "clock": self.clock_report(),
+            "repairs": repairs(&*txn)?,
             "frontier": self.frontier(&frontier),
             "logs": self.logs(&frontier),
             "links": self.links(),
@@ -145,7 +152,18 @@ impl Status {
     }
 }
 
+/// What anti-entropy found: any number but 0 is a bug or a bad disk.
+fn repairs(txn: &dyn ReadTxn) -> Result<Value, StoreError> {
+    let found = buckets::repairs(txn)?;
+    Ok(json!({
+        "repaired": found.repaired,
+        "reported": found.reported,
+        "suspects": found.suspects,
+    }))
+}
+
 fn link_report(link: LinkStatus, peer: Option<&PeerStatus>, now_us: u64) -> LinkReport {
+    let offset = peer.and_then(|p| p.offset);
     LinkReport {
         peer: link.name,
         connected: link.connected && peer.is_some_and(|p| p.connected),
@@ -155,11 +173,18 @@ fn link_report(link: LinkStatus, peer: Option<&PeerStatus>, now_us: u64) -> Link
         rtt_ms: peer
             .and_then(|p| p.rtt_us)
             .map(|us| millis(Duration::from_micros(us))),
+        offset_ms: offset.map(|o| signed_millis(o.offset_us)),
+        offset_error_ms: offset.map(|o| millis(Duration::from_micros(o.error_us))),
         last_heard_ms: peer
             .and_then(|p| p.last_heard_us)
             .map(|at| now_us.saturating_sub(at) / 1_000),
         queued_bytes: link.queued_bytes,
     }
+}
+
+fn signed_millis(us: i64) -> f64 {
+    let size = millis(Duration::from_micros(us.unsigned_abs()));
+    if us < 0 { -size } else { size }
 }
 
 fn millis(duration: Duration) -> f64 {

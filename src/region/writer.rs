@@ -70,6 +70,11 @@ impl Writer {
                 Order::Write(request, answer) => (Job::Write(*request), Receipt::Client(answer)),
                 Order::Remote { from, commits } => (Job::Remote(commits), Receipt::Peer(from)),
                 Order::Stable(found) => (Job::Stable(found), Receipt::Nobody),
+                Order::Repair(offer) => (Job::Repair(offer), Receipt::Nobody),
+                Order::Fence(line) => {
+                    self.replica.set_fence(line);
+                    continue;
+                }
             };
             jobs.push(job);
             receipts.push(receipt);
@@ -119,7 +124,7 @@ impl Writer {
                     }
                     applied.push((from, result.is_ok()));
                 }
-                (JobResult::Stable, Receipt::Nobody) => {}
+                (JobResult::Stable | JobResult::Repair, Receipt::Nobody) => {}
                 _ => unreachable!("results come in the order of their jobs"),
             }
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::{Connection, RecvStream, SendStream, VarInt};
+use quinn::{Connection, RecvStream, SendDatagramError, SendStream, VarInt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -131,7 +131,7 @@ pub(super) async fn run(
     if around.events.send(up).await.is_err() {
         return (close(&connection, "nobody listens"), None);
     }
-    start_readers(&around, receiving, &mut tasks);
+    start_readers(&around, &connection, receiving, &mut tasks);
     let (reason, next) =
         watch_over(&connection, &mut around, &outgoing, superseded, &mut tasks).await;
     close(&connection, &reason);
@@ -217,6 +217,8 @@ fn start_writers(
         lanes.insert(lane_number(lane), sender);
         queues.push((stream, queue));
     }
+    let (sender, probes) = mpsc::unbounded_channel();
+    lanes.insert(lane_number(Lane::Probe), sender);
     let outgoing = Arc::new(Outgoing {
         lanes,
         queued_bytes: AtomicUsize::new(0),
@@ -225,6 +227,11 @@ fn start_writers(
         end_reason: Mutex::new(None),
         connection: connection.clone(),
     });
+    tasks.spawn(write_datagrams(
+        probes,
+        faults.clone(),
+        Arc::clone(&outgoing),
+    ));
     for (stream, queue) in queues {
         tasks.spawn(write_lane_frames(
             stream,
@@ -254,6 +261,24 @@ async fn write_lane_frames(
     FrameError::Closed
 }
 
+/// Probes, each in a datagram of its own; one that cannot be sent is lost, which is all a datagram promises.
+async fn write_datagrams(
+    mut queue: mpsc::UnboundedReceiver<Waiting>,
+    mut faults: watch::Receiver<LinkFault>,
+    outgoing: Arc<Outgoing>,
+) -> FrameError {
+    while let Some(waiting) = queue.recv().await {
+        wait_out_delay(waiting.since, &mut faults).await;
+        let length = waiting.frame.len();
+        let sent = outgoing.connection.send_datagram(waiting.frame.into());
+        outgoing.queued_bytes.fetch_sub(length, Ordering::Relaxed);
+        if let Err(SendDatagramError::ConnectionLost(error)) = sent {
+            return FrameError::Lost(error.to_string());
+        }
+    }
+    FrameError::Closed
+}
+
 /// Waits until a frame queued at `since` is due under the delay of the moment, which may change.
 async fn wait_out_delay(since: Instant, faults: &mut watch::Receiver<LinkFault>) {
     loop {
@@ -268,8 +293,19 @@ async fn wait_out_delay(since: Instant, faults: &mut watch::Receiver<LinkFault>)
     }
 }
 
-fn start_readers(around: &Surroundings<'_>, receiving: Receiving, tasks: &mut JoinSet<FrameError>) {
+fn start_readers(
+    around: &Surroundings<'_>,
+    connection: &Connection,
+    receiving: Receiving,
+    tasks: &mut JoinSet<FrameError>,
+) {
     let budget = Arc::new(Semaphore::new(INBOX_BYTES_MAX));
+    tasks.spawn(read_datagrams(
+        around.peer,
+        connection.clone(),
+        around.events.clone(),
+        Arc::clone(&budget),
+    ));
     for (lane, mut stream) in receiving {
         let (peer, events, budget) = (around.peer, around.events.clone(), Arc::clone(&budget));
         tasks.spawn(async move {
@@ -284,6 +320,29 @@ fn start_readers(around: &Surroundings<'_>, receiving: Receiving, tasks: &mut Jo
                 }
             }
         });
+    }
+}
+
+/// Datagrams come while there is room for them, and are lost otherwise.
+async fn read_datagrams(
+    peer: RegionId,
+    connection: Connection,
+    events: mpsc::Sender<Internal>,
+    budget: Arc<Semaphore>,
+) -> FrameError {
+    loop {
+        let datagram = match connection.read_datagram().await {
+            Ok(datagram) => datagram,
+            Err(error) => return FrameError::Lost(error.to_string()),
+        };
+        let length = u32::try_from(datagram.len()).unwrap_or(u32::MAX);
+        let Ok(permit) = Arc::clone(&budget).try_acquire_many_owned(length) else {
+            continue;
+        };
+        let event = Internal::Frame(peer, Lane::Probe, datagram.to_vec(), permit);
+        if events.send(event).await.is_err() {
+            return FrameError::Lost("nobody listens".to_string());
+        }
     }
 }
 
