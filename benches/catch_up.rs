@@ -40,7 +40,11 @@ async fn fill(region: (String, String), from: usize, to: usize) {
 fn items(up: &Up, region: usize) -> u64 {
     let status = up.status();
     let tables = status[region]["tables"].as_array().cloned();
-    tables.unwrap_or_default().iter().map(|t| t["items"].as_u64().unwrap_or(0)).sum()
+    tables
+        .unwrap_or_default()
+        .iter()
+        .map(|t| t["items"].as_u64().unwrap_or(0))
+        .sum()
 }
 
 fn peaks(up: &Up, when: &str) {
@@ -78,7 +82,10 @@ async fn main() {
         client.await.expect("a client");
     }
     let took = started.elapsed().as_secs_f64();
-    println!("wrote {count} items in {took:.1} s: {:.0}/s", count as f64 / took);
+    println!(
+        "wrote {count} items in {took:.1} s: {:.0}/s",
+        count as f64 / took
+    );
     peaks(&up, "when cut");
     let started = Instant::now();
     up.run(&["heal", &a, &b]);
@@ -93,7 +100,10 @@ async fn main() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let took = started.elapsed().as_secs_f64();
-    println!("caught up {count} items in {took:.2} s after the heal: {:.0}/s", count as f64 / took);
+    println!(
+        "caught up {count} items in {took:.2} s after the heal: {:.0}/s",
+        count as f64 / took
+    );
     if let Some((since, from)) = began {
         let rate = (count as u64 - from) as f64 / since.elapsed().as_secs_f64();
         println!("once it had begun: {rate:.0}/s");

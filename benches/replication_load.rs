@@ -56,9 +56,18 @@ async fn write(
             r#"{{"TableName":"Load","Item":{{"pk":{{"S":"{key}"}},"v":{{"S":"{payload}"}}}}}}"#
         );
         let watched = n / load.clients % load.sample == client % load.sample;
-        let session = if watched { "x-meridian-session: begin\r\n" } else { "" };
+        let session = if watched {
+            "x-meridian-session: begin\r\n"
+        } else {
+            ""
+        };
         let answer = wire.post("PutItem", session, &body).await;
-        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        assert_eq!(
+            answer.status,
+            200,
+            "{}",
+            String::from_utf8_lossy(&answer.body)
+        );
         let at = Instant::now();
         latencies.push(at - due);
         if let Some(token) = answer.session {
@@ -103,7 +112,10 @@ async fn look(mut wire: Wire, one: Written) -> (Wire, Duration) {
         "x-meridian-session: {}\r\nx-meridian-session-wait: 20s\r\n",
         one.token
     );
-    let body = format!(r#"{{"TableName":"Load","Key":{{"pk":{{"S":"{}"}}}}}}"#, one.key);
+    let body = format!(
+        r#"{{"TableName":"Load","Key":{{"pk":{{"S":"{}"}}}}}}"#,
+        one.key
+    );
     let answer = wire.post("GetItem", &session, &body).await;
     let lag = one.at.elapsed();
     let text = String::from_utf8_lossy(&answer.body);
@@ -157,7 +169,10 @@ async fn main() {
         latencies.extend(client.await.expect("a client"));
     }
     let rate = latencies.len() as f64 / start.elapsed().as_secs_f64();
-    println!("{rate:.0} writes/s of {} bytes, injected RTT {rtt_ms} ms", load.bytes);
+    println!(
+        "{rate:.0} writes/s of {} bytes, injected RTT {rtt_ms} ms",
+        load.bytes
+    );
     report("write, from when it was due", latencies);
     for (name, lags) in names[1..seen].iter().zip(lags) {
         let lags = lags.await.expect("a watcher");

@@ -26,7 +26,8 @@ impl Node {
     fn open(id: u16) -> Node {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("store");
-        let store = Arc::new(LmdbStore::open(&path, LmdbOptions { map_bytes: 4 << 30 }).expect("a store"));
+        let store =
+            Arc::new(LmdbStore::open(&path, LmdbOptions { map_bytes: 4 << 30 }).expect("a store"));
         let mut config = ReplicaConfig::alone(RegionId(id), &format!("region-{id}"));
         config.members = GroupId::of([RegionId(0), RegionId(1)]);
         config.replicate_all = true;

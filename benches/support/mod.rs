@@ -212,7 +212,11 @@ fn amz_date() -> String {
     let now = aws_sdk_dynamodb::primitives::DateTime::from(std::time::SystemTime::now());
     let format = aws_sdk_dynamodb::primitives::DateTimeFormat::DateTime;
     let text = now.fmt(format).expect("a date of this age");
-    let whole = text.trim_end_matches('Z').split('.').next().unwrap_or_default();
+    let whole = text
+        .trim_end_matches('Z')
+        .split('.')
+        .next()
+        .unwrap_or_default();
     let digits: String = whole.chars().filter(|c| !"-:".contains(*c)).collect();
     format!("{digits}Z")
 }

@@ -118,6 +118,9 @@ fn print_region(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
             "  to {:<18} {state:<15} behind {behind:>6} commits  rtt {rtt:>7} ms  clock {offset:>8} +-{error} ms",
             text(link, "peer")
         )?;
+        if let Some(refused) = link.get("refused").and_then(Value::as_str) {
+            writeln!(out, "     its commits are not taken: {refused}")?;
+        }
     }
     Ok(())
 }

@@ -53,6 +53,8 @@ pub(super) struct LinkReport {
     pub offset_error_ms: Option<f64>,
     pub last_heard_ms: Option<u64>,
     pub queued_bytes: usize,
+    /// Why the newest commits that the peer sent were not taken.
+    pub refused: Option<String>,
 }
 
 impl Status {
@@ -96,7 +98,11 @@ impl Status {
         links
             .map(|link| {
                 let peer = known.get(&link.peer);
-                link_report(link, peer, now_us)
+                let refused = self.backend.queue.refused(link.peer);
+                LinkReport {
+                    refused,
+                    ..link_report(link, peer, now_us)
+                }
             })
             .collect()
     }
@@ -179,6 +185,7 @@ fn link_report(link: LinkStatus, peer: Option<&PeerStatus>, now_us: u64) -> Link
             .and_then(|p| p.last_heard_us)
             .map(|at| now_us.saturating_sub(at) / 1_000),
         queued_bytes: link.queued_bytes,
+        refused: None,
     }
 }
 

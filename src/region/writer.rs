@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::clock::RegionClock;
 use super::queue::{Answer, Order, Queue};
@@ -119,9 +119,7 @@ impl Writer {
                     let _ = answer.send(result);
                 }
                 (JobResult::Remote(result), Receipt::Peer(from)) => {
-                    if let Err(error) = &result {
-                        report(from, error);
-                    }
+                    self.report(from, &result);
                     applied.push((from, result.is_ok()));
                 }
                 (JobResult::Stable | JobResult::Repair, Receipt::Nobody) => {}
@@ -132,6 +130,24 @@ impl Writer {
         let watermark = self.replica.watermark(now);
         let durable = Some((self.replica.frontier().clone(), watermark));
         let _ = self.news.send(News { durable, applied });
+    }
+
+    /// Logs how a peer's commits fared, once: what cannot be read is fetched again, and fails again.
+    fn report(&self, from: RegionId, result: &Result<(), RemoteError>) {
+        match result {
+            Ok(()) => {
+                if self.queue.note_refused(from, None) {
+                    info!(%from, "commits are taken again");
+                }
+            }
+            // Ordinary after a cut: replication asks again from where the log ends.
+            Err(error @ RemoteError::Gap { .. }) => debug!(%from, %error, "commits out of order"),
+            Err(error) => {
+                if self.queue.note_refused(from, Some(error.to_string())) {
+                    warn!(%from, %error, "commits refused; they are asked for again, ever more rarely");
+                }
+            }
+        }
     }
 
     fn tell_refused(&self, reason: &StoreError, receipts: Vec<Receipt>) {
@@ -151,14 +167,6 @@ impl Writer {
             durable: None,
             applied,
         });
-    }
-}
-
-fn report(from: RegionId, error: &RemoteError) {
-    match error {
-        // Ordinary after a cut: replication asks again from where the log ends.
-        RemoteError::Gap { .. } => debug!(%from, %error, "commits out of order"),
-        other => warn!(%from, error = %other, "commits refused"),
     }
 }
 

@@ -77,7 +77,7 @@ fn a_slow_peer_costs_a_window_and_no_more() {
     }
     let (_, bytes) = *world.batches.get(&(0, 1)).expect("batches were sent");
     assert!(
-        bytes <= WINDOW_BYTES_MAX + BATCH_BYTES_MAX + 10_000,
+        bytes <= WINDOW_BYTES_START + BATCH_BYTES_MAX + 10_000,
         "{bytes}"
     );
     assert!(world.nodes[1].waiting.len() <= APPLY_IN_FLIGHT_MAX);
