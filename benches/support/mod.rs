@@ -15,18 +15,20 @@ use tokio::net::TcpStream;
 
 /// A running `meridian up`; stops when dropped.
 pub struct Up {
-    child: Child,
+    child: Supervisor,
     /// `127.0.0.1:PORT` of the front door.
     pub front: String,
     /// Name and `127.0.0.1:PORT`, in the topology's order.
     pub regions: Vec<(String, String)>,
 }
 
-impl Drop for Up {
+struct Supervisor(Child);
+
+impl Drop for Supervisor {
     fn drop(&mut self) {
         // Closing the supervisor is enough: its regions stop with it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -49,7 +51,7 @@ pub fn topology(folder: &Path, count: usize) -> std::path::PathBuf {
 }
 
 pub fn up(topology: &Path, data: &Path) -> Up {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_meridian"))
+    let child = Command::new(env!("CARGO_BIN_EXE_meridian"))
         .arg("up")
         .arg(topology)
         .args(["--port", "0", "--data"])
@@ -58,7 +60,8 @@ pub fn up(topology: &Path, data: &Path) -> Up {
         .stderr(Stdio::null())
         .spawn()
         .expect("meridian starts");
-    let stdout = child.stdout.take().expect("piped above");
+    let mut child = Supervisor(child);
+    let stdout = child.0.stdout.take().expect("piped above");
     let (mut front, mut regions) = (String::new(), Vec::new());
     for line in BufReader::new(stdout).lines() {
         let line = line.expect("text");

@@ -1,5 +1,6 @@
 //! The task that keeps a region's replicator fed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(super) struct Replication {
     pub events: Events,
     pub news: mpsc::UnboundedReceiver<News>,
     pub peers: Peers,
+    /// The least stable stamp of all groups, microseconds; 0 = not known yet.
+    pub stable_us: Arc<AtomicU64>,
     pub clocks: Clocks,
     /// What the operator was last told of this region's clock.
     pub told: Verdict,
@@ -77,6 +80,10 @@ impl Replication {
         let txn = store.begin_read()?;
         self.step(&*txn, Event::Tick)?;
         *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = self.replicator.status();
+        let stamps = self.replicator.stability().stamps.values();
+        if let Some(least) = stamps.map(|stamp| stamp.physical_us).min() {
+            self.stable_us.store(least, Ordering::Relaxed);
+        }
         let clocks = self.replicator.clocks();
         self.tell(clocks.judgement.verdict);
         *self.clocks.lock().unwrap_or_else(PoisonError::into_inner) = Some(clocks);

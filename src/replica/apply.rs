@@ -321,6 +321,8 @@ impl Replica {
             loser_image: loser.image.map(<[u8]>::to_vec),
             detected_us: now.wall_us,
         };
+        let lost = self.noted.conflicts.entry(conflict.table.clone());
+        *lost.or_default() += 1;
         conflict::record(txn, &conflict)
     }
 

@@ -35,6 +35,7 @@ mod keys;
 mod local;
 pub mod log;
 pub mod mutation;
+mod noted;
 mod page;
 mod purge;
 pub mod read;
@@ -64,6 +65,7 @@ use catalog::{TableDef, TableUid};
 use keys::meta;
 use log::SealError;
 use mutation::{Dot, Frontier, GroupId, LogId, Origin};
+pub use noted::Noted;
 use request::{WriteRequest, WriteResponse};
 use stable::{Retention, Stability};
 
@@ -247,6 +249,8 @@ pub struct Replica {
     /// The place in the streams' records.
     changes: stream::Changes,
     sweep: ttl::Sweep,
+    /// What the driver counts.
+    noted: Noted,
     /// A chore has more to do at once.
     chores_left: bool,
     /// When chores look for work again, on the monotonic clock.
@@ -311,6 +315,7 @@ impl Replica {
             collecting: None,
             changes,
             sweep: ttl::Sweep::default(),
+            noted: Noted::default(),
             chores_left: true,
             next_chores_us: 0,
         })
@@ -410,6 +415,7 @@ impl Replica {
         self.contexts.clear();
         self.forget_tables();
         self.counts.clear();
+        self.noted = Noted::default();
         self.buckets.clear();
         self.builds = work::builds(&*txn)?;
         // After a rest, so that a full disk does not see the same step again at once.

@@ -245,6 +245,11 @@ pub fn log_start(txn: &dyn ReadTxn, log: LogId) -> Result<u64, StoreError> {
     Ok(read::meta_u64(txn, &meta::log_start(log))?.unwrap_or(1))
 }
 
+/// How many tombstones wait to be collected, without looking at each.
+pub fn waiting(txn: &dyn ReadTxn) -> Result<u64, StoreError> {
+    Ok(txn.size(Db::Gc)?.entries)
+}
+
 /// How many tombstones wait to be collected.
 pub fn tombstones(txn: &dyn ReadTxn) -> Result<usize, StoreError> {
     Ok(read::rows(txn, Db::Gc, &[], usize::MAX)?.len())
