@@ -23,6 +23,7 @@ pub mod placeholders;
 pub mod projection;
 pub mod reserved;
 pub mod update_parse;
+mod weight;
 
 pub use ast::*;
 pub use condition::parse_condition;

@@ -67,6 +67,7 @@ impl Status {
         all.extend(self.certificate_expiring());
         all.extend(self.certificate_trouble());
         all.extend(links.iter().filter_map(refused));
+        all.extend(links.iter().filter_map(refused_commits));
         all
     }
 
@@ -133,6 +134,15 @@ fn repaired(found: Repairs) -> Option<Notice> {
     );
     let hint = "check the disk, then run `meridian check`";
     Some(Notice::error("repairs", text, hint))
+}
+
+/// They are asked for again, ever more rarely.
+fn refused_commits(link: &LinkReport) -> Option<Notice> {
+    let reason = link.refused_commits.as_ref()?;
+    let text = format!("commits that {} sent are not taken: {reason}", link.peer);
+    let hint =
+        "run the same version everywhere; if they are damaged, `meridian check` on their origin";
+    Some(Notice::error("commits_refused", text, hint))
 }
 
 fn expiring(expires_s: u64, now_s: u64) -> Option<Notice> {

@@ -1,6 +1,6 @@
 //! What waits for the writer: client writes, bounded, and peers' commits, bounded by the replicator.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,10 +17,16 @@ use crate::replica::stable::Stability;
 
 /// Client writes that may wait; more are refused as throttled.
 pub(super) const WRITES_MAX: usize = 4096;
+/// What client writes may hold in memory while they wait, bytes; a single one is always taken.
+pub(super) const WRITES_BYTES_MAX: usize = 64 << 20;
 /// The most that one durable commit covers: past this, fewer syncs no longer pay for the wait.
 pub(super) const GROUP_JOBS_MAX: usize = 256;
 /// Peers' batches in one group; each is up to a quarter of a megabyte.
 pub(super) const GROUP_REMOTE_MAX: usize = 16;
+/// Peers' commits in one group, bytes; exceeded by one batch at most. In a catch-up a client's write waits
+/// for two such groups at worst, some 50 ms: larger ones would hardly be faster, as a sync is short
+/// against them.
+pub(super) const GROUP_REMOTE_BYTES: usize = 1 << 20;
 
 /// Peers' buckets that may wait.
 const REPAIRS_MAX: usize = 64;
@@ -58,19 +64,24 @@ pub(super) enum Refused {
 
 #[derive(Default)]
 struct Waiting {
-    writes: VecDeque<(Box<WriteRequest>, Answer)>,
     /// Everything from replication but `stable`: its order matters.
     remote: VecDeque<Order>,
+    /// What `writes` holds.
+    write_bytes: usize,
+    /// Each with its share of `write_bytes`.
+    writes: VecDeque<(Box<WriteRequest>, Answer, usize)>,
     stable: Option<Stability>,
     fence: Option<FenceLine>,
     repairs: VecDeque<Offer>,
     closed: bool,
 }
 
-/// The writer's inbox.
+/// The writer's inbox, and what it could not take of it.
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
+    /// Why the newest commits of a peer were refused; for `status`.
+    refused: Mutex<BTreeMap<RegionId, String>>,
     arrived: Condvar,
 }
 
@@ -80,10 +91,13 @@ impl Queue {
         if waiting.closed {
             return Err(Refused::Closed);
         }
-        if waiting.writes.len() >= WRITES_MAX {
+        let bytes = request.bytes();
+        let full = waiting.write_bytes.saturating_add(bytes) > WRITES_BYTES_MAX;
+        if waiting.writes.len() >= WRITES_MAX || (full && !waiting.writes.is_empty()) {
             return Err(Refused::Full);
         }
-        waiting.writes.push_back((Box::new(request), answer));
+        waiting.write_bytes = waiting.write_bytes.saturating_add(bytes);
+        waiting.writes.push_back((Box::new(request), answer, bytes));
         self.arrived.notify_one();
         Ok(())
     }
@@ -94,6 +108,21 @@ impl Queue {
             waiting.remote.push_back(order);
             self.arrived.notify_one();
         }
+    }
+
+    /// Notes how a peer's commits fared. True when that is news.
+    pub fn note_refused(&self, from: RegionId, reason: Option<String>) -> bool {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match reason {
+            Some(reason) => refused.insert(from, reason.clone()) != Some(reason),
+            None => refused.remove(&from).is_some(),
+        }
+    }
+
+    /// Why the newest commits of a peer were refused, if they were.
+    pub fn refused(&self, from: RegionId) -> Option<String> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.get(&from).cloned()
     }
 
     /// Goes with the next group; no hurry.
@@ -129,15 +158,18 @@ impl Queue {
             .wait_timeout_while(self.lock(), patience, idle)
             .unwrap_or_else(PoisonError::into_inner);
         let mut group = Vec::new();
-        let remote = waiting.remote.len().min(GROUP_REMOTE_MAX);
+        let remote = remote_share(waiting.remote.iter());
         group.extend(waiting.remote.drain(..remote));
         group.extend(waiting.stable.take().map(Order::Stable));
         group.extend(waiting.fence.take().map(Order::Fence));
         group.extend(waiting.repairs.pop_front().map(Order::Repair));
         let writes = waiting.writes.len().min(GROUP_JOBS_MAX - group.len());
-        for (request, answer) in waiting.writes.drain(..writes) {
+        let mut taken = 0;
+        for (request, answer, bytes) in waiting.writes.drain(..writes) {
+            taken += bytes;
             group.push(Order::Write(request, answer));
         }
+        waiting.write_bytes = waiting.write_bytes.saturating_sub(taken);
         (!group.is_empty() || !waiting.closed).then_some(group)
     }
 
@@ -146,9 +178,78 @@ impl Queue {
     }
 }
 
+/// How many of the peers' batches that wait the next group takes: all kinds of work get their part of it.
+fn remote_share<'c>(orders: impl Iterator<Item = &'c Order>) -> usize {
+    let mut bytes = 0;
+    let fits = |order: &&Order| {
+        let before = bytes;
+        if let Order::Remote { commits, .. } = order {
+            bytes += commits.iter().map(Vec::len).sum::<usize>();
+        }
+        before < GROUP_REMOTE_BYTES
+    };
+    orders.take(GROUP_REMOTE_MAX).take_while(fits).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::item::{Item, Value};
+    use crate::replica::request::{ItemWrite, WriteAction};
+
+    fn put(queue: &Queue, bytes: usize) -> Result<(), Refused> {
+        let item = Item::from([("v".to_owned(), Value::S("x".repeat(bytes)))]);
+        let write = ItemWrite {
+            table: "t".into(),
+            action: WriteAction::Put { item },
+            condition: None,
+            return_old_on_failure: false,
+        };
+        queue.push_write(WriteRequest::Item(write), oneshot::channel().0)
+    }
+
+    #[test]
+    fn waiting_writes_are_bounded_in_bytes() {
+        let queue = Queue::default();
+        let (size, mut taken) = (1 << 20, 0);
+        while put(&queue, size).is_ok() {
+            taken += size;
+        }
+        assert!(taken <= WRITES_BYTES_MAX && taken + 2 * size > WRITES_BYTES_MAX);
+        put(&queue, 100).expect("a small one fits still");
+        while queue
+            .next_group(Duration::ZERO)
+            .is_some_and(|g| !g.is_empty())
+        {}
+        assert_eq!(queue.lock().write_bytes, 0);
+        put(&queue, WRITES_BYTES_MAX).expect("a single one is always taken");
+        assert_eq!(put(&queue, 1), Err(Refused::Full));
+    }
+
+    #[test]
+    fn neither_clients_nor_peers_starve() {
+        let queue = Queue::default();
+        for _ in 0..64 {
+            queue.push_remote(Order::Remote {
+                from: RegionId(1),
+                commits: vec![vec![0; 1_000]; 256],
+            });
+        }
+        for _ in 0..1_000 {
+            write(&queue).expect("has room");
+        }
+        for _ in 0..4 {
+            let group = queue.next_group(Duration::ZERO).expect("open");
+            let bytes = |order: &Order| match order {
+                Order::Remote { commits, .. } => commits.iter().map(Vec::len).sum(),
+                _ => 0,
+            };
+            let remote: usize = group.iter().map(bytes).sum();
+            assert!((GROUP_REMOTE_BYTES..GROUP_REMOTE_BYTES + 256_000).contains(&remote));
+            let writes = group.iter().filter(|o| matches!(o, Order::Write(..)));
+            assert!(writes.count() > GROUP_JOBS_MAX - GROUP_REMOTE_MAX - 1);
+        }
+    }
 
     fn write(queue: &Queue) -> Result<(), Refused> {
         let (answer, _) = oneshot::channel();

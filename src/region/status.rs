@@ -65,6 +65,8 @@ pub(super) struct LinkReport {
     pub offset_error_ms: Option<f64>,
     pub last_heard_ms: Option<u64>,
     pub queued_bytes: usize,
+    /// Why the newest commits that the peer sent were not taken.
+    pub refused_commits: Option<String>,
     /// Why one side refused the other, while they are not connected.
     pub refusal: Option<RefusalReport>,
 }
@@ -147,8 +149,12 @@ impl Status {
         links
             .map(|link| {
                 let peer = known.get(&link.peer);
+                let refused_commits = self.backend.queue.refused(link.peer);
                 let lag = lag::of(txn, self.info.id, link.peer, peer, now.wall_us)?;
-                Ok(link_report(link, peer, lag, now.mono_us))
+                Ok(LinkReport {
+                    refused_commits,
+                    ..link_report(link, peer, lag, now.mono_us)
+                })
             })
             .collect()
     }
@@ -245,6 +251,7 @@ fn link_report(link: LinkStatus, peer: Option<&PeerStatus>, lag: Lag, now_us: u6
             .and_then(|p| p.last_heard_us)
             .map(|at| now_us.saturating_sub(at) / 1_000),
         queued_bytes: link.queued_bytes,
+        refused_commits: None,
         refusal: link.refusal.map(RefusalReport::of),
     }
 }

@@ -155,9 +155,7 @@ impl Writer {
                     let _ = answer.send(result);
                 }
                 (JobResult::Remote(result), Receipt::Peer(from)) => {
-                    if let Err(error) = &result {
-                        report(from, error);
-                    }
+                    self.report(from, &result);
                     applied.push((from, result.is_ok()));
                 }
                 (JobResult::Snapshot, Receipt::Copy(group)) => copied.push((group, true)),
@@ -174,6 +172,24 @@ impl Writer {
             copied,
             origin: self.replica.origin(),
         });
+    }
+
+    /// Logs how a peer's commits fared, once: what cannot be read is fetched again, and fails again.
+    fn report(&self, from: RegionId, result: &Result<(), RemoteError>) {
+        match result {
+            Ok(()) => {
+                if self.queue.note_refused(from, None) {
+                    info!(%from, "commits are taken again");
+                }
+            }
+            // Ordinary after a cut: replication asks again from where the log ends.
+            Err(error @ RemoteError::Gap { .. }) => debug!(%from, %error, "commits out of order"),
+            Err(error) => {
+                if self.queue.note_refused(from, Some(error.to_string())) {
+                    warn!(%from, %error, "commits refused; they are asked for again, ever more rarely");
+                }
+            }
+        }
     }
 
     fn tell_refused(&self, reason: &StoreError, receipts: Vec<Receipt>) {
@@ -196,14 +212,6 @@ impl Writer {
             copied,
             origin: self.replica.origin(),
         });
-    }
-}
-
-fn report(from: RegionId, error: &RemoteError) {
-    match error {
-        // Ordinary after a cut: replication asks again from where the log ends.
-        RemoteError::Gap { .. } => debug!(%from, %error, "commits out of order"),
-        other => warn!(%from, error = %other, "commits refused"),
     }
 }
 

@@ -37,7 +37,9 @@ impl From<KeyBytes> for ItemKey {
 
 /// The row of an item in `items`.
 pub fn item_row(table: TableUid, key: &ItemKey) -> Vec<u8> {
-    let mut row = partition_prefix(table, &key.partition);
+    let mut row = Vec::with_capacity(TABLE_PREFIX_LEN + HASH_LEN + key.sort.len());
+    row.extend_from_slice(&table.0.to_be_bytes());
+    row.extend_from_slice(&hash(&key.partition));
     row.extend_from_slice(&key.sort);
     row
 }
@@ -131,17 +133,22 @@ pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(next)
 }
 
-pub fn log_prefix(log: LogId) -> Vec<u8> {
-    let mut row = log.group.0.to_be_bytes().to_vec();
-    row.extend_from_slice(&log.origin.region.0.to_be_bytes());
-    row.extend_from_slice(&log.origin.incarnation.to_be_bytes());
+/// Length of a [`log_prefix`].
+const LOG_PREFIX_LEN: usize = 14;
+
+pub fn log_prefix(log: LogId) -> [u8; LOG_PREFIX_LEN] {
+    let mut row = [0; LOG_PREFIX_LEN];
+    row[..8].copy_from_slice(&log.group.0.to_be_bytes());
+    row[8..10].copy_from_slice(&log.origin.region.0.to_be_bytes());
+    row[10..].copy_from_slice(&log.origin.incarnation.to_be_bytes());
     row
 }
 
 /// The row of a commit in `log`, and of a context in `context`.
-pub fn dot_row(dot: Dot) -> Vec<u8> {
-    let mut row = log_prefix(dot.log);
-    row.extend_from_slice(&dot.seq.to_be_bytes());
+pub fn dot_row(dot: Dot) -> [u8; LOG_PREFIX_LEN + 8] {
+    let mut row = [0; LOG_PREFIX_LEN + 8];
+    row[..LOG_PREFIX_LEN].copy_from_slice(&log_prefix(dot.log));
+    row[LOG_PREFIX_LEN..].copy_from_slice(&dot.seq.to_be_bytes());
     row
 }
 

@@ -8,6 +8,9 @@ use crate::clock::RegionId;
 use crate::expression::{Condition, KeyCondition, Path, Update};
 use crate::item::{Item, size::item_size};
 
+/// What a write holds besides its values, about.
+const WRITE_BYTES: usize = 256;
+
 /// What a single-item write does to the item.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WriteAction {
@@ -66,6 +69,32 @@ pub enum WriteRequest {
         id: ConflictId,
         force: bool,
     },
+}
+
+impl ItemWrite {
+    fn bytes(&self) -> usize {
+        let action = match &self.action {
+            WriteAction::Put { item } => item_size(item),
+            WriteAction::Update { key, update } => item_size(key) + update.bytes(),
+            WriteAction::Delete { key } | WriteAction::Check { key } => item_size(key),
+        };
+        let condition = self.condition.as_ref().map_or(0, Condition::bytes);
+        action + condition + self.table.len() + WRITE_BYTES
+    }
+}
+
+impl WriteRequest {
+    /// About how much memory the request holds: what bounds of queues count.
+    pub fn bytes(&self) -> usize {
+        match self {
+            WriteRequest::Item(write) => write.bytes(),
+            WriteRequest::Batch(writes) | WriteRequest::Transaction { writes, .. } => {
+                writes.iter().map(ItemWrite::bytes).sum::<usize>() + WRITE_BYTES
+            }
+            // Tables change rarely, and their definitions are small.
+            _ => WRITE_BYTES,
+        }
+    }
 }
 
 /// One kind of UpdateTable.

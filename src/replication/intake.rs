@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{APPLY_IN_FLIGHT_MAX, BATCH_BYTES_MAX, INTAKE_BYTES_MAX, RETRY_US};
+use super::{APPLY_IN_FLIGHT_MAX, BATCH_BYTES_MAX, INTAKE_BYTES_MAX, RETRY_MAX_US, RETRY_US};
 use crate::clock::{Now, RegionId, Stamp};
 
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(super) struct Intake {
     in_flight: usize,
     /// An apply failed: what follows it is dropped, then fetched again.
     failed: bool,
+    /// Applies that failed, and nothing became durable since.
+    failures: u32,
     /// No `Want` before this.
     retry_us: u64,
     pub progress_us: u64,
@@ -56,6 +58,7 @@ impl Intake {
             queued_bytes: 0,
             in_flight: 0,
             failed: false,
+            failures: 0,
             retry_us: 0,
             progress_us: now.mono_us,
             behind_since_us: None,
@@ -65,6 +68,15 @@ impl Intake {
         }
     }
 
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Applies under way.
+    pub fn applies(&self) -> usize {
+        self.in_flight
+    }
+
     pub fn received(&self) -> u64 {
         self.received
     }
@@ -72,6 +84,7 @@ impl Intake {
     /// The durable frontier moved, by whatever way.
     pub fn advance(&mut self, now: Now, durable: u64) {
         self.progress_us = now.mono_us;
+        self.failures = 0;
         if durable > self.received {
             self.received = durable;
             self.queue.clear();
@@ -160,7 +173,9 @@ impl Intake {
         if self.failed && self.in_flight == 0 {
             self.failed = false;
             self.received = durable;
-            self.retry_us = now.mono_us.saturating_add(RETRY_US);
+            let rest_us = RETRY_US.saturating_mul(1 << self.failures.min(16));
+            self.retry_us = now.mono_us.saturating_add(rest_us.min(RETRY_MAX_US));
+            self.failures = self.failures.saturating_add(1);
             self.wanted = None;
         }
     }
@@ -216,5 +231,48 @@ mod tests {
         );
         assert_eq!(taken(&mut intake, 21), Some(2));
         assert_eq!(intake.waiting(), None);
+    }
+
+    #[test]
+    fn a_log_that_fails_again_and_again_is_left_alone_for_longer() {
+        let mut at = Now {
+            wall_us: 0,
+            mono_us: 0,
+        };
+        let mut intake = Intake::new(at, 0);
+        let mut rests_us = Vec::new();
+        for _ in 0..8 {
+            assert!(intake.push(at, RegionId(1), (1, Stamp::MIN), vec![0]));
+            assert!(intake.take(u64::MAX).is_some());
+            intake.applied(at, false, 0);
+            let failed_us = at.mono_us;
+            while !intake.has_room(at) {
+                at.mono_us += RETRY_US / 2;
+            }
+            rests_us.push(at.mono_us - failed_us);
+        }
+        assert_eq!(rests_us[..3], [RETRY_US, 2 * RETRY_US, 4 * RETRY_US]);
+        assert_eq!(rests_us[7], RETRY_MAX_US);
+        intake.advance(at, 1);
+        assert!(intake.push(at, RegionId(1), (2, Stamp::MIN), vec![0]));
+        assert!(intake.take(u64::MAX).is_some());
+        intake.applied(at, false, 1);
+        at.mono_us += RETRY_US;
+        assert!(intake.has_room(at), "what came in between counts");
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes() {
+        let now = Now {
+            wall_us: 0,
+            mono_us: 0,
+        };
+        let mut intake = Intake::new(now, 0);
+        let commit = vec![0; 100_000];
+        let taken = (1..)
+            .take_while(|seq| intake.push(now, RegionId(1), (*seq, Stamp::MIN), commit.clone()));
+        let taken = taken.count() * commit.len();
+        assert!(taken < INTAKE_BYTES_MAX + commit.len(), "{taken}");
+        assert_eq!(intake.queued_bytes(), taken);
     }
 }

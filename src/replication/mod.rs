@@ -27,6 +27,7 @@ mod shelf;
 mod stability;
 #[cfg(test)]
 mod tests;
+mod window;
 pub mod wire;
 
 pub use anti_entropy::ANTI_ENTROPY_US;
@@ -45,14 +46,18 @@ use crate::replica::stable::Stability;
 
 /// A batch is closed at this size, though it always holds one commit.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
-/// What may be on its way to one peer unacknowledged; exceeded by one batch at most.
-pub const WINDOW_BYTES_MAX: usize = 1024 * 1024;
+/// What may be on its way to one peer unacknowledged, while nothing is known of the link; exceeded by one
+/// batch at most.
+pub const WINDOW_BYTES_START: usize = 1024 * 1024;
+/// The same on a long and fast link: twice what it delivers in a round trip, up to this.
+pub const WINDOW_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The window after losses, which doubles with every acknowledgement.
 pub const WINDOW_BYTES_MIN: usize = 16 * 1024;
-/// What may wait for apply, per log.
-pub const INTAKE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How many applies of one log may be under way.
-pub const APPLY_IN_FLIGHT_MAX: usize = 4;
+/// What may wait for apply, per log: the largest window, so that a sender that keeps to it is never refused.
+pub const INTAKE_BYTES_MAX: usize = WINDOW_BYTES_MAX + BATCH_BYTES_MAX;
+/// How many applies of one log may be under way: those of one group of the writer, and of the next, so that
+/// it does not wait between them.
+pub const APPLY_IN_FLIGHT_MAX: usize = 8;
 /// What one `Want` asks for, and the most that one is answered with.
 pub const CREDIT_BYTES_MAX: usize = 1024 * 1024;
 /// Between heartbeats.
@@ -69,8 +74,10 @@ pub const PATIENCE_US: u64 = 1_000_000;
 pub const RELAY_US: u64 = 300_000;
 /// The least time between two reports of a gap in one log.
 pub const GAP_US: u64 = 100_000;
-/// How long to leave a log alone after an apply failed.
+/// How long to leave a log alone after an apply failed; twice as long after each further failure.
 pub const RETRY_US: u64 = 500_000;
+/// The longest that a log is left alone.
+pub const RETRY_MAX_US: u64 = 16_000_000;
 
 /// What a part of a copy holds at most, though it always holds one row.
 pub const PART_BYTES_MAX: usize = 1024 * 1024;
@@ -175,6 +182,17 @@ pub enum Action {
     Repair(Offer),
     /// End the connection, for the reason given. An [`Event::Down`] may follow but need not.
     Disconnect(RegionId, String),
+}
+
+/// The most bytes that replication holds of any one log or peer (O13).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Burden {
+    /// Waiting for apply, of one log.
+    pub intake_bytes: usize,
+    /// Sent to one peer and not acknowledged.
+    pub unacked_bytes: usize,
+    /// Applies under way, of one log.
+    pub applies: usize,
 }
 
 /// What is known of a peer, for `status` and metrics.

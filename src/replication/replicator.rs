@@ -14,7 +14,8 @@ use super::shelf::{Shelf, StoreShelf};
 use super::stability::Stable;
 use super::wire::{self, Heartbeat, Hello, Message};
 use super::{
-    Action, Event, HEARTBEAT_US, HELLO_US, Lane, PROTOCOL, PeerStatus, ReplicatorConfig, STABLE_US,
+    Action, Burden, Event, HEARTBEAT_US, HELLO_US, Lane, PROTOCOL, PeerStatus, ReplicatorConfig,
+    STABLE_US,
 };
 use crate::clock::{Now, RegionId, Stamp};
 use crate::replica::mutation::{Frontier, LogId};
@@ -138,6 +139,17 @@ impl Replicator {
     /// What is known to be durable in every member of each group.
     pub fn stability(&self) -> &Stability {
         self.stable.found()
+    }
+
+    /// The most that is held of any one log or peer.
+    pub fn burden(&self) -> Burden {
+        let intakes = self.intakes.values();
+        let sessions = self.sessions.values();
+        Burden {
+            intake_bytes: intakes.clone().map(|i| i.queued_bytes()).max().unwrap_or(0),
+            unacked_bytes: sessions.map(|s| s.unacked_bytes()).max().unwrap_or(0),
+            applies: intakes.map(|i| i.applies()).max().unwrap_or(0),
+        }
     }
 
     fn status_of(&self, region: RegionId) -> PeerStatus {

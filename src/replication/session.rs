@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::window::Window;
 use super::wire::{Echo, Heartbeat};
-use super::{BATCH_BYTES_MAX, PATIENCE_US, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN};
+use super::{BATCH_BYTES_MAX, PATIENCE_US};
 use crate::clock::Now;
 use crate::replica::mutation::{Frontier, LogId};
 
@@ -50,7 +51,7 @@ pub(super) struct Session {
     next: BTreeMap<LogId, u64>,
     shipments: VecDeque<Shipment>,
     shipped_bytes: usize,
-    window_bytes: usize,
+    window: Window,
     backoff: u32,
     /// When the peer last acknowledged something shipped, or shipping began.
     progress_us: u64,
@@ -76,7 +77,7 @@ impl Session {
             next: BTreeMap::new(),
             shipments: VecDeque::new(),
             shipped_bytes: 0,
-            window_bytes: WINDOW_BYTES_MAX,
+            window: Window::new(now.mono_us),
             backoff: 0,
             progress_us: now.mono_us,
             heard: None,
@@ -109,7 +110,13 @@ impl Session {
 
     /// How much may be read and pushed now; `None` when the window is full.
     pub fn room(&self) -> Option<usize> {
-        (self.shipped_bytes < self.window_bytes).then(|| BATCH_BYTES_MAX.min(self.window_bytes))
+        let window = self.window.bytes();
+        (self.shipped_bytes < window).then(|| BATCH_BYTES_MAX.min(window))
+    }
+
+    /// Sent and not acknowledged.
+    pub fn unacked_bytes(&self) -> usize {
+        self.shipped_bytes
     }
 
     /// Notes that the commits of `log` up to `last_seq` are on their way.
@@ -120,6 +127,7 @@ impl Session {
         );
         if self.shipments.is_empty() {
             self.progress_us = now.mono_us;
+            self.window.begin(now.mono_us);
         }
         self.next.insert(log, last_seq.saturating_add(1));
         self.shipments.push_back(Shipment {
@@ -136,7 +144,7 @@ impl Session {
             let known = self.frontier.entry(*log).or_insert(0);
             *known = (*known).max(*seq);
         }
-        let before = self.shipments.len();
+        let (before, before_bytes) = (self.shipments.len(), self.shipped_bytes);
         let acked = &self.frontier;
         self.shipments
             .retain(|s| acked.get(&s.log).is_none_or(|seq| *seq < s.last_seq));
@@ -144,7 +152,9 @@ impl Session {
         if self.shipments.len() < before {
             self.progress_us = now.mono_us;
             self.backoff = 0;
-            self.window_bytes = (self.window_bytes * 2).min(WINDOW_BYTES_MAX);
+            let bytes = before_bytes.saturating_sub(self.shipped_bytes);
+            let rtt_us = self.rtt_us.unwrap_or(0);
+            self.window.acknowledged(now.mono_us, bytes, rtt_us);
         }
     }
 
@@ -161,7 +171,7 @@ impl Session {
         self.shipments.clear();
         self.recount();
         self.progress_us = now.mono_us;
-        self.window_bytes = (BATCH_BYTES_MAX >> self.backoff).max(WINDOW_BYTES_MIN);
+        self.window.stalled(now.mono_us, self.backoff);
     }
 
     /// Whether an acknowledgement is overdue. A stalled session is rewound, with a smaller window and

@@ -18,7 +18,7 @@ use crate::replica::request::{WriteRequest, WriteResponse};
 use crate::replica::snapshot::{self, Portion};
 use crate::replica::stable::Stability;
 use crate::replica::{ApiError, Job, JobResult, OpenError, Replica, ReplicaConfig};
-use crate::replication::{Action, Event, Lacks, Replicator, ReplicatorConfig};
+use crate::replication::{Action, Burden, Event, Lacks, Replicator, ReplicatorConfig};
 use crate::store::{MemStore, ReadTxn, Store, StoreError, WriteTxn};
 
 /// Between two comparisons of everything with one peer.
@@ -195,6 +195,23 @@ impl Region {
     /// What its replica has applied, while it is alive.
     pub fn frontier(&self) -> Option<&Frontier> {
         self.process.as_ref().map(|p| p.replica.frontier())
+    }
+
+    /// The most bytes it holds of any one log or peer.
+    pub fn burden(&self) -> Burden {
+        self.process
+            .as_ref()
+            .map(|p| p.replicator.burden())
+            .unwrap_or_default()
+    }
+
+    /// Bytes of peers' commits that wait for the writer.
+    pub fn queued_bytes(&self) -> usize {
+        let bytes = |work: &Work| match work {
+            Work::Remote { commits, .. } => commits.iter().map(Vec::len).sum(),
+            _ => 0,
+        };
+        self.process.iter().flat_map(|p| &p.queue).map(bytes).sum()
     }
 
     /// Starts the process on what the disk holds.

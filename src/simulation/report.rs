@@ -45,6 +45,9 @@ pub enum OracleId {
     /// Nothing is ever repaired, but for what a disk has damaged; and that is, in time.
     #[serde(rename = "O12")]
     Backstop,
+    /// What waits and what is under way stays within its bounds, in bytes.
+    #[serde(rename = "O13")]
+    Bounds,
     /// Everything arrives within the calm phase's bound, and no peer refuses another.
     #[serde(rename = "O14")]
     Liveness,
@@ -74,6 +77,7 @@ impl OracleId {
             OracleId::Dots => "O10",
             OracleId::Clocks => "O11",
             OracleId::Backstop => "O12",
+            OracleId::Bounds => "O13",
             OracleId::Liveness => "O14",
             OracleId::Panic => "O16",
             OracleId::Expiry => "O17",
@@ -95,6 +99,7 @@ impl OracleId {
             OracleId::Dots => "dots",
             OracleId::Clocks => "clocks",
             OracleId::Backstop => "backstop idle",
+            OracleId::Bounds => "bounds",
             OracleId::Liveness => "liveness",
             OracleId::Panic => "panic",
             OracleId::Expiry => "expiry",

@@ -305,6 +305,10 @@ impl<'o> World<'o> {
 
     /// Looks at everything, now and then.
     fn look(&mut self) -> Result<(), Trouble> {
+        for region in &self.regions {
+            let (burden, queued) = (region.burden(), region.queued_bytes());
+            self.oracles.check_bounds(region.id(), burden, queued);
+        }
         for (at, region) in self.regions.iter().enumerate() {
             if !region.is_alive() || self.is_damaged(at)? {
                 continue;

@@ -77,7 +77,7 @@ fn a_slow_peer_costs_a_window_and_no_more() {
     }
     let (_, bytes) = *world.batches.get(&(0, 1)).expect("batches were sent");
     assert!(
-        bytes <= WINDOW_BYTES_MAX + BATCH_BYTES_MAX + 10_000,
+        bytes <= WINDOW_BYTES_START + BATCH_BYTES_MAX + 10_000,
         "{bytes}"
     );
     assert!(world.nodes[1].waiting.len() <= APPLY_IN_FLIGHT_MAX);
@@ -85,6 +85,38 @@ fn a_slow_peer_costs_a_window_and_no_more() {
     world.settle(1, true);
     world.run_ms(5_000);
     assert_eq!(world.has(1, log_of(0)), 10_000);
+}
+
+#[test]
+fn a_slow_peer_costs_the_others_nothing() {
+    let mut world = World::connected(3);
+    world.nodes[1].applies = false;
+    for n in 1..=50 {
+        world.write(0, 100, 1_000);
+        world.run_ms(50);
+        assert_eq!(world.has(2, log_of(0)), 100 * n, "as if it were alone");
+    }
+    let burden = world.nodes[0].replicator.burden();
+    assert!(burden.unacked_bytes <= WINDOW_BYTES_START + BATCH_BYTES_MAX);
+}
+
+#[test]
+fn a_long_way_gets_a_larger_window() {
+    let mut world = World::connected(2);
+    world.delay_us = 150_000;
+    world.run_ms(3_000);
+    world.write(0, 30_000, 1_000);
+    let before = world.now_us;
+    while world.has(1, log_of(0)) < 30_000 {
+        world.run_ms(100);
+        let burden = world.nodes[1].replicator.burden();
+        assert!(burden.intake_bytes <= INTAKE_BYTES_MAX);
+    }
+    // 30 MB by 1 MiB a round trip of 300 ms would take 8.6 s.
+    let took_us = world.now_us - before;
+    assert!(took_us < 4_000_000, "{took_us}");
+    let (_, bytes) = *world.batches.get(&(0, 1)).expect("batches were sent");
+    assert!(bytes < 31_500_000, "everything is sent once: {bytes}");
 }
 
 #[test]

@@ -1,0 +1,139 @@
+//! The apply path alone: one region's commits into another's store, in one process and without a network.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use meridian::clock::{Now, RegionId};
+use meridian::item::{Item, KeyAttribute, KeySchema, KeyType, Value};
+use meridian::replica::catalog::{LocalSettings, TableDef, TableUid, TimeToLive};
+use meridian::replica::mutation::GroupId;
+use meridian::replica::request::{ItemWrite, WriteAction, WriteRequest};
+use meridian::replica::{Job, JobResult, Replica, ReplicaConfig, log};
+use meridian::store::{LmdbOptions, LmdbStore, Store};
+
+const TABLE: &str = "Catch";
+/// Commits that one job of the writer brings, and jobs that one group takes, as they are in a catch-up.
+const GROUP_BYTES: usize = 4 << 20;
+
+struct Node {
+    store: Arc<LmdbStore>,
+    replica: Replica,
+    at_us: u64,
+    _folder: tempfile::TempDir,
+}
+
+impl Node {
+    fn open(id: u16) -> Node {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store");
+        let store =
+            Arc::new(LmdbStore::open(&path, LmdbOptions { map_bytes: 4 << 30 }).expect("a store"));
+        let mut config = ReplicaConfig::alone(RegionId(id), &format!("region-{id}"));
+        config.members = GroupId::of([RegionId(0), RegionId(1)]);
+        config.replicate_all = true;
+        let replica = Replica::open(store.clone(), config, now(0)).expect("a replica");
+        Node {
+            store,
+            replica,
+            at_us: 0,
+            _folder: folder,
+        }
+    }
+
+    fn group(&mut self, jobs: Vec<Job>) {
+        self.at_us += 1_000;
+        let mut txn = self.store.begin_write().expect("a transaction");
+        let results = self.replica.run_group(&mut *txn, now(self.at_us), jobs);
+        for result in results.expect("a group") {
+            match result {
+                JobResult::Write(Ok(_)) | JobResult::Remote(Ok(())) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        txn.commit().expect("a disk");
+        self.replica.committed();
+    }
+}
+
+fn now(at_us: u64) -> Now {
+    Now {
+        wall_us: 1_700_000_000_000_000 + at_us,
+        mono_us: at_us,
+    }
+}
+
+fn table() -> WriteRequest {
+    let key = KeyAttribute {
+        name: "pk".into(),
+        kind: KeyType::S,
+    };
+    let def = TableDef {
+        name: TABLE.into(),
+        uid: TableUid(0),
+        group: GroupId(0),
+        attributes: vec![key.clone()],
+        keys: KeySchema {
+            partition: vec![key],
+            sort: Vec::new(),
+        },
+        indexes: Vec::new(),
+        created_us: 0,
+        updated_us: 0,
+        throughput: None,
+        stream_view: None,
+        stream_us: None,
+        protected: GroupId(0),
+        ttl: TimeToLive::default(),
+        recorded: Vec::new(),
+        next_index: 1,
+    };
+    WriteRequest::CreateTable {
+        def: Box::new(def),
+        local: Box::new(LocalSettings::default()),
+    }
+}
+
+fn put(n: usize) -> WriteRequest {
+    let item = Item::from([
+        ("pk".to_owned(), Value::S(format!("key-{n}"))),
+        ("payload".to_owned(), Value::S("x".repeat(32))),
+    ]);
+    WriteRequest::Item(ItemWrite {
+        table: TABLE.into(),
+        action: WriteAction::Put { item },
+        condition: None,
+        return_old_on_failure: false,
+    })
+}
+
+/// Makes `count` commits of one small item each in one region and applies them in another.
+pub fn run(count: usize) {
+    let (mut origin, mut other) = (Node::open(0), Node::open(1));
+    origin.group(vec![Job::Write(table())]);
+    for from in (0..count).step_by(4_096) {
+        let to = count.min(from + 4_096);
+        origin.group((from..to).map(|n| Job::Write(put(n))).collect());
+    }
+    let txn = origin.store.begin_read().expect("a snapshot");
+    let logs: Vec<_> = origin.replica.frontier().keys().copied().collect();
+    let (mut applied, mut groups) = (0, 0);
+    let started = Instant::now();
+    for id in logs {
+        loop {
+            let from = other.replica.frontier().get(&id).copied().unwrap_or(0) + 1;
+            let commits = log::read(&*txn, id, from, GROUP_BYTES).expect("a log");
+            if commits.is_empty() {
+                break;
+            }
+            applied += commits.len();
+            groups += 1;
+            let sealed = commits.into_iter().map(|(_, sealed)| sealed).collect();
+            other.group(vec![Job::Remote(sealed)]);
+        }
+    }
+    let took = started.elapsed().as_secs_f64();
+    println!(
+        "applied {applied} commits in {groups} groups: {:.0} a second",
+        applied as f64 / took
+    );
+}
