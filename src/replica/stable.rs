@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
+use serde::{Deserialize, Serialize};
+
 use super::catalog::TableUid;
 use super::chores::Chore;
 use super::keys::{self, meta};
@@ -27,7 +29,7 @@ pub struct Stability {
 }
 
 /// How long things are kept that nobody needs any more; for people who look, not for correctness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
     /// Tombstones, past the stable stamp.
     pub tombstones_us: u64,

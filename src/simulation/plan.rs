@@ -4,6 +4,8 @@
 //! the runs), then the timed steps: what clients ask and what breaks. The storm is followed by a calm in
 //! which every fault is healed and nobody asks, and everything must converge.
 
+use serde::{Deserialize, Serialize};
+
 use super::geography::{Delay, Geography};
 use super::rng::{Chance, Rng};
 use super::scenario::Scenario;
@@ -14,8 +16,9 @@ use crate::replica::stable::Retention;
 /// Where nothing breaks yet: the table is being created.
 pub const QUIET_US: u64 = 2_000_000;
 
-/// What the seed decided about a world.
-#[derive(Clone, Debug)]
+/// What the seed decided about a world. A field that a plan file does not know is 0: what it switches is off.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub regions: Vec<String>,
     /// From each region to each, in the order of `regions`.
@@ -54,20 +57,22 @@ pub struct Config {
 }
 
 /// One region's clock at the start.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClockSpec {
     pub offset_us: i64,
     pub drift_ppm: i64,
 }
 
 /// One thing that happens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     pub at_us: u64,
     pub act: Act,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Act {
     Ask(Operation),
     /// Time To Live is enabled on the table, or disabled.
@@ -76,7 +81,8 @@ pub enum Act {
 }
 
 /// One thing a client asks its region.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Operation {
     /// Unique in the run; carried by what it writes.
     pub id: u64,
@@ -85,7 +91,8 @@ pub struct Operation {
     pub kind: OperationKind,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum OperationKind {
     /// `index`: the value of the indexed attribute, if the item has it.
     Put {
@@ -129,7 +136,8 @@ pub enum OperationKind {
 }
 
 /// Something breaks, or heals. Regions by their index.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// Nothing passes in these directions. `fatal`: their connections die of it after a while.
     Cut {
@@ -155,7 +163,8 @@ pub enum Fault {
 }
 
 /// The death of a process and its return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Kill {
     pub region: usize,
     /// Waits until a transaction of the store is under way.
@@ -168,7 +177,7 @@ pub struct Kill {
     pub step_us: i64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub config: Config,
     /// In the order of their times.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::geography::Geography;
 
 /// The most regions of one world.
-const REGIONS_MAX: usize = 7;
+pub(super) const REGIONS_MAX: usize = 7;
 
 /// A simulated world as far as a file fixes it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
