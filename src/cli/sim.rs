@@ -1,5 +1,6 @@
 //! `sim run` and `sim replay`: worlds by seed, or by plan.
 
+mod compare;
 mod failures;
 
 use std::io::{IsTerminal, Write};
@@ -10,7 +11,9 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 
 use super::CliError;
+use crate::simulation::expect::Expect;
 use crate::simulation::file::PlanFile;
+use crate::simulation::page::Report;
 use crate::simulation::scenario::Scenario;
 use crate::simulation::{self, Options, RunReport};
 use failures::Failures;
@@ -28,6 +31,15 @@ pub struct SimArgs {
 enum SimCommand {
     /// Run a scenario with one seed or many, or a stored plan; what fails is stored and made small
     Run(RunArgs),
+    /// Print what differs between two reports
+    Compare {
+        /// Folder of a report, or its report.json
+        a: PathBuf,
+        b: PathBuf,
+        /// Print what is the same too
+        #[arg(long)]
+        all: bool,
+    },
     /// Run one seed or plan again, event by event
     Replay {
         /// Scenario file
@@ -64,7 +76,7 @@ struct RunArgs {
     /// Store the plans of failing seeds in this folder
     #[arg(long, value_name = "DIR", default_value = "sim-found")]
     found: PathBuf,
-    /// Write report.json into this folder
+    /// Write report.json and report.html into this folder
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Print the reports as JSON
@@ -105,6 +117,13 @@ impl Source {
         }
     }
 
+    fn expect(&self) -> Expect {
+        match self {
+            Source::Seeds(scenario, ..) => scenario.expect,
+            Source::Plan(..) => Expect::default(),
+        }
+    }
+
     /// What plays a run again.
     fn replay(&self, seed: u64) -> String {
         match self {
@@ -126,6 +145,7 @@ fn replay_plan(path: &Path) -> String {
 pub fn run(args: SimArgs) -> Result<(), CliError> {
     match args.command {
         SimCommand::Run(args) => run_all(&args),
+        SimCommand::Compare { a, b, all } => compare::compare(&a, &b, all),
         SimCommand::Replay {
             file,
             seed,
@@ -156,8 +176,13 @@ fn run_all(args: &RunArgs) -> Result<(), CliError> {
     let mut failed = 0;
     for nth in 0..total {
         let plan = source.plan(nth);
-        let run = simulation::play(&plan, Options::default());
-        if !run.violations.is_empty() {
+        let options = Options {
+            figures: args.report.is_some(),
+            expect: source.expect(),
+            ..Options::default()
+        };
+        let run = simulation::play(&plan, options);
+        if !run.passed() {
             failed += 1;
             progress.clear()?;
             failures.tell(&plan, &run, &source.replay(run.seed))?;
@@ -165,20 +190,20 @@ fn run_all(args: &RunArgs) -> Result<(), CliError> {
         reports.push(run);
         progress.draw(reports.len() as u64, failed)?;
     }
+    let summary = summary(&reports, failed, progress.started.elapsed());
+    let report = Report::new(reports, |seed| source.replay(seed));
     if let Some(folder) = &args.report {
-        let json = serde_json::to_vec_pretty(&reports).unwrap_or_default();
+        let json = serde_json::to_vec_pretty(&report).unwrap_or_default();
         write_into(folder, "report.json", &json)?;
+        let page = write_into(folder, "report.html", report.to_html().as_bytes())?;
+        eprintln!("the report is {}", page.display());
     }
     let mut out = std::io::stdout().lock();
     if args.json {
-        let json = serde_json::to_string_pretty(&reports).unwrap_or_default();
+        let json = serde_json::to_string_pretty(&report.runs).unwrap_or_default();
         writeln!(out, "{json}")?;
     } else {
-        writeln!(
-            out,
-            "{}",
-            summary(&reports, failed, progress.started.elapsed())
-        )?;
+        writeln!(out, "{summary}")?;
     }
     match failed {
         0 => Ok(()),

@@ -17,6 +17,12 @@ pub struct Delay {
     pub base_us: u64,
     /// What nine of ten frames stay within beyond it, microseconds.
     pub spread_us: u64,
+    /// 0: no limit.
+    #[serde(default)]
+    pub bytes_per_second: u64,
+    /// Of a million packets, how many are lost.
+    #[serde(default)]
+    pub loss_ppm: u64,
 }
 
 /// The distances of all known regions.
@@ -55,6 +61,7 @@ fn row(line: &'static str) -> Option<((&'static str, &'static str), Delay)> {
     let delay = Delay {
         base_us: p50_us / 2,
         spread_us: p90_us.saturating_sub(p50_us) / 2,
+        ..Delay::default()
     };
     Some(((from, to), delay))
 }

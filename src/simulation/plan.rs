@@ -7,8 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::geography::{Delay, Geography};
+use super::links;
 use super::rng::{Chance, Rng};
-use super::scenario::Scenario;
+use super::scenario::{self, Scenario};
+use super::steady::{self, weighted};
 use super::storms;
 use crate::replica::conflict;
 use crate::replica::stable::Retention;
@@ -54,6 +56,10 @@ pub struct Config {
     pub conflicts: conflict::Retention,
     /// Of 1,000 operations, how many a client asks of another region than its own, with its session's token.
     pub moves: u64,
+    /// Bytes that every item put singly carries besides.
+    pub item_bytes: usize,
+    /// How much of the operations each region's clients ask; empty: the same.
+    pub shares: Vec<u64>,
 }
 
 /// One region's clock at the start.
@@ -188,11 +194,11 @@ impl Plan {
     pub fn draw(scenario: &Scenario, seed: u64) -> Plan {
         let chance = Chance::new(seed);
         let config = config(scenario, chance);
-        let mut steps = operations(&config, chance);
+        let mut steps = operations(&config, scenario.workload.mix, chance);
         steps.extend(expiries(&config, chance, steps.len()));
         let count = steps.len();
         steps.extend(storms::listed(scenario, &config));
-        if scenario.seed_faults.unwrap_or(scenario.faults.is_empty()) {
+        if scenario.seed_faults.unwrap_or(scenario.faults.is_empty() && !scenario.steady) {
             steps.extend(storms::drawn(&config, chance));
         }
         assert!(count <= steps.len(), "faults are added to operations");
@@ -216,9 +222,9 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
     let workload = &scenario.workload;
     let rate = rng.pick(&[4, 10, 20, 40]);
     let rate = workload.operations_per_second.unwrap_or(rate);
-    let delays = delays(&aws, &regions);
+    let delays = links::delays(scenario, &regions);
     let operations = rate * storm_us / 1_000_000;
-    Config {
+    let mut config = Config {
         clocks: (0..regions.len()).map(|r| clock(chance, r)).collect(),
         storm_us,
         converge_us: scenario
@@ -246,9 +252,15 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         moves: chance.of("moves", &[]).pick(&[0, 0, 100, 500]),
         reindexes: if rng.coin() { rng.between(5, 60) } else { 0 },
         chore_rows: rng.pick(&[1, 3, 8, 512]),
+        item_bytes: workload.item_bytes.unwrap_or(0),
+        shares: steady::shares(workload, &regions),
         delays,
         regions,
+    };
+    if scenario.steady {
+        steady::set(&mut config);
     }
+    config
 }
 
 /// Half of the worlds forget conflicts while they run: the old ones, or all but a few.
@@ -259,18 +271,6 @@ fn keep_conflicts(chance: Chance) -> conflict::Retention {
         keep_us: rng.pick(&[forever.keep_us, forever.keep_us, 1_000_000, 8_000_000]),
         table_bytes: rng.pick(&[forever.table_bytes, forever.table_bytes, 400, 4_000]),
     }
-}
-
-fn delays(aws: &Geography, regions: &[String]) -> Vec<Vec<Delay>> {
-    let fallback = Delay {
-        base_us: 50_000,
-        spread_us: 2_000,
-    };
-    let from = |a: &String| {
-        let to = |b: &String| aws.delay(a, b).unwrap_or(fallback);
-        regions.iter().map(to).collect()
-    };
-    regions.iter().map(from).collect()
 }
 
 /// How long convergence may take once all is healed: reconnecting and the patience of replication, forty
@@ -311,24 +311,25 @@ impl Mix {
     }
 
     fn pick(&self, rng: &mut Rng) -> usize {
-        let mut left = rng.below(self.weights.iter().sum());
-        for (at, weight) in self.weights.iter().enumerate() {
-            match left.checked_sub(*weight) {
-                Some(rest) => left = rest,
-                None => return at,
-            }
-        }
-        0
+        weighted(&self.weights, rng)
     }
 }
 
-fn operations(config: &Config, chance: Chance) -> Vec<Step> {
-    let mix = Mix::draw(&mut chance.of("mix", &[]));
+fn operations(config: &Config, mix: Option<scenario::Mix>, chance: Chance) -> Vec<Step> {
+    let mix = match mix {
+        Some(mix) => Mix {
+            weights: mix.weights(),
+        },
+        None => Mix::draw(&mut chance.of("mix", &[])),
+    };
     let span_us = config.storm_us.saturating_sub(QUIET_US / 2);
     let count = config.operations_per_second * span_us / 1_000_000;
     let step = |id: u64| {
         let mut rng = chance.of("operation", &[id]);
-        let region = rng.index(config.regions.len());
+        let region = match config.shares.as_slice() {
+            [] => rng.index(config.regions.len()),
+            shares => weighted(shares, &mut rng),
+        };
         let client =
             index(region) * config.clients_per_region + rng.below(config.clients_per_region);
         let mut operation = Operation {
@@ -369,7 +370,7 @@ fn kind(config: &Config, mix: &Mix, rng: &mut Rng) -> OperationKind {
     let padding = if rng.per_mille(100) {
         config.padding
     } else {
-        0
+        config.item_bytes
     };
     match mix.pick(rng) {
         1 => OperationKind::PutIfAbsent { key },

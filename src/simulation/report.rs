@@ -5,6 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::expect::Outcome;
+use super::figures::Figures;
+
 /// The oracles. Their ids are stable: reports, tests and shrinking name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OracleId {
@@ -149,6 +152,18 @@ pub struct RunReport {
     /// How often each oracle looked.
     pub checks: BTreeMap<OracleId, u64>,
     pub violations: Vec<Violation>,
+    /// What the scenario expected besides, and what came of it.
+    pub expectations: Vec<Outcome>,
+    /// What plots show, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub figures: Option<Figures>,
+}
+
+impl RunReport {
+    /// No oracle objects, and all that was expected is met.
+    pub fn passed(&self) -> bool {
+        self.violations.is_empty() && self.expectations.iter().all(|e| e.met)
+    }
 }
 
 /// The value that `share` of 1,000 are at or below; 0 of nothing. `sorted` ascends.

@@ -16,8 +16,8 @@ use super::oracle::Oracles;
 use super::plan::{Act, Kill, Plan, index};
 use super::report::{OracleId, RunReport, percentile};
 use super::rng::Chance;
-use super::skew::SkewedClock;
-use super::{Planted, workload};
+use super::skew::{EPOCH_US, SkewedClock};
+use super::{Planted, measure, workload};
 use crate::clock::RegionId;
 use crate::replica::mutation::{Frontier, GroupId};
 use crate::replica::ttl::TtlSettings;
@@ -284,6 +284,7 @@ impl<'o> World<'o> {
 
     /// Looks at everything, now and then.
     fn look(&mut self) -> Result<(), Trouble> {
+        self.measure_clocks();
         for region in self.regions.iter().filter(|r| r.is_alive()) {
             let txn = region.snapshot()?;
             self.oracles
@@ -389,9 +390,32 @@ impl<'o> World<'o> {
         print(format!("{seconds:>6}.{micros:06} {name:<15} {}", text()));
     }
 
+    /// Measures for the report, or does not.
+    pub fn measure(&mut self, on: bool) {
+        self.oracles.meter.on = on;
+    }
+
+    fn measure_clocks(&mut self) {
+        for (at, region) in self.regions.iter().enumerate() {
+            let wall_us = region.clock.now(self.now_us).wall_us;
+            let right_us = EPOCH_US + self.now_us;
+            let offset_us = i64::try_from(wall_us.abs_diff(right_us)).unwrap_or(i64::MAX);
+            let offset_us = if wall_us < right_us {
+                -offset_us
+            } else {
+                offset_us
+            };
+            self.oracles.meter.clock(self.now_us, at, offset_us);
+        }
+    }
+
     fn report(self, scenario: &str) -> RunReport {
         let commits = self.oracles.commits();
         let conflicts = self.oracles.conflicts();
+        let meter = &self.oracles.meter;
+        let figures = meter
+            .on
+            .then(|| measure::figures(meter, &self.plan, self.now_us));
         let mut lags_us = self.oracles.lags_us;
         lags_us.sort_unstable();
         RunReport {
@@ -414,6 +438,8 @@ impl<'o> World<'o> {
             converged_us: self.converged_us,
             checks: self.oracles.checks,
             violations: self.oracles.violations,
+            expectations: Vec::new(),
+            figures,
         }
     }
 }

@@ -25,7 +25,13 @@ impl Failures<'_> {
         for violation in &run.violations {
             eprintln!("  {violation}");
         }
+        for outcome in run.expectations.iter().filter(|outcome| !outcome.met) {
+            eprintln!("  {}", outcome.sentence());
+        }
         eprintln!("  replay: {replay}");
+        if run.violations.is_empty() {
+            return Ok(());
+        }
         let name = format!("{}-seed-{}", file_name(&plan.name), run.seed);
         let mut stored = plan.clone();
         stored.oracle = run.violations.first().map(|v| v.oracle);

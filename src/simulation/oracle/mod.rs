@@ -16,6 +16,7 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 
+use super::meter::Meter;
 use super::report::{OracleId, Violation};
 use crate::clock::{RegionId, Stamp};
 use crate::replica::log;
@@ -88,6 +89,7 @@ pub struct Oracles {
     pub lags_us: Vec<u64>,
     pub checks: BTreeMap<OracleId, u64>,
     pub violations: Vec<Violation>,
+    pub meter: Meter,
     now_us: u64,
 }
 
@@ -106,6 +108,7 @@ impl Oracles {
         Oracles {
             seed,
             regions: names.iter().map(|_| Known::default()).collect(),
+            meter: Meter::new(names.clone()),
             names,
             logs: BTreeMap::new(),
             key_numbers: BTreeMap::new(),
