@@ -87,7 +87,11 @@ impl Axis {
         for nth in 0..=long_s / step_s {
             let at_s = nth * step_s;
             let x = self.x(at_s * 1_000_000);
-            let class = if nth == 0 { "" } else { " class=\"mid\"" };
+            let class = match x {
+                _ if nth == 0 => "",
+                _ if x + 16.0 > self.width => " class=\"end\"",
+                _ => " class=\"mid\"",
+            };
             text.push_str(&format!(
                 "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top:.0}\" y2=\"{bottom:.0}\"/>\
                  <text{class} x=\"{x:.1}\" y=\"{:.0}\">{}:{:02}</text>",

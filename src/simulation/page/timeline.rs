@@ -36,6 +36,8 @@ pub fn section(figures: &Figures) -> String {
         // Beside the last span, or before the first where there is no room.
         let wide = label.chars().count() as f64 * 6.2;
         let (x, class) = match end + 8.0 + wide < WIDTH {
+            // Rows of a class have gaps that a label would cover.
+            _ if spans.len() > 1 => (LEFT - 6.0, "strong end"),
             true => (end + 8.0, "strong"),
             false if begin - 8.0 - wide > LEFT => (begin - 8.0, "strong end"),
             false => (begin.min(WIDTH - wide).max(LEFT) + 6.0, "strong"),
