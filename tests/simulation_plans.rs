@@ -131,3 +131,114 @@ fn collecting_tombstones_alone_shrinks_to_a_few_steps() {
         OracleId::StableStamp,
     );
 }
+
+/// Rare branches that no seed takes are not tested, whatever passes.
+#[test]
+fn every_mark_is_hit_within_a_few_seeds() {
+    let expiry = Scenario::load(&folder("simulations/expiry.toml")).expect("the scenario is valid");
+    let triangle =
+        Scenario::load(&folder("simulations/triangle.toml")).expect("the scenario is valid");
+    let mut hits = std::collections::BTreeMap::new();
+    let worlds = [(smoke(), 24), (expiry, 4), (triangle, 1)];
+    for (scenario, seeds) in &worlds {
+        for seed in 0..*seeds {
+            for (mark, count) in run(scenario, seed, Options::default()).marks {
+                *hits.entry(mark).or_insert(0) += count;
+            }
+        }
+    }
+    println!("{hits:?}");
+    let missed = meridian::marks::MARKS
+        .iter()
+        .filter(|(mark, _)| !hits.contains_key(mark));
+    let missed: Vec<_> = missed.collect();
+    assert!(missed.is_empty(), "never hit: {missed:?}");
+}
+
+#[test]
+fn a_planning_run_answers_and_its_expectations_are_held_against_it() {
+    let text = "name = \"plan\"\ntopology = \"regions/aws-global-5.toml\"\nduration = \"20s\"\nsteady = true\n\
+        [network]\nmbit_per_s = 50\nloss_ppm = 1000\n\
+        [workload]\noperations_per_second = 20\nkeys = 50\nstreams = false\nitem_bytes = 500\n\
+        mix = { put = 2, update = 1, read = 4 }\n\
+        [expect]\nlag_p50_ms = 200\nlag_max_ms = 1\nrefused_max = 0\nconverge_within = \"10s\"";
+    let file = folder("simulations/plan.toml");
+    let scenario = Scenario::parse(text, &file.to_string_lossy()).expect("the scenario is valid");
+    let options = Options {
+        expect: scenario.expect,
+        figures: true,
+        ..Options::default()
+    };
+    let report = run(&scenario, 1, options);
+    assert!(report.violations.is_empty(), "{:?}", report.violations);
+    let unmet: Vec<&str> = report
+        .expectations
+        .iter()
+        .filter(|e| !e.met)
+        .map(|e| e.key.as_str())
+        .collect();
+    assert_eq!(unmet, ["lag_max_ms"], "{:?}", report.expectations);
+    assert!(!report.passed());
+    let figures = report.figures.as_ref().expect("they were asked for");
+    assert_eq!(figures.links.len(), 20);
+    for link in &figures.links {
+        assert!(
+            link.lag.p50_us >= link.delay_us,
+            "nothing is faster than light: {link:?}"
+        );
+        assert_eq!(link.lag.count, link.lag_histogram.iter().sum::<u64>());
+        assert!(link.traffic.iter().any(|t| t.lane == "log" && t.bytes > 0));
+    }
+    let everywhere = &figures.visible[0];
+    assert_eq!(
+        (everywhere.spread.count, everywhere.unfinished),
+        (report.commits, 0)
+    );
+    assert!(
+        figures
+            .latencies
+            .iter()
+            .all(|l| l.refused == 0 && l.p50_us > 0)
+    );
+
+    let page =
+        meridian::simulation::page::Report::new(vec![report], |seed| format!("replay {seed}"));
+    let html = page.to_html();
+    assert!(
+        html.contains("lag_max_ms") && html.contains("replay 1") && html.ends_with("</html>\n")
+    );
+    let fetched = ["<script", "http://", "https://", "@import", "url("];
+    for what in fetched {
+        assert!(!html.contains(what), "the page has {what}");
+    }
+}
+
+#[test]
+fn a_narrow_link_and_loss_cost_time() {
+    let text = |network: &str| {
+        format!(
+            "name = \"plan\"\nregions = [\"us-east-1\", \"eu-west-1\"]\nduration = \"20s\"\nsteady = true\n{network}\n\
+             [workload]\noperations_per_second = 20\nkeys = 50\nstreams = false\nitem_bytes = 4000\n\
+             mix = {{ put = 1 }}"
+        )
+    };
+    let lag = |network: &str| {
+        let scenario = Scenario::parse(&text(network), "x.toml").expect("the scenario is valid");
+        let report = run(&scenario, 1, Options::default());
+        assert!(report.violations.is_empty(), "{:?}", report.violations);
+        (report.lag_p50_us, report.lag_p99_us)
+    };
+    let (plain, narrow, lossy) = (
+        lag(""),
+        lag("network = { mbit_per_s = 1 }"),
+        lag("network = { loss_ppm = 20000 }"),
+    );
+    assert!(
+        narrow.0 > plain.0 + 20_000,
+        "a commit takes 32 ms to leave: {plain:?} {narrow:?}"
+    );
+    assert!(
+        lossy.1 > plain.1 + 50_000,
+        "a lost packet takes a round trip: {plain:?} {lossy:?}"
+    );
+}

@@ -200,6 +200,10 @@ pub mod meta {
     pub const RELOGS: &[u8] = b"rl/";
     pub const TTL_WORK: &[u8] = b"x/";
     pub const DELETIONS: &[u8] = b"d/";
+    /// Buckets whose items are not what was written.
+    pub const SUSPECTS: &[u8] = b"fs/";
+    pub const REPAIRS: &[u8] = b"m/repairs";
+    pub const REPAIRS_REPORTED: &[u8] = b"m/repairs_reported";
 
     fn join(prefix: &[u8], rest: &[u8]) -> Vec<u8> {
         [prefix, rest].concat()
@@ -248,6 +252,10 @@ pub mod meta {
     /// That all rows of an index are to go.
     pub fn purge_index(uid: TableUid, index: u32) -> Vec<u8> {
         [purge_table(uid).as_slice(), &index.to_be_bytes()].concat()
+    }
+    pub fn suspect(uid: TableUid, bucket: u16) -> Vec<u8> {
+        let row = join(SUSPECTS, &uid.0.to_be_bytes());
+        [row.as_slice(), &bucket.to_be_bytes()].concat()
     }
     pub fn relog(uid: TableUid) -> Vec<u8> {
         join(RELOGS, &uid.0.to_be_bytes())

@@ -148,6 +148,7 @@ impl Replicator {
         let credit = usize::try_from(credit)
             .unwrap_or(CREDIT_BYTES_MAX)
             .min(CREDIT_BYTES_MAX);
+        crate::mark!("relay");
         let (mut from, mut sent) = (from, 0);
         while let Some(run) = self.run_of(
             scene,

@@ -126,6 +126,10 @@ impl PlanFile {
                 "one row and column per region is needed".into(),
             ));
         }
+        let damage = self.config.damage.map(|damage| damage.region);
+        if damage.is_some_and(|region| region >= count) {
+            return Err(("config.damage", "there is no such region".into()));
+        }
         if !self.plan.steps.is_sorted_by_key(|step| step.at_us) {
             return Err((
                 "plan.steps",

@@ -10,6 +10,8 @@
 //! it on `host` and `net`, `oracle` judges it, [`report`] says what came of it. What failed is stored as a
 //! plan ([`mod@file`]), made as small as it can be ([`shrink`]) and told in words (`story`).
 
+mod clocks;
+mod damage;
 pub mod expect;
 pub mod figures;
 pub mod file;

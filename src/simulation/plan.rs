@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::clocks;
 use super::geography::{Delay, Geography};
 use super::links;
 use super::rng::{Chance, Rng};
@@ -17,6 +18,8 @@ use crate::replica::stable::Retention;
 
 /// Where nothing breaks yet: the table is being created.
 pub const QUIET_US: u64 = 2_000_000;
+/// How long regions may take to learn each other's clocks.
+pub const CLOCK_SLACK_US: u64 = 3_000_000;
 
 /// What the seed decided about a world. A field that a plan file does not know is 0: what it switches is off.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,6 +41,11 @@ pub struct Config {
     pub clients_per_region: u64,
     /// Bytes that some items carry besides.
     pub padding: usize,
+    /// What a disk does to one item when all is calm.
+    pub damage: Option<Damage>,
+    /// How far clocks may be apart.
+    #[serde(default = "max_offset_us")]
+    pub max_offset_us: u64,
     /// Of 1,000 operations, how many create or delete the second index.
     pub reindexes: u64,
     /// Rows that one step of heavy work takes.
@@ -60,6 +68,19 @@ pub struct Config {
     pub item_bytes: usize,
     /// How much of the operations each region's clients ask; empty: the same.
     pub shares: Vec<u64>,
+}
+
+/// An item of a region is changed or lost, behind its back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    pub region: usize,
+    pub nth: usize,
+    pub flip: bool,
+}
+
+/// What plans had before they said it.
+fn max_offset_us() -> u64 {
+    60_000_000
 }
 
 /// One region's clock at the start.
@@ -166,6 +187,11 @@ pub enum Fault {
         region: usize,
         by_us: u64,
     },
+    /// The wall clock stands still, or goes on with the right time.
+    Freeze {
+        region: usize,
+        frozen: bool,
+    },
 }
 
 /// The death of a process and its return.
@@ -193,12 +219,18 @@ pub struct Plan {
 impl Plan {
     pub fn draw(scenario: &Scenario, seed: u64) -> Plan {
         let chance = Chance::new(seed);
-        let config = config(scenario, chance);
+        let mut config = config(scenario, chance);
+        if !scenario.steady {
+            config.damage = damage(&config, chance);
+        }
         let mut steps = operations(&config, scenario.workload.mix, chance);
         steps.extend(expiries(&config, chance, steps.len()));
         let count = steps.len();
         steps.extend(storms::listed(scenario, &config));
-        if scenario.seed_faults.unwrap_or(scenario.faults.is_empty() && !scenario.steady) {
+        if scenario
+            .seed_faults
+            .unwrap_or(scenario.faults.is_empty() && !scenario.steady)
+        {
             steps.extend(storms::drawn(&config, chance));
         }
         assert!(count <= steps.len(), "faults are added to operations");
@@ -225,7 +257,9 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
     let delays = links::delays(scenario, &regions);
     let operations = rate * storm_us / 1_000_000;
     let mut config = Config {
-        clocks: (0..regions.len()).map(|r| clock(chance, r)).collect(),
+        clocks: (0..regions.len())
+            .map(|r| clocks::draw(chance, r))
+            .collect(),
         storm_us,
         converge_us: scenario
             .converge_within
@@ -239,6 +273,10 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
             .unwrap_or_else(|| chance.of("expiring", &[]).pick(&[0, 0, 2, 8])),
         clients_per_region: rng.between(1, 3),
         padding: rng.pick(&[0, 0, 100, 2_000, 30_000]),
+        damage: None,
+        max_offset_us: chance
+            .of("max offset", &[])
+            .pick(&[200_000, 500_000, 5_000_000, 60_000_000]),
         retention: Retention {
             tombstones_us: rng.pick(&[0, 0, 2_000_000, 3_600_000_000]),
             log_us: rng.pick(&[0, 0, 2_000_000, 900_000_000]),
@@ -273,23 +311,23 @@ fn keep_conflicts(chance: Chance) -> conflict::Retention {
     }
 }
 
-/// How long convergence may take once all is healed: reconnecting and the patience of replication, forty
+/// Three of ten worlds have one, unless items expire there: what happens to an item after the damage would
+/// be done to the wrong one.
+fn damage(config: &Config, chance: Chance) -> Option<Damage> {
+    let mut rng = chance.of("damage", &[]);
+    let damage = Damage {
+        region: rng.index(config.regions.len()),
+        nth: rng.index(1_000),
+        flip: rng.coin(),
+    };
+    (config.expiring == 0 && rng.per_mille(300)).then_some(damage)
+}
+
+/// How long convergence may take once all is healed: reconnecting and the patience of replication, holds, forty
 /// of the longest round trips, and a millisecond for each commit that may have to move.
 fn converge_us(delays: &[Vec<Delay>], operations: u64) -> u64 {
     let longest = delays.iter().flatten().map(|d| d.base_us + d.spread_us);
-    15_000_000 + 80 * longest.max().unwrap_or(0) + operations * 1_000
-}
-
-/// Half of the worlds have clocks that differ, half of those by seconds.
-fn clock(chance: Chance, region: usize) -> ClockSpec {
-    let mut world = chance.of("clocks", &[]);
-    let (skewed, drifting) = (world.coin(), world.coin());
-    let size_us = world.pick(&[1_000, 100_000, 5_000_000]);
-    let mut rng = chance.of("clock", &[index(region)]);
-    ClockSpec {
-        offset_us: if skewed { rng.around(size_us) } else { 0 },
-        drift_ppm: if drifting { rng.around(200) } else { 0 },
-    }
+    15_000_000 + clocks::holds_us() + 80 * longest.max().unwrap_or(0) + operations * 1_000
 }
 
 /// Of 1,000: what clients ask. Drawn by the seed so that some runs only overwrite, others only delete.

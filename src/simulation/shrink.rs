@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::file::{PlanFile, regions_named, visit_regions};
-use super::plan::{Act, Config, Fault, OperationKind, Plan, Step, index};
+use super::plan::{Act, Config, Damage, Fault, OperationKind, Plan, Step, index};
 use super::report::{OracleId, RunReport};
 use super::{Options, Planted, play};
 
@@ -204,6 +204,7 @@ impl Shrinker<'_> {
         });
         self.accept_config(|config| (config.duplicates, config.spikes) = (0, 0));
         self.accept_config(|config| config.slow_syncs = 0);
+        self.accept_config(|config| config.damage = None);
         self.accept_config(|config| (config.reindexes, config.moves, config.padding) = (0, 0, 0));
         self.accept_config(|config| config.retention = Default::default());
         self.accept_config(|config| config.conflicts = Default::default());
@@ -317,6 +318,17 @@ fn without(plan: &Plan, region: usize) -> Option<Plan> {
     config.delays.remove(region);
     for row in &mut config.delays {
         row.remove(region);
+    }
+    config.damage = match config.damage {
+        Some(damage) if damage.region == region => None,
+        Some(damage) if damage.region > region => Some(Damage {
+            region: damage.region - 1,
+            ..damage
+        }),
+        other => other,
+    };
+    if region < config.shares.len() {
+        config.shares.remove(region);
     }
     if region < config.clocks.len() {
         config.clocks.remove(region);

@@ -44,6 +44,7 @@ impl Replica {
         let oldest_us = now.wall_us.saturating_sub(keep.keep_us);
         let mut dropped = 0;
         for number in older(txn.as_read(), oldest_us)? {
+            crate::mark!("conflict dropped");
             rows::drop_one(txn, number, counted)?;
             dropped += 1;
         }

@@ -109,7 +109,7 @@ fn card(figures: &Figures, link: &LinkFigures) -> String {
     let histogram = histogram(figures, link, width, top, 54.0);
     let axis = Axis {
         virtual_us: figures.virtual_us,
-        left: 44.0,
+        left: 50.0,
         width,
     };
     let (top, bottom) = (82.0, 142.0);
