@@ -11,6 +11,8 @@ pub mod config;
 )]
 pub mod telemetry;
 
+pub mod marks;
+
 pub mod item;
 
 pub mod clock;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["config"],
     &["telemetry"],
+    &["marks"],
     &["item"],
     &["clock"],
     &["expression"],

@@ -134,6 +134,10 @@ pub enum CliError {
     Start { region: String, reason: String },
     #[error(transparent)]
     Scenario(#[from] crate::simulation::scenario::ScenarioError),
+    #[error(
+        "the report '{path}' cannot be read: {reason}\n  hint: give the folder that `meridian sim run --report` wrote"
+    )]
+    Report { path: String, reason: String },
     #[error("{count} of {seeds} seeds failed")]
     Violations { count: usize, seeds: u64 },
     #[error("the store is not sound: {0} findings, listed above")]

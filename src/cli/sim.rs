@@ -1,14 +1,22 @@
-//! `sim run` and `sim replay`: worlds by seed.
+//! `sim run` and `sim replay`: worlds by seed, or by plan.
+
+mod compare;
+mod failures;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
 use super::CliError;
+use crate::simulation::expect::Expect;
+use crate::simulation::file::PlanFile;
+use crate::simulation::page::Report;
 use crate::simulation::scenario::Scenario;
 use crate::simulation::{self, Options, RunReport};
+use failures::Failures;
 
 /// How often the progress line is drawn anew.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
@@ -21,104 +29,181 @@ pub struct SimArgs {
 
 #[derive(Debug, Subcommand)]
 enum SimCommand {
-    /// Run a scenario with one seed or many; a violation is printed with the command that replays it
-    Run {
-        /// Scenario file, such as simulations/smoke.toml
-        file: PathBuf,
-        /// Run this one seed
-        #[arg(long, conflicts_with = "seeds")]
-        seed: Option<u64>,
-        /// Run seeds 0 to COUNT - 1
-        #[arg(long, default_value_t = 1)]
-        seeds: u64,
-        /// Write report.json into this folder
+    /// Run a scenario with one seed or many, or a stored plan; what fails is stored and made small
+    Run(RunArgs),
+    /// Print what differs between two reports
+    Compare {
+        /// Folder of a report, or its report.json
+        a: PathBuf,
+        b: PathBuf,
+        /// Print what is the same too
         #[arg(long)]
-        report: Option<PathBuf>,
-        /// Print the reports as JSON
-        #[arg(long)]
-        json: bool,
+        all: bool,
     },
-    /// Run one seed again, event by event
+    /// Run one seed or plan again, event by event
     Replay {
-        file: PathBuf,
+        /// Scenario file
+        #[arg(required_unless_present = "plan", requires = "seed")]
+        file: Option<PathBuf>,
         #[arg(long)]
-        seed: u64,
+        seed: Option<u64>,
+        /// Plan file, instead of a scenario and a seed
+        #[arg(long, conflicts_with_all = ["file", "seed"])]
+        plan: Option<PathBuf>,
         /// Print a line for every event
         #[arg(long)]
         trace: bool,
     },
 }
 
-pub fn run(args: SimArgs) -> Result<(), CliError> {
-    match args.command {
-        SimCommand::Run {
-            file,
-            seed,
-            seeds,
-            report,
-            json,
-        } => {
-            let scenario = Scenario::load(&file)?;
-            let range = seed.map_or(0..seeds, |seed| seed..seed.saturating_add(1));
-            run_seeds(&scenario, &file, range, report, json)
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Scenario file, such as simulations/smoke.toml
+    #[arg(required_unless_present = "plan")]
+    file: Option<PathBuf>,
+    /// Run this stored plan instead of a scenario
+    #[arg(long, conflicts_with_all = ["file", "seed", "seeds"])]
+    plan: Option<PathBuf>,
+    /// Run this one seed
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Run seeds 0 to COUNT - 1
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    seeds: u64,
+    /// Find the shortest plan that fails as a failing seed does; for a single run unless --shrink=false
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    shrink: Option<bool>,
+    /// Store the plans of failing seeds in this folder
+    #[arg(long, value_name = "DIR", default_value = "sim-found")]
+    found: PathBuf,
+    /// Write report.json and report.html into this folder
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Print the reports as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is played.
+enum Source {
+    Seeds(Box<Scenario>, PathBuf, Range<u64>),
+    Plan(Box<PlanFile>, PathBuf),
+}
+
+impl Source {
+    fn of(args: &RunArgs) -> Result<Source, CliError> {
+        if let Some(path) = &args.plan {
+            return Ok(Source::Plan(Box::new(PlanFile::load(path)?), path.clone()));
         }
-        SimCommand::Replay { file, seed, trace } => replay(&Scenario::load(&file)?, seed, trace),
+        let path = args.file.clone().unwrap_or_default();
+        let scenario = Box::new(Scenario::load(&path)?);
+        let range = args
+            .seed
+            .map_or(0..args.seeds, |seed| seed..seed.saturating_add(1));
+        Ok(Source::Seeds(scenario, path, range))
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Source::Seeds(_, _, range) => range.end.saturating_sub(range.start),
+            Source::Plan(..) => 1,
+        }
+    }
+
+    fn plan(&self, nth: u64) -> PlanFile {
+        match self {
+            Source::Seeds(scenario, _, range) => PlanFile::draw(scenario, range.start + nth),
+            Source::Plan(plan, _) => PlanFile::clone(plan),
+        }
+    }
+
+    fn expect(&self) -> Expect {
+        match self {
+            Source::Seeds(scenario, ..) => scenario.expect,
+            Source::Plan(..) => Expect::default(),
+        }
+    }
+
+    /// What plays a run again.
+    fn replay(&self, seed: u64) -> String {
+        match self {
+            Source::Seeds(_, path, _) => {
+                format!(
+                    "meridian sim replay {} --seed {seed} --trace",
+                    path.display()
+                )
+            }
+            Source::Plan(_, path) => replay_plan(path),
+        }
     }
 }
 
-fn run_seeds(
-    scenario: &Scenario,
-    file: &std::path::Path,
-    seeds: std::ops::Range<u64>,
-    report: Option<PathBuf>,
-    json: bool,
-) -> Result<(), CliError> {
-    let total = seeds.end.saturating_sub(seeds.start);
-    let started = Instant::now();
-    let mut drawn = started;
+fn replay_plan(path: &Path) -> String {
+    format!("meridian sim replay --plan {} --trace", path.display())
+}
+
+pub fn run(args: SimArgs) -> Result<(), CliError> {
+    match args.command {
+        SimCommand::Run(args) => run_all(&args),
+        SimCommand::Compare { a, b, all } => compare::compare(&a, &b, all),
+        SimCommand::Replay {
+            file,
+            seed,
+            plan,
+            trace,
+        } => {
+            let plan = match plan {
+                Some(path) => PlanFile::load(&path)?,
+                None => {
+                    let scenario = Scenario::load(&file.unwrap_or_default())?;
+                    PlanFile::draw(&scenario, seed.unwrap_or(0))
+                }
+            };
+            replay(&plan, trace)
+        }
+    }
+}
+
+fn run_all(args: &RunArgs) -> Result<(), CliError> {
+    let source = Source::of(args)?;
+    let total = source.len();
+    let failures = Failures {
+        folder: &args.found,
+        shrink: args.shrink.unwrap_or(total == 1),
+    };
+    let mut progress = Progress::new(total);
     let mut reports = Vec::new();
     let mut failed = 0;
-    for seed in seeds {
-        let run = simulation::run(scenario, seed, Options::default());
-        if !run.violations.is_empty() {
+    for nth in 0..total {
+        let plan = source.plan(nth);
+        let options = Options {
+            figures: args.report.is_some(),
+            expect: source.expect(),
+            ..Options::default()
+        };
+        let run = simulation::play(&plan, options);
+        if !run.passed() {
             failed += 1;
-            eprintln!("seed {seed} FAILED");
-            for violation in &run.violations {
-                eprintln!("  {violation}");
-            }
-            eprintln!(
-                "  replay: meridian sim replay {} --seed {seed} --trace",
-                file.display()
-            );
+            progress.clear()?;
+            failures.tell(&plan, &run, &source.replay(run.seed))?;
         }
         reports.push(run);
-        if std::io::stderr().is_terminal() && drawn.elapsed() > PROGRESS_EVERY {
-            drawn = Instant::now();
-            draw_progress(reports.len() as u64, total, failed, started.elapsed())?;
-        }
+        progress.draw(reports.len() as u64, failed)?;
     }
-    if let Some(folder) = report {
-        let path = folder.join("report.json");
-        let write = |source| CliError::Write {
-            path: path.display().to_string(),
-            source,
-        };
-        std::fs::create_dir_all(&folder).map_err(write)?;
-        std::fs::write(
-            &path,
-            serde_json::to_vec_pretty(&reports).unwrap_or_default(),
-        )
-        .map_err(write)?;
+    let summary = summary(&reports, failed, progress.started.elapsed());
+    let report = Report::new(reports, |seed| source.replay(seed));
+    if let Some(folder) = &args.report {
+        let json = serde_json::to_vec_pretty(&report).unwrap_or_default();
+        write_into(folder, "report.json", &json)?;
+        let page = write_into(folder, "report.html", report.to_html().as_bytes())?;
+        eprintln!("the report is {}", page.display());
     }
     let mut out = std::io::stdout().lock();
-    if json {
-        writeln!(
-            out,
-            "{}",
-            serde_json::to_string_pretty(&reports).unwrap_or_default()
-        )?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&report.runs).unwrap_or_default();
+        writeln!(out, "{json}")?;
     } else {
-        writeln!(out, "{}", summary(&reports, failed, started.elapsed()))?;
+        writeln!(out, "{summary}")?;
     }
     match failed {
         0 => Ok(()),
@@ -129,18 +214,65 @@ fn run_seeds(
     }
 }
 
-fn draw_progress(done: u64, total: u64, failed: usize, elapsed: Duration) -> Result<(), CliError> {
-    let rate = done as f64 / elapsed.as_secs_f64().max(1e-3);
-    let left = total.saturating_sub(done) as f64 / rate.max(1e-3);
-    let mut err = std::io::stderr().lock();
-    write!(
-        err,
-        "\r{done}/{total} seeds, {failed} failed, {rate:.1}/s, {left:.0} s left   "
-    )?;
-    if done == total {
-        writeln!(err)?;
+/// Writes a file into a folder, which is made if it is not there. Gives its path.
+fn write_into(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, CliError> {
+    let path = folder.join(name);
+    let write = |source| CliError::Write {
+        path: path.display().to_string(),
+        source,
+    };
+    std::fs::create_dir_all(folder).map_err(write)?;
+    std::fs::write(&path, bytes).map_err(write)?;
+    Ok(path)
+}
+
+/// The line that says how far it is, on a terminal only.
+struct Progress {
+    total: u64,
+    started: Instant,
+    drawn: Instant,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(total: u64) -> Self {
+        let started = Instant::now();
+        Progress {
+            total,
+            started,
+            drawn: started,
+            shown: false,
+        }
     }
-    Ok(err.flush()?)
+
+    fn draw(&mut self, done: u64, failed: usize) -> Result<(), CliError> {
+        let last = done == self.total;
+        let due = self.drawn.elapsed() > PROGRESS_EVERY || (last && self.shown);
+        if !due || !std::io::stderr().is_terminal() {
+            return Ok(());
+        }
+        (self.drawn, self.shown) = (Instant::now(), true);
+        let rate = done as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
+        let left = self.total.saturating_sub(done) as f64 / rate.max(1e-3);
+        let mut err = std::io::stderr().lock();
+        write!(
+            err,
+            "\r\x1b[K{done}/{} seeds, {failed} failed, {rate:.1}/s, {left:.0} s left",
+            self.total
+        )?;
+        if last {
+            writeln!(err)?;
+        }
+        Ok(err.flush()?)
+    }
+
+    /// Takes the line away, so that something can be said.
+    fn clear(&mut self) -> Result<(), CliError> {
+        if std::mem::take(&mut self.shown) {
+            write!(std::io::stderr(), "\r\x1b[K")?;
+        }
+        Ok(())
+    }
 }
 
 fn summary(reports: &[RunReport], failed: usize, elapsed: Duration) -> String {
@@ -156,13 +288,13 @@ fn summary(reports: &[RunReport], failed: usize, elapsed: Duration) -> String {
     )
 }
 
-fn replay(scenario: &Scenario, seed: u64, trace: bool) -> Result<(), CliError> {
+fn replay(plan: &PlanFile, trace: bool) -> Result<(), CliError> {
     let mut print = |line: String| println!("{line}");
     let options = Options {
         trace: trace.then_some(&mut print),
         ..Options::default()
     };
-    let run = simulation::run(scenario, seed, options);
+    let run = simulation::play(plan, options);
     println!("{}", serde_json::to_string_pretty(&run).unwrap_or_default());
     match run.violations.len() {
         0 => Ok(()),

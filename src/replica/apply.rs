@@ -74,6 +74,7 @@ impl Replica {
         if self.contexts.get(&group) == Some(&others) {
             return None;
         }
+        crate::mark!("context carried");
         self.contexts.insert(group, others.clone());
         Some(others)
     }
@@ -293,6 +294,7 @@ impl Replica {
         if m.log.origin == c.log.origin || m.log.origin == self.origin {
             return Ok(false);
         }
+        crate::mark!("context consulted");
         let saw =
             |context: Frontier, dot: Dot| context.get(&dot.log).is_some_and(|seq| dot.seq <= *seq);
         Ok(!saw(log::context(txn, m)?, c) && !saw(log::context(txn, c)?, m))

@@ -211,6 +211,7 @@ impl Replica {
             return collection::update(txn, def.uid, &key.partition, 0, share);
         }
         if let Some(index) = def.indexes.iter().find(|i| i.id == index) {
+            crate::mark!("index backfilled");
             let tally = index::update(txn, def, index, &key, None, Some(&item))?;
             self.tally(txn.as_read(), def.uid, index.id, tally)?;
         }

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
+use serde::{Deserialize, Serialize};
+
 use super::catalog::{TableDef, TableUid};
 use super::chores::Chore;
 use super::keys::{self, meta};
@@ -27,7 +29,7 @@ pub struct Stability {
 }
 
 /// How long things are kept that nobody needs any more; for people who look, not for correctness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
     /// Tombstones, past the stable stamp.
     pub tombstones_us: u64,
@@ -115,6 +117,7 @@ impl Replica {
             };
             floor = Some((uid, until));
             if issued <= until {
+                crate::mark!("tombstone collected");
                 txn.delete(Db::Gc, &row)?;
                 txn.delete(Db::Items, &item_row)?;
                 self.collecting = Some(row);
@@ -191,6 +194,7 @@ impl Replica {
                 budget -= 1;
             }
             if next > start {
+                crate::mark!("log truncated");
                 txn.put(Db::Meta, &meta::log_start(log), &next.to_be_bytes())?;
                 self.forget_contexts(txn, log, next)?;
             }

@@ -339,6 +339,7 @@ impl Replica {
         if !ours && second.saturating_add(self.config.ttl.others_after_s) >= now_s {
             return Ok(None);
         }
+        crate::mark!("item expired");
         let change = Change::Expire {
             table: def.uid,
             key: read::item_key(item_row, &record),

@@ -88,6 +88,7 @@ impl Replicator {
         let rtt_us = self.sessions.get(&peer).and_then(|s| s.rtt_us).unwrap_or(0);
         let intake = self.intake(scene, log);
         if intake.may_report_gap(scene.now, rtt_us.max(GAP_US)) {
+            crate::mark!("gap");
             let from = intake.received().saturating_add(1);
             self.send_want(scene, peer, log, from);
         }

@@ -152,6 +152,7 @@ impl Replicator {
             .unwrap_or(CREDIT_BYTES_MAX)
             .min(CREDIT_BYTES_MAX);
         self.say_if_gone(scene, peer, log, from)?;
+        crate::mark!("relay");
         let (mut from, mut sent) = (from, 0);
         while let Some(run) = self.run_of(
             scene,

@@ -167,6 +167,7 @@ impl Session {
 
     /// Nothing that is on its way will arrive: push again from what the peer acknowledged.
     pub fn rewind(&mut self, now: Now) {
+        crate::mark!("rewind");
         self.next.clear();
         self.shipments.clear();
         self.recount();

@@ -6,15 +6,23 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 const ROUND_TRIPS: &str = include_str!("aws-inter-region-rtt.csv");
 
 /// One direction of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delay {
     /// The median, microseconds.
     pub base_us: u64,
     /// What nine of ten frames stay within beyond it, microseconds.
     pub spread_us: u64,
+    /// 0: no limit.
+    #[serde(default)]
+    pub bytes_per_second: u64,
+    /// Of a million packets, how many are lost.
+    #[serde(default)]
+    pub loss_ppm: u64,
 }
 
 /// The distances of all known regions.
@@ -53,6 +61,7 @@ fn row(line: &'static str) -> Option<((&'static str, &'static str), Delay)> {
     let delay = Delay {
         base_us: p50_us / 2,
         spread_us: p90_us.saturating_sub(p50_us) / 2,
+        ..Delay::default()
     };
     Some(((from, to), delay))
 }

@@ -2,7 +2,7 @@
 
 use super::Planted;
 use super::host::{Asker, Done, Finished, Work};
-use super::plan::{Disk, Fault, Kill, Operation, index};
+use super::plan::{Disk, Fault, Kill, Operation, OperationKind, index};
 use super::report::OracleId;
 use super::workload;
 use super::world::{IDLE_US, TICK_US, Trouble, What, World, region_id};
@@ -59,6 +59,7 @@ impl World<'_> {
     pub(super) fn ask(&mut self, operation: Operation) -> Result<(), Trouble> {
         let region = operation.region;
         self.operations += 1;
+        self.oracles.meter.ask(self.now_us, &operation);
         self.trace(Some(region), || {
             format!(
                 "client {} asks {}: {:?}",
@@ -66,11 +67,11 @@ impl World<'_> {
             )
         });
         if !self.regions[region].serves() {
-            self.refused += 1;
+            self.refuse(&operation);
             return Ok(());
         }
         if self.lacks_session(&operation)? {
-            self.refused += 1;
+            self.refuse(&operation);
             return Ok(());
         }
         let Some(request) = workload::request(&operation) else {
@@ -81,11 +82,31 @@ impl World<'_> {
                 self.oracles
                     .on_read(&*txn, region_id(region), &operation, &self.plan.config)?;
             self.refused += u64::from(!there);
+            drop(txn);
+            self.answer_read(&operation, there);
             return Ok(());
         };
         let (asker, request) = (Asker::Client(operation), Box::new(request));
         self.regions[region].enqueue(Work::Write { asker, request });
         self.begin_group(region, false)
+    }
+
+    fn refuse(&mut self, operation: &Operation) {
+        self.refused += 1;
+        self.oracles.meter.answer(self.now_us, operation, false);
+    }
+
+    /// Reads wait for nobody: what they take is modelled.
+    fn answer_read(&mut self, operation: &Operation, there: bool) {
+        let mut rng = self.chance.of("read", &[operation.id]);
+        let items = match operation.kind {
+            OperationKind::ReadCohort { .. } => u64::from(self.plan.config.cohort_keys),
+            _ => 1,
+        };
+        let took_us = 120 + 15 * items + rng.below(120).min(rng.below(400));
+        self.oracles
+            .meter
+            .answer(self.now_us + took_us, operation, there);
     }
 
     /// Whether a client has seen, by its token, what the region it asks has not: the region refuses, as one
@@ -163,7 +184,11 @@ impl World<'_> {
         if lane == Lane::Log {
             self.oracles.on_send(region_id(from), &frame);
         }
-        let (epoch, arrivals) = self.net.send(self.now_us, from, to, lane);
+        let (epoch, arrivals) = self.net.send(self.now_us, from, to, lane, frame.len());
+        let arrives = !arrivals.is_empty();
+        self.oracles
+            .meter
+            .sent(from, to, lane, frame.len(), arrives);
         for at_us in arrivals {
             let frame = frame.clone();
             let after_us = at_us.saturating_sub(self.now_us);
@@ -271,6 +296,9 @@ impl World<'_> {
                     let expected =
                         matches!(answer, Ok(_) | Err(ApiError::ConditionalCheckFailed { .. }));
                     self.refused += u64::from(!expected);
+                    if let Asker::Client(operation) = &asker {
+                        self.oracles.meter.answer(self.now_us, operation, expected);
+                    }
                 }
             }
         }

@@ -7,27 +7,39 @@
 //! what oracles compute, they compute in another way.
 //!
 //! [`scenario`] reads a file, `plan` and `storms` draw the rest from the seed, `world` and `happen` play
-//! it on `host` and `net`, `oracle` judges it, [`report`] says what came of it.
+//! it on `host` and `net`, `oracle` judges it, [`report`] says what came of it. What failed is stored as a
+//! plan ([`mod@file`]), made as small as it can be ([`shrink`]) and told in words (`story`).
 
 mod clocks;
 mod damage;
+pub mod expect;
+pub mod figures;
+pub mod file;
 mod geography;
 mod happen;
 mod host;
+pub mod links;
+mod measure;
+mod meter;
 mod net;
 mod oracle;
+pub mod page;
 mod plan;
 pub mod report;
 mod rng;
 pub mod scenario;
+pub mod shrink;
 mod skew;
+mod steady;
 mod storms;
+mod story;
 mod workload;
 mod world;
 
 pub use report::{OracleId, RunReport, Violation};
 
 use crate::replica::PlantedBug;
+use file::PlanFile;
 use scenario::Scenario;
 
 /// A fault planted on purpose, so that the oracles can be tested.
@@ -58,10 +70,29 @@ pub struct Options<'o> {
     /// Called with one line for every event.
     pub trace: Option<&'o mut dyn FnMut(String)>,
     pub planted: Option<Planted>,
+    /// Measure for the report; nothing that happens depends on it.
+    pub figures: bool,
+    /// What the run must show besides.
+    pub expect: expect::Expect,
 }
 
 /// Plays `scenario` with `seed`, and ends at the first event that an oracle objects to.
 pub fn run(scenario: &Scenario, seed: u64, options: Options<'_>) -> RunReport {
-    let plan = plan::Plan::draw(scenario, seed);
-    world::World::new(plan, seed, options.planted, options.trace).run(&scenario.name)
+    play(&PlanFile::draw(scenario, seed), options)
+}
+
+/// Plays a plan: what is stored of a run is the run again, event by event.
+pub fn play(plan: &PlanFile, options: Options<'_>) -> RunReport {
+    let seed = plan.seed();
+    let expect = options.expect;
+    let mut world = world::World::new(plan.to_plan(), seed, options.planted, options.trace);
+    world.measure(options.figures || !expect.is_empty());
+    let mut report = world.run(&plan.name);
+    report.expectations = expect.judge(&report);
+    report
+}
+
+/// A run in words: who is there, what happens, and what must not.
+pub fn tell(plan: &PlanFile, report: &RunReport) -> String {
+    story::tell(&plan.to_plan(), report)
 }

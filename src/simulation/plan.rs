@@ -4,10 +4,14 @@
 //! the runs), then the timed steps: what clients ask and what breaks. The storm is followed by a calm in
 //! which every fault is healed and nobody asks, and everything must converge.
 
+use serde::{Deserialize, Serialize};
+
 use super::clocks;
 use super::geography::{Delay, Geography};
+use super::links;
 use super::rng::{Chance, Rng};
-use super::scenario::Scenario;
+use super::scenario::{self, Scenario};
+use super::steady::{self, weighted};
 use super::storms;
 use crate::replica::conflict;
 use crate::replica::stable::Retention;
@@ -17,8 +21,9 @@ pub const QUIET_US: u64 = 2_000_000;
 /// How long regions may take to learn each other's clocks.
 pub const CLOCK_SLACK_US: u64 = 3_000_000;
 
-/// What the seed decided about a world.
-#[derive(Clone, Debug)]
+/// What the seed decided about a world. A field that a plan file does not know is 0: what it switches is off.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub regions: Vec<String>,
     /// From each region to each, in the order of `regions`.
@@ -39,6 +44,7 @@ pub struct Config {
     /// What a disk does to one item when all is calm.
     pub damage: Option<Damage>,
     /// How far clocks may be apart.
+    #[serde(default = "max_offset_us")]
     pub max_offset_us: u64,
     /// Of 1,000 operations, how many create or delete the second index.
     pub reindexes: u64,
@@ -62,31 +68,42 @@ pub struct Config {
     pub conflicts: conflict::Retention,
     /// Of 1,000 operations, how many a client asks of another region than its own, with its session's token.
     pub moves: u64,
+    /// Bytes that every item put singly carries besides.
+    pub item_bytes: usize,
+    /// How much of the operations each region's clients ask; empty: the same.
+    pub shares: Vec<u64>,
 }
 
 /// An item of a region is changed or lost, behind its back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damage {
     pub region: usize,
     pub nth: usize,
     pub flip: bool,
 }
 
+/// What plans had before they said it.
+fn max_offset_us() -> u64 {
+    60_000_000
+}
+
 /// One region's clock at the start.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClockSpec {
     pub offset_us: i64,
     pub drift_ppm: i64,
 }
 
 /// One thing that happens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     pub at_us: u64,
     pub act: Act,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Act {
     Ask(Operation),
     /// Time To Live is enabled on the table, or disabled.
@@ -95,7 +112,8 @@ pub enum Act {
 }
 
 /// One thing a client asks its region.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Operation {
     /// Unique in the run; carried by what it writes.
     pub id: u64,
@@ -104,7 +122,8 @@ pub struct Operation {
     pub kind: OperationKind,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum OperationKind {
     /// `index`: the value of the indexed attribute, if the item has it.
     Put {
@@ -148,7 +167,8 @@ pub enum OperationKind {
 }
 
 /// Something breaks, or heals. Regions by their index.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// Nothing passes in these directions. `fatal`: their connections die of it after a while.
     Cut {
@@ -183,8 +203,10 @@ pub enum Fault {
 }
 
 /// What becomes of a disk while its region's process is dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Disk {
+    #[default]
     Kept,
     Lost,
     /// Put back as it was when it was copied; lost, if it never was.
@@ -192,7 +214,8 @@ pub enum Disk {
 }
 
 /// The death of a process and its return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Kill {
     pub region: usize,
     /// Waits until a transaction of the store is under way.
@@ -201,12 +224,13 @@ pub struct Kill {
     pub commit_survives: bool,
     /// `None` = at the end of the storm.
     pub restart_after_us: Option<u64>,
+    #[serde(default)]
     pub disk: Disk,
     /// How the clock is set while the process is away.
     pub step_us: i64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub config: Config,
     /// In the order of their times.
@@ -217,12 +241,17 @@ impl Plan {
     pub fn draw(scenario: &Scenario, seed: u64) -> Plan {
         let chance = Chance::new(seed);
         let mut config = config(scenario, chance);
-        config.damage = damage(&config, chance);
-        let mut steps = operations(&config, chance);
+        if !scenario.steady {
+            config.damage = damage(&config, chance);
+        }
+        let mut steps = operations(&config, scenario.workload.mix, chance);
         steps.extend(expiries(&config, chance, steps.len()));
         let count = steps.len();
         steps.extend(storms::listed(scenario, &config));
-        if scenario.seed_faults.unwrap_or(scenario.faults.is_empty()) {
+        if scenario
+            .seed_faults
+            .unwrap_or(scenario.faults.is_empty() && !scenario.steady)
+        {
             steps.extend(storms::drawn(&config, chance));
         }
         assert!(count <= steps.len(), "faults are added to operations");
@@ -246,9 +275,9 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
     let workload = &scenario.workload;
     let rate = rng.pick(&[4, 10, 20, 40]);
     let rate = workload.operations_per_second.unwrap_or(rate);
-    let delays = delays(&aws, &regions);
+    let delays = links::delays(scenario, &regions);
     let operations = rate * storm_us / 1_000_000;
-    Config {
+    let mut config = Config {
         clocks: (0..regions.len())
             .map(|r| clocks::draw(chance, r))
             .collect(),
@@ -284,9 +313,15 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         moves: chance.of("moves", &[]).pick(&[0, 0, 100, 500]),
         reindexes: if rng.coin() { rng.between(5, 60) } else { 0 },
         chore_rows: rng.pick(&[1, 3, 8, 512]),
+        item_bytes: workload.item_bytes.unwrap_or(0),
+        shares: steady::shares(workload, &regions),
         delays,
         regions,
+    };
+    if scenario.steady {
+        steady::set(&mut config);
     }
+    config
 }
 
 /// Half of the worlds forget conflicts while they run: the old ones, or all but a few.
@@ -297,18 +332,6 @@ fn keep_conflicts(chance: Chance) -> conflict::Retention {
         keep_us: rng.pick(&[forever.keep_us, forever.keep_us, 1_000_000, 8_000_000]),
         table_bytes: rng.pick(&[forever.table_bytes, forever.table_bytes, 400, 4_000]),
     }
-}
-
-fn delays(aws: &Geography, regions: &[String]) -> Vec<Vec<Delay>> {
-    let fallback = Delay {
-        base_us: 50_000,
-        spread_us: 2_000,
-    };
-    let from = |a: &String| {
-        let to = |b: &String| aws.delay(a, b).unwrap_or(fallback);
-        regions.iter().map(to).collect()
-    };
-    regions.iter().map(from).collect()
 }
 
 /// Three of ten worlds have one, unless items expire there: what happens to an item after the damage would
@@ -349,24 +372,25 @@ impl Mix {
     }
 
     fn pick(&self, rng: &mut Rng) -> usize {
-        let mut left = rng.below(self.weights.iter().sum());
-        for (at, weight) in self.weights.iter().enumerate() {
-            match left.checked_sub(*weight) {
-                Some(rest) => left = rest,
-                None => return at,
-            }
-        }
-        0
+        weighted(&self.weights, rng)
     }
 }
 
-fn operations(config: &Config, chance: Chance) -> Vec<Step> {
-    let mix = Mix::draw(&mut chance.of("mix", &[]));
+fn operations(config: &Config, mix: Option<scenario::Mix>, chance: Chance) -> Vec<Step> {
+    let mix = match mix {
+        Some(mix) => Mix {
+            weights: mix.weights(),
+        },
+        None => Mix::draw(&mut chance.of("mix", &[])),
+    };
     let span_us = config.storm_us.saturating_sub(QUIET_US / 2);
     let count = config.operations_per_second * span_us / 1_000_000;
     let step = |id: u64| {
         let mut rng = chance.of("operation", &[id]);
-        let region = rng.index(config.regions.len());
+        let region = match config.shares.as_slice() {
+            [] => rng.index(config.regions.len()),
+            shares => weighted(shares, &mut rng),
+        };
         let client =
             index(region) * config.clients_per_region + rng.below(config.clients_per_region);
         let mut operation = Operation {
@@ -407,7 +431,7 @@ fn kind(config: &Config, mix: &Mix, rng: &mut Rng) -> OperationKind {
     let padding = if rng.per_mille(100) {
         config.padding
     } else {
-        0
+        config.item_bytes
     };
     match mix.pick(rng) {
         1 => OperationKind::PutIfAbsent { key },

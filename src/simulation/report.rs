@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use super::expect::Outcome;
+use super::figures::Figures;
 
 /// The oracles. Their ids are stable: reports, tests and shrinking name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OracleId {
     /// All replicas are equal, and equal to the greatest rank of every commit durable at its origin.
     #[serde(rename = "O1")]
@@ -168,7 +171,21 @@ pub struct RunReport {
     pub converged_us: Option<u64>,
     /// How often each oracle looked.
     pub checks: BTreeMap<OracleId, u64>,
+    /// How often rare branches were taken; empty in release builds.
+    pub marks: BTreeMap<&'static str, u64>,
     pub violations: Vec<Violation>,
+    /// What the scenario expected besides, and what came of it.
+    pub expectations: Vec<Outcome>,
+    /// What plots show, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub figures: Option<Figures>,
+}
+
+impl RunReport {
+    /// No oracle objects, and all that was expected is met.
+    pub fn passed(&self) -> bool {
+        self.violations.is_empty() && self.expectations.iter().all(|e| e.met)
+    }
 }
 
 /// The value that `share` of 1,000 are at or below; 0 of nothing. `sorted` ascends.

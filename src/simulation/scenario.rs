@@ -1,21 +1,39 @@
 //! Scenario files: `simulations/*.toml` fix what they name and leave the rest to the seed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::geography::Geography;
+use super::expect::Expect;
+use super::links::{self, Link, Network, RoundTrip};
 
 /// The most regions of one world.
-const REGIONS_MAX: usize = 7;
+pub(super) const REGIONS_MAX: usize = 7;
 
 /// A simulated world as far as a file fixes it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     pub name: String,
-    /// AWS names; their distances are the measured ones.
+    /// AWS names; their distances are the measured ones, unless the topology or a link says otherwise.
     pub regions: Option<Vec<String>>,
+    /// A topology file: the source of the regions, unless they are named, and of links.
+    pub topology: Option<String>,
+    /// What the topology's file says of its links.
+    #[serde(skip)]
+    pub round_trips: Vec<RoundTrip>,
+    #[serde(default)]
+    pub network: Network,
+    #[serde(default, rename = "link")]
+    pub links: Vec<Link>,
+    /// Nothing is left to chance but the instants: clocks agree, nothing is late or doubled, and regions are
+    /// set up as the daemon is. For planning, where a seed should not decide what a network is like.
+    #[serde(default)]
+    pub steady: bool,
+    /// What the run must show besides.
+    #[serde(default)]
+    pub expect: Expect,
     /// Of the storm: how long clients and faults go on, such as `"30s"`.
     pub duration: Option<Span>,
     /// Within which all regions must be equal once every fault is healed.
@@ -45,6 +63,40 @@ pub struct Workload {
     pub streams: Option<bool>,
     /// Items that expire, unless another region puts it off just in time.
     pub expiring: Option<u32>,
+    /// Bytes that each item carries besides its few attributes.
+    pub item_bytes: Option<usize>,
+    /// How often each operation is asked, relative to the others; absent: as the seed says.
+    pub mix: Option<Mix>,
+    /// How much of the operations each region's clients ask, relative to the others; absent: the same.
+    pub shares: Option<BTreeMap<String, u64>>,
+}
+
+/// Weights of operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mix {
+    pub put: u64,
+    pub put_if_absent: u64,
+    pub update: u64,
+    pub delete: u64,
+    pub read: u64,
+    pub transaction: u64,
+    pub read_cohort: u64,
+}
+
+impl Mix {
+    /// In the order in which plans draw them.
+    pub(super) fn weights(self) -> [u64; 7] {
+        [
+            self.put,
+            self.put_if_absent,
+            self.update,
+            self.delete,
+            self.read,
+            self.transaction,
+            self.read_cohort,
+        ]
+    }
 }
 
 /// One fault: exactly one of `cut`, `isolate`, `reset`, `kill`, `skew`, `stall`.
@@ -141,11 +193,12 @@ impl Scenario {
 
     /// Checks a scenario given as text; `file` is what errors call it.
     pub fn parse(text: &str, file: &str) -> Result<Scenario, ScenarioError> {
-        let scenario: Scenario = toml::from_str(text).map_err(|error| ScenarioError::Parse {
-            file: file.to_owned(),
-            reason: error.to_string(),
-        })?;
-        match scenario.check() {
+        let mut scenario: Scenario =
+            toml::from_str(text).map_err(|error| ScenarioError::Parse {
+                file: file.to_owned(),
+                reason: error.to_string(),
+            })?;
+        match scenario.take_topology(file).and_then(|()| scenario.check()) {
             Ok(()) => Ok(scenario),
             Err((key, reason)) => Err(ScenarioError::Invalid {
                 file: file.to_owned(),
@@ -153,6 +206,21 @@ impl Scenario {
                 reason,
             }),
         }
+    }
+
+    /// Regions and round trips of the topology's file, if one is named.
+    fn take_topology(&mut self, file: &str) -> Result<(), (String, String)> {
+        let Some(named) = &self.topology else {
+            return Ok(());
+        };
+        let found = links::topology(named, file);
+        let topology = found.map_err(|reason| ("topology".to_owned(), reason))?;
+        self.round_trips = links::round_trips(&topology);
+        if self.regions.is_none() {
+            let names = topology.regions.iter().map(|region| region.name.clone());
+            self.regions = Some(names.collect());
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), (String, String)> {
@@ -164,16 +232,20 @@ impl Scenario {
                     format!("2 to {REGIONS_MAX} regions are possible"),
                 );
             }
-            let known = Geography::aws().names();
             for (at, name) in regions.iter().enumerate() {
-                if !known.contains(&name.as_str()) {
-                    return refuse("regions", format!("'{name}' is not an AWS region"));
-                }
                 if regions.iter().take(at).any(|other| other == name) {
                     return refuse("regions", format!("'{name}' is there twice"));
                 }
             }
+            if let Some((a, b)) = links::unknown(self, regions) {
+                let hint = "name AWS regions, or give a [[link]] with its rtt";
+                return refuse(
+                    "regions",
+                    format!("how far '{a}' and '{b}' are apart is unknown: {hint}"),
+                );
+            }
         }
+        self.check_links()?;
         if self.duration.is_some_and(|d| d.us < 1_000_000) {
             return refuse("duration", "at least 1s is needed".into());
         }
@@ -196,6 +268,45 @@ impl Scenario {
             }
             self.check_fault(fault)
                 .map_err(|(key, reason)| (format!("fault {}: {key}", at + 1), reason))?;
+        }
+        Ok(())
+    }
+
+    /// Links and shares are of regions that are there, and mixes of something.
+    fn check_links(&self) -> Result<(), (String, String)> {
+        let named = self.links.iter().flat_map(|link| &link.between);
+        let named = named.map(|name| ("link: between", name));
+        let shares = self.workload.shares.iter().flatten();
+        for (key, name) in named.chain(shares.map(|(name, _)| ("workload.shares", name))) {
+            if !self.regions.as_ref().is_some_and(|all| all.contains(name)) {
+                return Err((key.to_owned(), format!("'{name}' is not among the regions")));
+            }
+        }
+        let nothing = |weights: u64| weights == 0;
+        if self
+            .workload
+            .mix
+            .is_some_and(|mix| nothing(mix.weights().iter().sum()))
+        {
+            return Err(("workload.mix".into(), "every weight is 0".into()));
+        }
+        if self
+            .workload
+            .shares
+            .as_ref()
+            .is_some_and(|s| nothing(s.values().sum()))
+        {
+            return Err(("workload.shares".into(), "every share is 0".into()));
+        }
+        if self
+            .workload
+            .item_bytes
+            .is_some_and(|bytes| bytes > 390_000)
+        {
+            return Err((
+                "workload.item_bytes".into(),
+                "an item has 400 KB at most".into(),
+            ));
         }
         Ok(())
     }

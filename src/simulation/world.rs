@@ -17,9 +17,10 @@ use super::oracle::Oracles;
 use super::plan::{Act, Kill, Plan, index};
 use super::report::{OracleId, RunReport, percentile};
 use super::rng::Chance;
-use super::skew::SkewedClock;
-use super::{Planted, workload};
+use super::skew::{EPOCH_US, SkewedClock};
+use super::{Planted, measure, workload};
 use crate::clock::RegionId;
+use crate::marks;
 use crate::replica::mutation::{Frontier, GroupId};
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{ApiError, Limits, OpenError, PlantedBug, ReplicaConfig};
@@ -217,6 +218,7 @@ impl<'o> World<'o> {
 
     /// Runs until all is equal, a bound is passed, or an oracle has seen something.
     pub fn run(mut self, scenario: &str) -> RunReport {
+        marks::take();
         self.guarded(Self::begin);
         while self.oracles.violations.is_empty() && self.converged_us.is_none() {
             let Some(((at_us, _), what)) = self.events.pop_first() else {
@@ -309,6 +311,7 @@ impl<'o> World<'o> {
             let (burden, queued) = (region.burden(), region.queued_bytes());
             self.oracles.check_bounds(region.id(), burden, queued);
         }
+        self.measure_clocks();
         for (at, region) in self.regions.iter().enumerate() {
             if !region.is_alive() || self.is_damaged(at)? {
                 continue;
@@ -425,9 +428,32 @@ impl<'o> World<'o> {
         print(format!("{seconds:>6}.{micros:06} {name:<15} {}", text()));
     }
 
+    /// Measures for the report, or does not.
+    pub fn measure(&mut self, on: bool) {
+        self.oracles.meter.on = on;
+    }
+
+    fn measure_clocks(&mut self) {
+        for (at, region) in self.regions.iter().enumerate() {
+            let wall_us = region.clock.now(self.now_us).wall_us;
+            let right_us = EPOCH_US + self.now_us;
+            let offset_us = i64::try_from(wall_us.abs_diff(right_us)).unwrap_or(i64::MAX);
+            let offset_us = if wall_us < right_us {
+                -offset_us
+            } else {
+                offset_us
+            };
+            self.oracles.meter.clock(self.now_us, at, offset_us);
+        }
+    }
+
     fn report(self, scenario: &str) -> RunReport {
         let (commits, lost) = (self.oracles.commits(), self.oracles.lost());
         let conflicts = self.oracles.conflicts();
+        let meter = &self.oracles.meter;
+        let figures = meter
+            .on
+            .then(|| measure::figures(meter, &self.plan, self.now_us));
         let mut lags_us = self.oracles.lags_us;
         lags_us.sort_unstable();
         RunReport {
@@ -451,7 +477,10 @@ impl<'o> World<'o> {
             lag_max_us: percentile(&lags_us, 1_000),
             converged_us: self.converged_us,
             checks: self.oracles.checks,
+            marks: marks::take(),
             violations: self.oracles.violations,
+            expectations: Vec::new(),
+            figures,
         }
     }
 }

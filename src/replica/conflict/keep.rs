@@ -2,6 +2,8 @@
 
 use std::ops::{Bound, ControlFlow};
 
+use serde::{Deserialize, Serialize};
+
 use super::rows;
 use crate::clock::Now;
 use crate::replica::chores::Chore;
@@ -13,7 +15,7 @@ use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
 const STEP: usize = 32;
 
 /// What is kept (replication.md section 12): what is older goes, and what a table has too much, oldest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
     /// Since this region saw it, on its wall clock, microseconds.
     pub keep_us: u64,
@@ -42,6 +44,7 @@ impl Replica {
         let oldest_us = now.wall_us.saturating_sub(keep.keep_us);
         let mut dropped = 0;
         for number in older(txn.as_read(), oldest_us)? {
+            crate::mark!("conflict dropped");
             rows::drop_one(txn, number, counted)?;
             dropped += 1;
         }

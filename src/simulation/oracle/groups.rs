@@ -144,6 +144,7 @@ impl Oracles {
             changes: changes.clone(),
         };
         self.logs.entry(dot.log).or_default().push(made);
+        self.meter.made(self.now_us, dot);
         for change in changes {
             self.meet(home, change, touched);
         }
@@ -220,6 +221,7 @@ impl Oracles {
             };
             self.must_arrive_above(region, dot);
             self.lags_us.push(self.now_us.saturating_sub(at_us));
+            self.meter.applied(self.now_us, region, dot);
             for change in changes {
                 met += usize::from(self.meet(here, change, touched));
             }
@@ -418,6 +420,9 @@ impl Oracles {
             return Ok(());
         }
         let newest = conflict::list(txn, None, met)?;
+        for kept in &newest {
+            self.meter.conflict(self.now_us, region, &kept.conflict);
+        }
         let concurrent = |world: &Self| {
             let mut pairs = newest.iter().map(|c| (c.conflict.winner, c.conflict.loser));
             pairs.all(|(w, l)| {

@@ -19,6 +19,7 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 
+use super::meter::Meter;
 use super::report::{OracleId, Violation};
 use crate::clock::{RegionId, Stamp};
 use crate::replica::log;
@@ -100,6 +101,7 @@ pub struct Oracles {
     pub lags_us: Vec<u64>,
     pub checks: BTreeMap<OracleId, u64>,
     pub violations: Vec<Violation>,
+    pub meter: Meter,
     now_us: u64,
 }
 
@@ -118,6 +120,7 @@ impl Oracles {
         Oracles {
             seed,
             regions: names.iter().map(|_| Known::default()).collect(),
+            meter: Meter::new(names.clone()),
             names,
             logs: BTreeMap::new(),
             key_numbers: BTreeMap::new(),

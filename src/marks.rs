@@ -1,0 +1,78 @@
+//! Coverage marks: rare branches say that they were taken, and tests fail when none ever is.
+//!
+//! `mark!("name")` counts in debug builds and is nothing in release builds. The counts are of the thread: a
+//! simulated world is one thread, and reports its own. They are looked at and never decided by.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// Every mark there is, and what it means that it was hit.
+pub const MARKS: &[(&str, &str)] = &[
+    ("relay", "a region passed on commits of another's log"),
+    (
+        "gap",
+        "a commit arrived before an earlier one, which was asked for",
+    ),
+    ("rewind", "what was sent on a session was sent again"),
+    (
+        "context carried",
+        "a commit said what its writer had seen of other logs",
+    ),
+    (
+        "context consulted",
+        "two versions were told apart by what their writers had seen",
+    ),
+    (
+        "tombstone collected",
+        "a deletion that everyone has was forgotten",
+    ),
+    ("log truncated", "commits that everyone has left the log"),
+    (
+        "index backfilled",
+        "an index took in an item that was there before it",
+    ),
+    ("item expired", "Time To Live removed an item"),
+    (
+        "conflict dropped",
+        "a kept conflict went by age or for room",
+    ),
+];
+
+thread_local! {
+    static HITS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Counts a hit. Use [`mark!`](crate::mark).
+pub fn hit(name: &'static str) {
+    assert!(
+        MARKS.iter().any(|(known, _)| *known == name),
+        "the mark '{name}' is not in the list"
+    );
+    HITS.with_borrow_mut(|hits| *hits.entry(name).or_default() += 1);
+}
+
+/// The hits on this thread since the last call.
+pub fn take() -> BTreeMap<&'static str, u64> {
+    HITS.take()
+}
+
+/// Says that a rare branch was taken.
+#[macro_export]
+macro_rules! mark {
+    ($name:literal) => {
+        #[cfg(debug_assertions)]
+        $crate::marks::hit($name);
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn hits_are_counted_until_they_are_taken() {
+        super::take();
+        super::hit("relay");
+        super::hit("relay");
+        assert_eq!(super::take().get("relay"), Some(&2));
+        assert!(super::take().is_empty());
+    }
+}
