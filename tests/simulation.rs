@@ -207,6 +207,14 @@ fn a_forgotten_stream_record_is_caught() {
 }
 
 #[test]
+fn a_backfill_that_skips_is_caught() {
+    catch(
+        Planted::Replica(PlantedBug::BackfillSkips),
+        OracleId::DerivedState,
+    );
+}
+
+#[test]
 fn an_expiry_ranked_as_a_write_is_caught() {
     catch_in(
         "expiry.toml",

@@ -28,6 +28,11 @@ fn kind(error: &ApiError) -> (&'static str, &'static str, Text) {
         ApiError::ResourceNotFound(_) => (DYNAMODB, "ResourceNotFoundException", Text::Lower),
         ApiError::ResourceInUse(_) => (DYNAMODB, "ResourceInUseException", Text::Lower),
         ApiError::LimitExceeded(_) => (DYNAMODB, "LimitExceededException", Text::Lower),
+        ApiError::ItemCollectionSizeLimitExceeded => (
+            DYNAMODB,
+            "ItemCollectionSizeLimitExceededException",
+            Text::Lower,
+        ),
         ApiError::ConditionalCheckFailed { .. } => {
             (DYNAMODB, "ConditionalCheckFailedException", Text::Lower)
         }

@@ -50,6 +50,7 @@ impl TestBackend {
             ttl: TtlSettings::default(),
             table_delay_us: 0,
             planted: None,
+            limits: Default::default(),
         };
         let replica = Replica::open(store.clone(), config, now).unwrap();
         let info = RegionInfo {

@@ -288,6 +288,7 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
         },
         table_delay_us: micros(tuning.table_delay),
         planted: None,
+        limits: Default::default(),
     }
 }
 

@@ -46,16 +46,18 @@ impl Writer {
     /// Runs until the queue is closed and drained.
     pub fn run(mut self) {
         let _guard = AbortOnPanic("writer");
-        let mut patience = IDLE;
-        while let Some(group) = self.queue.next_group(patience) {
+        while let Some(group) = self.queue.next_group(self.patience()) {
             self.run_group(group);
-            patience = if self.replica.has_chores() {
-                Duration::ZERO
-            } else {
-                IDLE
-            };
         }
         debug!("writer stopped");
+    }
+
+    fn patience(&self) -> Duration {
+        if self.replica.has_chores() {
+            Duration::ZERO
+        } else {
+            IDLE
+        }
     }
 
     fn run_group(&mut self, group: Vec<Order>) {

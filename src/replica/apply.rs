@@ -1,6 +1,7 @@
 //! `apply`: the one door. Every change to an item or a table, local or from a peer, passes here, inside
 //! one transaction with its index entries, log row, context and counts.
 
+use super::build::Tally;
 use super::catalog::{TableDef, TableUid};
 use super::conflict::{self, Conflict};
 use super::keys;
@@ -8,8 +9,9 @@ use super::log::{self, SealError};
 use super::mutation::{
     Change, Commit, Dot, Frontier, GroupId, ItemKey, LogId, Mutation, RankKind, Version,
 };
+use super::read::TableCounts;
 use super::record::Record;
-use super::{PlantedBug, RemoteError, Replica, TableState, index, read, stable, ttl};
+use super::{PlantedBug, RemoteError, Replica, TableState, read, stable, ttl};
 use crate::clock::{Hlc, Now, Stamp};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
@@ -87,7 +89,6 @@ impl Replica {
         for (commit, sealed) in &commits {
             self.hlc.observe(commit.issued, now);
             self.apply(txn, now, commit, Some(sealed))?;
-            self.relog_own_versions(txn, now)?;
         }
         Ok(Ok(()))
     }
@@ -236,7 +237,7 @@ impl Replica {
         if let Some(def) = def {
             let forget = self.config.planted == Some(PlantedBug::IndexDeleteForgotten);
             let indexed = old_image.filter(|_| !forget);
-            index::update(txn, &def, key, indexed, image)?;
+            self.derive(txn, &def, key, indexed, image)?;
             ttl::update(txn, &def, key, indexed, image)?;
             let mine = version.dot.log.origin.region == self.config.region;
             let expired = mine && version.rank.kind == RankKind::Expire;
@@ -313,26 +314,22 @@ impl Replica {
         conflict::record(txn, &conflict)
     }
 
-    /// Keeps the table's item and byte counts, saved when the group ends.
-    pub(super) fn count(
+    /// Keeps the table's item and byte counts.
+    fn count(
         &mut self,
         txn: &dyn ReadTxn,
         uid: TableUid,
         old: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Result<(), StoreError> {
-        let size = |image: Option<&[u8]>| -> Result<u64, StoreError> {
-            let Some(image) = image else { return Ok(0) };
-            let size = crate::item::codec::item_size(image).map_err(read::damaged)?;
-            Ok(size as u64)
+        let counts = |image: Option<&[u8]>| -> Result<TableCounts, StoreError> {
+            let Some(image) = image else {
+                return Ok(TableCounts::default());
+            };
+            let bytes = crate::item::codec::item_size(image).map_err(read::damaged)? as u64;
+            Ok(TableCounts { items: 1, bytes })
         };
-        let mut counts = match self.counts.get(&uid) {
-            Some(counts) => *counts,
-            None => read::counts_of(txn, uid)?,
-        };
-        counts.items = counts.items + u64::from(new.is_some()) - u64::from(old.is_some());
-        counts.bytes = counts.bytes + size(new)? - size(old)?;
-        self.counts.insert(uid, counts);
-        Ok(())
+        let (plus, minus) = (counts(new)?, counts(old)?);
+        self.tally(txn, uid, 0, Tally { plus, minus })
     }
 }

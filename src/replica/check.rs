@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
 use super::catalog::TableDef;
-use super::{conflict, index, keys, log, read, stable, stream, ttl};
+use super::read::TableCounts;
+use super::{collection, conflict, index, keys, log, read, stable, stream, ttl, work};
 use crate::clock::RegionId;
 use crate::item::codec;
 use crate::store::{Db, Range, ReadTxn, StoreError};
@@ -42,7 +43,12 @@ fn check_table(
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
     let mut expected = BTreeMap::new();
-    let mut counts = read::TableCounts::default();
+    let mut counts = BTreeMap::from([(0, TableCounts::default())]);
+    counts.extend(def.indexes.iter().map(|i| (i.id, TableCounts::default())));
+    let mut collections = BTreeMap::new();
+    let builds = work::builds_of(txn, def.uid)?;
+    let covers = |index: u32, row: &[u8]| builds.get(&index).is_none_or(|c| row <= c.as_slice());
+    let gone = work::deleting_ids(txn, def.uid)?;
     let mut tombstones = BTreeSet::new();
     for (key, version, image) in read::versions(txn, def)? {
         let Some(image) = image else {
@@ -61,15 +67,29 @@ fn check_table(
             }
         };
         findings.items += 1;
-        counts.items += 1;
-        counts.bytes += crate::item::size::item_size(&item) as u64;
-        for index in &def.indexes {
+        counts.entry(0).or_default().add(TableCounts::of(&item));
+        let row = keys::item_row(def.uid, &key);
+        for index in def.indexes.iter().filter(|i| covers(i.id, &row)) {
             if let Some((row, entry)) = index::expected_row(def, index, &key, &item) {
+                let size = index::projected(def, index, &item).map(|e| TableCounts::of(&e));
+                counts
+                    .entry(index.id)
+                    .or_default()
+                    .add(size.unwrap_or_default());
                 expected.insert(row, entry);
             }
         }
+        if collection::has_collections(def) && covers(work::COLLECTIONS, &row) {
+            let size: &mut u64 = collections.entry(key.partition).or_default();
+            *size += collection::share(def, Some(&item));
+        }
     }
-    let stored: BTreeMap<_, _> = read::index_rows(txn, def)?.into_iter().collect();
+    let mut stored: BTreeMap<_, _> = read::index_rows(txn, def)?.into_iter().collect();
+    // Rows of deleted indexes are on their way out, and nobody reads them.
+    for id in gone {
+        let prefix = keys::index_prefix(def.uid, id);
+        stored.retain(|row, _| !row.starts_with(&prefix));
+    }
     let missing = expected
         .iter()
         .filter(|(row, entry)| stored.get(*row) != Some(entry))
@@ -104,10 +124,32 @@ fn check_table(
             ));
         }
     }
-    let kept = read::counts(txn, def)?;
-    if kept != counts {
+    for (index, counts) in counts {
+        let kept = read::counts_of(txn, def.uid, index)?;
+        if kept != counts {
+            findings.problems.push(format!(
+                "table {}: counts of index {index} (0 = the table) say {kept:?}, a recount {counts:?}",
+                def.name
+            ));
+        }
+    }
+    check_collections(txn, def, &collections, findings)
+}
+
+fn check_collections(
+    txn: &dyn ReadTxn,
+    def: &TableDef,
+    expected: &BTreeMap<Vec<u8>, u64>,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let prefix = keys::meta::collections_of(def.uid);
+    let mut wrong = read::rows(txn, Db::Meta, &prefix, usize::MAX)?.len() != expected.len();
+    for (partition, size) in expected {
+        wrong |= collection::size_of(txn, def.uid, partition)? != *size;
+    }
+    if wrong {
         findings.problems.push(format!(
-            "table {}: counts say {kept:?}, the items are {counts:?}",
+            "table {}: the sizes of its item collections are not those of a recount",
             def.name
         ));
     }

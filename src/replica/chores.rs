@@ -34,9 +34,31 @@ impl Replica {
             self.sweep(txn, now)?,
             self.keep_streams(txn, now)?,
             self.finish_deletions(txn, now)?,
+            self.do_heavy(txn, now)?,
         ];
         self.chores_left = steps.contains(&Chore::More);
         Ok(())
+    }
+
+    /// What takes many steps: removing rows (first, as a build may wait for it), sending versions again,
+    /// building indexes.
+    fn do_heavy(&mut self, txn: &mut dyn WriteTxn, now: Now) -> Result<Chore, StoreError> {
+        if !self.heavy {
+            return Ok(Chore::Done);
+        }
+        let steps = [
+            self.purge_some(txn, now)?,
+            self.relog_some(txn, now)?,
+            self.build_some(txn)?,
+        ];
+        self.heavy = steps.contains(&Chore::More);
+        Ok(if self.heavy { Chore::More } else { Chore::Done })
+    }
+
+    /// There is heavy work now: its first step comes at the end of this group.
+    pub(super) fn wake_chores(&mut self) {
+        self.heavy = true;
+        self.chores_left = true;
     }
 
     /// Whether the driver should run the next group at once, though no job waits: a chore is under way.

@@ -50,6 +50,9 @@ pub enum ApiError {
     ResourceInUse(String),
     #[error("{0}")]
     LimitExceeded(String),
+    /// A write would make an item collection larger than it may be.
+    #[error("Collection size exceeded.")]
+    ItemCollectionSizeLimitExceeded,
     #[error("The conditional request failed")]
     ConditionalCheckFailed { item: Option<Item> },
     /// A PartiQL INSERT of an item that is there.
@@ -124,6 +127,13 @@ impl ApiError {
     pub fn table_not_found(table: &str) -> Self {
         ApiError::ResourceNotFound(format!(
             "Requested resource not found: Table: {table} not found"
+        ))
+    }
+
+    /// The control plane's answer while indexes of the table are built or removed.
+    pub fn table_in_use(table: &str) -> Self {
+        ApiError::ResourceInUse(format!(
+            "Attempt to change a resource which is still in use: Table is being updated: {table}"
         ))
     }
 }

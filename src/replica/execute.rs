@@ -9,7 +9,7 @@ use super::keys::{self, meta};
 use super::mutation::{Change, GroupId, ItemKey, Mutation};
 use super::record::Record;
 use super::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
-use super::{ExecuteError, Replica, index, read};
+use super::{ExecuteError, Replica, collection, index, read};
 use crate::clock::Now;
 use crate::expression::Update;
 use crate::item::{Item, KeyError, codec, size};
@@ -21,6 +21,8 @@ const TOKEN_LIFE_US: u64 = 600_000_000;
 /// Of an UpdateExpression that copies a value of the wrong type into an index key (values-and-keys.md section 3).
 const COPIED_INDEX_TYPE: &str =
     "The update expression attempted to update the secondary index key to unsupported type";
+
+const UPDATE_TOO_LARGE: &str = "Item size to update has exceeded the maximum allowed size";
 
 /// A write that has passed its condition and is ready to be made.
 struct Plan {
@@ -98,6 +100,10 @@ impl Replica {
                 Err(ExecuteError::Api(ApiError::ConditionalCheckFailed { item })) => {
                     let message = ApiError::ConditionalCheckFailed { item: None }.to_string();
                     reasons.push(reason("ConditionalCheckFailed", Some(message), item));
+                }
+                Err(ExecuteError::Api(error @ ApiError::ItemCollectionSizeLimitExceeded)) => {
+                    let message = Some(error.to_string());
+                    reasons.push(reason("ItemCollectionSizeLimitExceeded", message, None));
                 }
                 Err(ExecuteError::Api(ApiError::Validation(message))) => {
                     invalid = true;
@@ -185,6 +191,7 @@ impl Replica {
                 update,
             } => updated(&def, &key, old.as_ref(), key_item, update)?,
         };
+        self.admit_collection(txn, &def, &key, (old.as_ref(), new.as_ref()), &write.action)?;
         let index_units = index::write_units(&def, old.as_ref(), new.as_ref());
         let image = changes.then(|| new.as_ref().map(codec::encode));
         Ok(Plan {
@@ -196,8 +203,30 @@ impl Replica {
                 new,
                 touched,
                 index_units,
+                collection_bytes: 0,
             },
         })
+    }
+
+    /// Refuses what makes an item with its local entries, or its item collection, too large
+    /// (values-and-keys.md section 5).
+    fn admit_collection(
+        &self,
+        txn: &dyn ReadTxn,
+        def: &TableDef,
+        key: &ItemKey,
+        (old, new): (Option<&Item>, Option<&Item>),
+        action: &WriteAction,
+    ) -> Result<(), ExecuteError> {
+        if new.is_some_and(|new| old != Some(new) && collection::too_large(def, new)) {
+            let message = match action {
+                WriteAction::Update { .. } => UPDATE_TOO_LARGE,
+                _ => "Item size has exceeded the maximum allowed size",
+            };
+            return Err(ApiError::validation(message).into());
+        }
+        let limit = self.config.limits.collection_bytes;
+        collection::admit(txn, def, &key.partition, old, new, limit)
     }
 
     /// Makes planned writes: one commit for each group they touch, under one stamp.
@@ -209,7 +238,12 @@ impl Replica {
     ) -> Result<Vec<ItemOutcome>, StoreError> {
         let mut groups: BTreeMap<GroupId, Vec<Mutation>> = BTreeMap::new();
         let mut outcomes = Vec::with_capacity(plans.len());
+        let mut collections = Vec::with_capacity(plans.len());
         for plan in plans {
+            collections.push(
+                collection::has_collections(&plan.def)
+                    .then(|| (plan.def.uid, plan.key.partition.clone())),
+            );
             if let Some(image) = plan.image {
                 let change = Change::Item {
                     table: plan.def.uid,
@@ -227,6 +261,11 @@ impl Replica {
             let issued = self.hlc.tick(now);
             for (group, mutations) in groups {
                 self.commit_local(txn, now, group, mutations, issued)?;
+            }
+        }
+        for (outcome, collection) in outcomes.iter_mut().zip(collections) {
+            if let Some((uid, partition)) = collection {
+                outcome.collection_bytes = collection::size_of(txn.as_read(), uid, &partition)?;
             }
         }
         Ok(outcomes)
@@ -304,8 +343,7 @@ fn updated(
         other => ApiError::validation(other.to_string()),
     })?;
     if size::item_size(&new) > size::ITEM_SIZE_MAX {
-        let message = "Item size to update has exceeded the maximum allowed size";
-        return Err(ApiError::validation(message).into());
+        return Err(ApiError::validation(UPDATE_TOO_LARGE).into());
     }
     Ok((Some(new), touched, true))
 }

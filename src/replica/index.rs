@@ -1,18 +1,15 @@
 //! Secondary indexes, derived from items within the transaction that changes them (I7).
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
 
+use super::build::Tally;
 use super::catalog::{IndexDef, Projection, TableDef};
 use super::keys;
 use super::mutation::ItemKey;
-use super::read::{self, Rows, damaged};
-use super::record::Record;
+use super::read::TableCounts;
 use crate::item::{Item, KeyError, codec, size};
-use crate::store::{Db, KEY_BYTES_MAX, Range, ReadTxn, StoreError, WriteTxn};
+use crate::store::{Db, KEY_BYTES_MAX, StoreError, WriteTxn};
 
-/// Items indexed between two looks at the store while an index is built.
-const BACKFILL_CHUNK: usize = 1000;
 /// Bytes in one write unit.
 const WRITE_UNIT: usize = 1024;
 
@@ -64,35 +61,36 @@ pub(super) fn expected_row(
     Some((entry_row(def, index, key, &entry)?, codec::encode(&entry)))
 }
 
-/// Moves every index entry of one item from its old image to its new one.
+/// Moves one index's entry of one item from its old image to its new one.
 pub(super) fn update(
     txn: &mut dyn WriteTxn,
     def: &TableDef,
+    index: &IndexDef,
     key: &ItemKey,
-    old: Option<&[u8]>,
-    new: Option<&[u8]>,
-) -> Result<(), StoreError> {
-    if def.indexes.is_empty() {
-        return Ok(());
+    old: Option<&Item>,
+    new: Option<&Item>,
+) -> Result<Tally, StoreError> {
+    let entry = |item: Option<&Item>| {
+        let entry = projected(def, index, item?)?;
+        Some((entry_row(def, index, key, &entry)?, entry))
+    };
+    let (old, new) = (entry(old), entry(new));
+    let mut tally = Tally::default();
+    if old == new {
+        return Ok(tally);
     }
-    let decode = |image: Option<&[u8]>| image.map(codec::decode).transpose().map_err(damaged);
-    let (old, new) = (decode(old)?, decode(new)?);
-    for index in &def.indexes {
-        let entry = |item: &Option<Item>| item.as_ref().and_then(|i| projected(def, index, i));
-        let (old, new) = (entry(&old), entry(&new));
-        if old == new {
-            continue;
-        }
-        let old_row = old.and_then(|e| entry_row(def, index, key, &e));
-        let new_row = new.as_ref().and_then(|e| entry_row(def, index, key, e));
-        if let Some(row) = old_row.filter(|row| Some(row) != new_row.as_ref()) {
-            txn.delete(Db::Index, &row)?;
-        }
-        if let (Some(row), Some(entry)) = (new_row, new) {
-            txn.put(Db::Index, &row, &codec::encode(&entry))?;
+    let new_row = new.as_ref().map(|(row, _)| row);
+    if let Some((row, entry)) = &old {
+        tally.minus = TableCounts::of(entry);
+        if Some(row) != new_row {
+            txn.delete(Db::Index, row)?;
         }
     }
-    Ok(())
+    if let Some((row, entry)) = &new {
+        tally.plus = TableCounts::of(entry);
+        txn.put(Db::Index, row, &codec::encode(entry))?;
+    }
+    Ok(tally)
 }
 
 /// Write units that a change of an item costs in each index (values-and-keys.md section 6).
@@ -117,49 +115,4 @@ pub(super) fn write_units(
         units.insert(index.name.clone(), cost as f64);
     }
     units
-}
-
-/// Builds the entries of a new index from the items that are there.
-pub(super) fn backfill(
-    txn: &mut dyn WriteTxn,
-    def: &TableDef,
-    index: &IndexDef,
-) -> Result<(), StoreError> {
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let chunk = read_chunk(txn.as_read(), def, after.as_deref())?;
-        let Some((last, _)) = chunk.last() else {
-            return Ok(());
-        };
-        after = Some(last.clone());
-        for (row, stored) in &chunk {
-            let record = Record::decode(stored)?;
-            let Some(image) = record.image else { continue };
-            let key = read::item_key(row, &record);
-            let item = codec::decode(image).map_err(damaged)?;
-            if let Some((entry_row, entry)) = expected_row(def, index, &key, &item) {
-                txn.put(Db::Index, &entry_row, &entry)?;
-            }
-        }
-    }
-}
-
-fn read_chunk(txn: &dyn ReadTxn, def: &TableDef, after: Option<&[u8]>) -> Result<Rows, StoreError> {
-    let prefix = keys::table_prefix(def.uid);
-    let end = keys::after_prefix(&prefix);
-    let range = Range {
-        from: after.map_or(Bound::Included(prefix.as_slice()), Bound::Excluded),
-        to: end.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
-        reverse: false,
-    };
-    let mut rows = Vec::new();
-    txn.scan(Db::Items, range, &mut |row, stored| {
-        rows.push((row.to_vec(), stored.to_vec()));
-        if rows.len() < BACKFILL_CHUNK {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    })?;
-    Ok(rows)
 }

@@ -184,6 +184,7 @@ pub mod meta {
     pub const INCARNATION: &[u8] = b"m/incarnation";
     pub const CLOCK_BOUND: &[u8] = b"m/clock_bound";
     pub const NEXT_TABLE: &[u8] = b"m/next_table";
+    pub const NEXT_INDEX: &[u8] = b"m/next_index";
     pub const NEXT_CONFLICT: &[u8] = b"m/next_conflict";
     pub const NEXT_SHARD: &[u8] = b"m/next_shard";
     pub const CHANGES: &[u8] = b"m/changes";
@@ -193,6 +194,10 @@ pub mod meta {
     pub const TOKEN_EXPIRIES: &[u8] = b"e/";
     pub const STREAMS: &[u8] = b"s/";
     pub const CHANGE_MINUTES: &[u8] = b"sm/";
+    /// Indexes being built, rows being removed, versions travelling again: this region's own business.
+    pub const BUILDS: &[u8] = b"ib/";
+    pub const PURGES: &[u8] = b"xp/";
+    pub const RELOGS: &[u8] = b"rl/";
     pub const TTL_WORK: &[u8] = b"x/";
     pub const DELETIONS: &[u8] = b"d/";
 
@@ -211,7 +216,11 @@ pub mod meta {
     pub fn uid(uid: TableUid) -> Vec<u8> {
         join(b"u/", &uid.0.to_be_bytes())
     }
-    pub fn counts(uid: TableUid) -> Vec<u8> {
+    /// The counts of a table (index 0) or of one of its indexes.
+    pub fn counts(uid: TableUid, index: u32) -> Vec<u8> {
+        [counts_of(uid).as_slice(), &index.to_be_bytes()].concat()
+    }
+    pub fn counts_of(uid: TableUid) -> Vec<u8> {
         join(b"c/", &uid.0.to_be_bytes())
     }
     /// What the rows of the streams of a table of that name begin with.
@@ -224,6 +233,40 @@ pub mod meta {
     }
     pub fn change_minute(minute: u64) -> Vec<u8> {
         join(CHANGE_MINUTES, &minute.to_be_bytes())
+    }
+    /// How far the building of an index (or, as 0, of the sizes of item collections) has come.
+    pub fn build(uid: TableUid, index: u32) -> Vec<u8> {
+        [builds_of(uid).as_slice(), &index.to_be_bytes()].concat()
+    }
+    pub fn builds_of(uid: TableUid) -> Vec<u8> {
+        join(BUILDS, &uid.0.to_be_bytes())
+    }
+    /// That all rows of a table are to go.
+    pub fn purge_table(uid: TableUid) -> Vec<u8> {
+        join(PURGES, &uid.0.to_be_bytes())
+    }
+    /// That all rows of an index are to go.
+    pub fn purge_index(uid: TableUid, index: u32) -> Vec<u8> {
+        [purge_table(uid).as_slice(), &index.to_be_bytes()].concat()
+    }
+    pub fn relog(uid: TableUid) -> Vec<u8> {
+        join(RELOGS, &uid.0.to_be_bytes())
+    }
+    /// The size of an item collection, by the hash of its partition key.
+    pub fn collection(uid: TableUid, partition: &[u8]) -> Vec<u8> {
+        [collections_of(uid).as_slice(), &super::hash(partition)].concat()
+    }
+    pub fn collections_of(uid: TableUid) -> Vec<u8> {
+        join(b"lc/", &uid.0.to_be_bytes())
+    }
+    /// The uid and, if it has one, the index in a row that begins with `prefix`.
+    pub fn parse(prefix: &[u8], row: &[u8]) -> Option<(TableUid, Option<u32>)> {
+        let (uid, index) = row.strip_prefix(prefix)?.split_first_chunk::<8>()?;
+        let index = match index {
+            [] => None,
+            index => Some(u32::from_be_bytes(index.try_into().ok()?)),
+        };
+        Some((TableUid(u64::from_be_bytes(*uid)), index))
     }
     /// What this region alone keeps of a table.
     pub fn local(uid: TableUid) -> Vec<u8> {

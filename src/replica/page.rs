@@ -2,13 +2,14 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use super::catalog::{IndexDef, TableDef};
+use super::catalog::{IndexDef, IndexKind, TableDef};
 use super::error::ApiError;
 use super::keys::{self, HASH_LEN, INDEX_PREFIX_LEN, TABLE_PREFIX_LEN};
 use super::mutation::ItemKey;
 use super::read::damaged;
 use super::record::Record;
 use super::request::{Page, PageRequest};
+use super::work;
 use crate::expression::{KeyCondition, KeyPredicate};
 use crate::item::{Item, KeySchema, Value, codec, key, size};
 use crate::store::{Db, Range, ReadTxn, StoreError};
@@ -56,6 +57,18 @@ fn prepare<'a>(def: &'a TableDef, request: &PageRequest) -> Result<(Target<'a>, 
 /// One page: walks the range the request names, filters, and stops at its limit or 1 MB.
 pub fn page(txn: &dyn ReadTxn, def: &TableDef, request: &PageRequest) -> Result<Page, ApiError> {
     let (target, bounds) = prepare(def, request)?;
+    if let Some(index) = target.index
+        && work::is_building(txn, def.uid, index.id)?
+    {
+        let kind = match index.kind {
+            IndexKind::Global => "global",
+            IndexKind::Local => "local",
+        };
+        return Err(ApiError::Validation(format!(
+            "Cannot read from backfilling {kind} secondary index: {}",
+            index.name
+        )));
+    }
     let mut page = Page::default();
     let mut last = None;
     let mut failure = None;

@@ -1,16 +1,17 @@
 //! Reads: on the caller's own read transaction, never waiting for the writer.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
-use super::catalog::{LocalSettings, TableDef, TableUid};
+use super::catalog::{IndexDef, LocalSettings, TableDef, TableUid};
 use super::error::ApiError;
 use super::keys::{self, meta};
 use super::mutation::{ItemKey, Version};
 use super::record::Record;
-use super::{local, tables};
+use super::{local, tables, work};
 use crate::clock::RegionId;
 use crate::item::key::KeyBytes;
-use crate::item::{Item, codec};
+use crate::item::{Item, codec, size};
 use crate::store::{Db, Range, ReadTxn, StoreError};
 
 pub use super::page::{admit_start, page};
@@ -22,7 +23,38 @@ pub struct TableCounts {
     pub bytes: u64,
 }
 
+/// What a table and its indexes hold here, and what is under way with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableDetails {
+    pub counts: TableCounts,
+    /// By index id.
+    pub indexes: BTreeMap<u32, TableCounts>,
+    /// Ids of indexes that are being built here and cannot be read yet.
+    pub building: BTreeSet<u32>,
+    /// Indexes that are gone, and whose rows are being removed here.
+    pub deleting: Vec<IndexDef>,
+}
+
+impl TableDetails {
+    /// Whether an index is being built or removed: the table is UPDATING (api.md section 4).
+    pub fn is_busy(&self) -> bool {
+        !self.building.is_empty() || !self.deleting.is_empty()
+    }
+}
+
 impl TableCounts {
+    pub(super) fn of(item: &Item) -> Self {
+        TableCounts {
+            items: 1,
+            bytes: size::item_size(item) as u64,
+        }
+    }
+
+    pub(super) fn add(&mut self, more: TableCounts) {
+        self.items += more.items;
+        self.bytes += more.bytes;
+    }
+
     pub(super) fn to_bytes(self) -> Vec<u8> {
         [self.items.to_be_bytes(), self.bytes.to_be_bytes()].concat()
     }
@@ -118,11 +150,30 @@ pub fn version(
 }
 
 pub fn counts(txn: &dyn ReadTxn, def: &TableDef) -> Result<TableCounts, StoreError> {
-    counts_of(txn, def.uid)
+    counts_of(txn, def.uid, 0)
 }
 
-pub(super) fn counts_of(txn: &dyn ReadTxn, uid: TableUid) -> Result<TableCounts, StoreError> {
-    let Some(stored) = txn.get(Db::Meta, &meta::counts(uid))? else {
+/// How the table and its indexes stand here.
+pub fn details(txn: &dyn ReadTxn, def: &TableDef) -> Result<TableDetails, StoreError> {
+    let mut indexes = BTreeMap::new();
+    for index in &def.indexes {
+        indexes.insert(index.id, counts_of(txn, def.uid, index.id)?);
+    }
+    Ok(TableDetails {
+        counts: counts(txn, def)?,
+        indexes,
+        building: work::builds_of(txn, def.uid)?.into_keys().collect(),
+        deleting: work::deleting(txn, def.uid)?,
+    })
+}
+
+/// The counts of a table (index 0) or of one of its indexes.
+pub(super) fn counts_of(
+    txn: &dyn ReadTxn,
+    uid: TableUid,
+    index: u32,
+) -> Result<TableCounts, StoreError> {
+    let Some(stored) = txn.get(Db::Meta, &meta::counts(uid, index))? else {
         return Ok(TableCounts::default());
     };
     let word = |at: usize| {

@@ -100,6 +100,8 @@ pub struct ItemOutcome {
     pub touched: Vec<Path>,
     /// Write units of each index entry change, by index name.
     pub index_units: BTreeMap<String, f64>,
+    /// The size of its item collection after the write, on a table with a local index.
+    pub collection_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]

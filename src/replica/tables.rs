@@ -5,18 +5,20 @@ use std::sync::Arc;
 use bincode::{Decode, Encode};
 
 use super::catalog::{LocalSettings, TableDef, TableUid, TimeToLive};
-use super::conflict::{self, Conflict};
 use super::error::ApiError;
-use super::keys::{self, meta};
+use super::keys::meta;
 use super::mutation::{Change, GroupId, Mutation, Version};
 use super::request::{TableChange, WriteResponse};
-use super::{ExecuteError, Replica, TableState, deletion, index, read, ttl};
+use super::work::{self, Lost};
+use super::{ExecuteError, Replica, TableState, read, ttl};
 use crate::clock::{Now, RegionId};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
-/// Versions that travel again in one commit when a table gets a new replica.
-const RELOG_CHUNK: usize = 256;
 const FORMAT: u8 = 3;
+/// Bits of an index id that count; the others are the region.
+const INDEX_COUNT_BITS: u32 = 26;
+/// errors-and-validation.md section 2.
+const ONE_ONLINE_INDEX: &str = "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table";
 /// The value of a uid whose table is gone.
 const DEAD: &[u8] = b"";
 
@@ -25,14 +27,6 @@ const DEAD: &[u8] = b"";
 pub(super) struct TableEntry {
     pub version: Version,
     pub def: Option<TableDef>,
-}
-
-/// A table whose versions must be logged again in a new group.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Relog {
-    uid: TableUid,
-    /// All versions here, or only those this region made.
-    all: bool,
 }
 
 pub(super) fn entry(txn: &dyn ReadTxn, name: &str) -> Result<Option<TableEntry>, StoreError> {
@@ -108,9 +102,11 @@ impl Replica {
             Some(_) => Some(self.new_label(txn.as_read(), now, &def.name, None)?),
             None => None,
         };
-        for index in &mut def.indexes {
-            def.next_index += 1;
-            index.id = def.next_index;
+        for at in 0..def.indexes.len() {
+            let id = self.next_index_id(txn, &mut def.next_index)?;
+            if let Some(index) = def.indexes.get_mut(at) {
+                index.id = id;
+            }
         }
         def.protected = if local.deletion_protection {
             alone
@@ -138,6 +134,20 @@ impl Replica {
         Ok(TableUid(region | incarnation | count))
     }
 
+    /// The id of a new index: region (6 bits), count (26). Two regions that change one table at the same time
+    /// give different ids, and an id whose definition lost to another's is never given again.
+    fn next_index_id(&mut self, txn: &mut dyn WriteTxn, next: &mut u32) -> Result<u32, StoreError> {
+        let given = read::meta_u64(txn.as_read(), meta::NEXT_INDEX)?.unwrap_or(0);
+        let count = given.max(u64::from(*next)) + 1;
+        txn.put(Db::Meta, meta::NEXT_INDEX, &count.to_be_bytes())?;
+        *next = u32::try_from(count).unwrap_or(u32::MAX);
+        assert!(
+            *next < 1 << INDEX_COUNT_BITS,
+            "sixty million indexes were created in one region"
+        );
+        Ok(u32::from(self.config.region.0) << INDEX_COUNT_BITS | *next)
+    }
+
     /// Removes this region's replica of a table, as DynamoDB does (global-tables.md section 3.1); the table
     /// itself with its last replica. Where every table is global by the topology, it goes everywhere: what
     /// one CreateTable made, one DeleteTable removes, and its name is free again.
@@ -158,6 +168,9 @@ impl Replica {
                  Disable deletion protection first.",
             )
             .into());
+        }
+        if work::is_busy(txn.as_read(), def.uid)? {
+            return Err(ApiError::table_in_use(name).into());
         }
         if self.config.table_delay_us > 0 {
             self.delete_later(txn, now, &def)?;
@@ -184,8 +197,7 @@ impl Replica {
         rest.protected = rest.protected.without(self.config.region);
         rest.updated_us = now.wall_us;
         // The region that leaves says so in a log that still reaches it.
-        self.commit_table(txn, now, group, def.name.clone(), Some(rest))?;
-        self.relog_own_versions(txn, now)
+        self.commit_table(txn, now, group, def.name.clone(), Some(rest))
     }
 
     pub(super) fn update_table(
@@ -224,8 +236,10 @@ impl Replica {
                     )
                     .into());
                 }
-                def.next_index += 1;
-                index.id = def.next_index;
+                if work::is_busy(txn.as_read(), def.uid)? {
+                    return Err(ApiError::LimitExceeded(ONE_ONLINE_INDEX.into()).into());
+                }
+                index.id = self.next_index_id(txn, &mut def.next_index)?;
                 def.indexes.push(index);
                 for attribute in attributes {
                     if !def.attributes.iter().any(|a| a.name == attribute.name) {
@@ -234,8 +248,14 @@ impl Replica {
                 }
             }
             TableChange::DeleteIndex(index) => {
-                if def.index(&index).is_none() {
+                let Some(gone) = def.index(&index) else {
                     return Err(ApiError::resource_not_found().into());
+                };
+                // Deleting an index that is being built cancels that.
+                if work::is_busy(txn.as_read(), def.uid)?
+                    && !work::is_building(txn.as_read(), def.uid, gone.id)?
+                {
+                    return Err(ApiError::LimitExceeded(ONE_ONLINE_INDEX.into()).into());
                 }
                 def.indexes.retain(|i| i.name != index);
                 let of_index = |name: &str| name.split_once('/').is_some_and(|(_, i)| i == index);
@@ -257,7 +277,6 @@ impl Replica {
             def.group
         };
         self.commit_table(txn, now, group, name.to_owned(), Some(def.clone()))?;
-        self.relog_own_versions(txn, now)?;
         Ok(WriteResponse::Table(Box::new(def)))
     }
 
@@ -309,8 +328,7 @@ impl Replica {
             let current = stored.def.as_ref().map(|d| d.uid);
             if let Some(loser) = def.filter(|d| Some(d.uid) != current) {
                 txn.put(Db::Meta, &meta::uid(loser.uid), DEAD)?;
-                self.record_losses(txn, now, loser, stored.version)?;
-                self.purge(txn, loser.uid)?;
+                self.purge_table(txn, loser.uid, Some(lost(loser, stored.version)))?;
             }
             return Ok(());
         }
@@ -328,102 +346,36 @@ impl Replica {
             && def.is_none_or(|d| d.uid != old.uid)
         {
             txn.put(Db::Meta, &meta::uid(old.uid), DEAD)?;
-            if def.is_some() {
-                self.record_losses(txn, now, old, version)?;
-            }
-            self.purge(txn, old.uid)?;
+            let replaced = def.is_some().then(|| lost(old, version));
+            self.purge_table(txn, old.uid, replaced)?;
         }
         let here = def.filter(|def| def.group.contains(self.config.region));
         self.follow_stream(txn, now, name, here, unseen)?;
         let Some(def) = def else { return Ok(()) };
         txn.put(Db::Meta, &meta::uid(def.uid), name.as_bytes())?;
         if !def.group.contains(self.config.region) {
-            return self.purge(txn, def.uid);
+            return self.purge_table(txn, def.uid, None);
         }
+        self.finish_purge(txn, now, def.uid)?;
         let old = old.filter(|o| o.uid == def.uid);
-        rebuild_indexes(txn, old.as_ref(), def)?;
+        let was_here = old.as_ref().filter(|o| is_here(o, self.config.region));
+        self.reconcile_indexes(txn, was_here, def)?;
         let expires_by = old.as_ref().and_then(|o| o.ttl.attribute.as_ref());
         if expires_by != def.ttl.attribute.as_ref() {
             ttl::begin_rebuild(txn, def.uid)?;
             self.chores_left = true;
         }
-        if old.is_some_and(|o| o.group != def.group) {
-            let all = version.dot.log.origin == self.origin;
-            self.relogs.push(Relog { uid: def.uid, all });
+        match old {
+            Some(old) => self.begin_relog(txn, &old, def, version),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
 
-    /// Logs versions again in the group their table moved to, so that a new replica gets them: the region
-    /// that made the change sends all it has, every other what it made itself and may still be on its way.
-    pub(super) fn relog_own_versions(
-        &mut self,
-        txn: &mut dyn WriteTxn,
-        now: Now,
-    ) -> Result<(), StoreError> {
-        for relog in std::mem::take(&mut self.relogs) {
-            let TableState::Live(def) = self.table_by_uid(txn.as_read(), relog.uid)? else {
-                continue;
-            };
-            let mine = self.config.region;
-            let versions = read::versions(txn.as_read(), &def)?;
-            let moving: Vec<Mutation> = versions
-                .into_iter()
-                .filter(|(_, version, _)| version.dot.log.group != def.group)
-                .filter(|(_, version, _)| relog.all || version.dot.log.origin.region == mine)
-                .map(|(key, version, image)| Mutation {
-                    version: Some(version),
-                    change: Change::Item {
-                        table: def.uid,
-                        key,
-                        image,
-                    },
-                })
-                .collect();
-            for chunk in moving.chunks(RELOG_CHUNK) {
-                let issued = self.hlc.tick(now);
-                self.commit_local(txn, now, def.group, chunk.to_vec(), issued)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Another table took this one's name (two regions created it unseen by each other): its items go to
-    /// the conflict log, since nothing is lost silently.
-    fn record_losses(
-        &mut self,
-        txn: &mut dyn WriteTxn,
-        now: Now,
-        lost: &TableDef,
-        winner: Version,
-    ) -> Result<(), StoreError> {
-        for (key, loser, image) in read::versions(txn.as_read(), lost)? {
-            let Some(image) = image else { continue };
-            let conflict = Conflict {
-                table: lost.name.clone(),
-                uid: lost.uid,
-                key,
-                winner,
-                loser,
-                winner_image: None,
-                loser_image: Some(image),
-                detected_us: now.wall_us,
-            };
-            conflict::record(txn, &conflict)?;
-        }
-        Ok(())
-    }
-
-    /// Removes the rows of a table that is gone from here.
-    fn purge(&mut self, txn: &mut dyn WriteTxn, uid: TableUid) -> Result<(), StoreError> {
-        for db in [Db::Items, Db::Index, Db::Ttl, Db::Gc] {
-            remove_all(txn, db, &keys::table_prefix(uid))?;
-        }
-        ttl::forget(txn, uid)?;
-        deletion::forget(txn, uid)?;
-        self.counts.remove(&uid);
-        txn.delete(Db::Meta, &meta::local(uid))?;
-        txn.delete(Db::Meta, &meta::counts(uid)).map(|_| ())
+fn lost(table: &TableDef, winner: Version) -> Lost {
+    Lost {
+        name: table.name.clone(),
+        winner,
     }
 }
 
@@ -490,41 +442,6 @@ fn drop_unused_attributes(def: &mut TableDef) {
         .flat_map(|keys| keys.names().map(str::to_owned).collect::<Vec<_>>())
         .collect();
     def.attributes.retain(|a| used.contains(&a.name));
-}
-
-fn rebuild_indexes(
-    txn: &mut dyn WriteTxn,
-    old: Option<&TableDef>,
-    def: &TableDef,
-) -> Result<(), StoreError> {
-    let before = old.map(|d| d.indexes.as_slice()).unwrap_or_default();
-    for gone in before
-        .iter()
-        .filter(|i| !def.indexes.iter().any(|j| j.id == i.id))
-    {
-        remove_all(txn, Db::Index, &keys::index_prefix(def.uid, gone.id))?;
-    }
-    for new in def
-        .indexes
-        .iter()
-        .filter(|i| !before.iter().any(|j| j.id == i.id))
-    {
-        index::backfill(txn, def, new)?;
-    }
-    Ok(())
-}
-
-fn remove_all(txn: &mut dyn WriteTxn, db: Db, prefix: &[u8]) -> Result<(), StoreError> {
-    const CHUNK: usize = 1000;
-    loop {
-        let rows = read::rows(txn.as_read(), db, prefix, CHUNK)?;
-        for row in &rows {
-            txn.delete(db, row)?;
-        }
-        if rows.len() < CHUNK {
-            return Ok(());
-        }
-    }
 }
 
 /// Whether `region` holds a replica of the table.

@@ -32,6 +32,7 @@ fn config(id: u16) -> ReplicaConfig {
         table_delay_us: 0,
         retention: Default::default(),
         planted: None,
+        limits: Default::default(),
     }
 }
 

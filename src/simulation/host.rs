@@ -135,7 +135,7 @@ impl Region {
     }
 
     pub fn is_idle(&self) -> bool {
-        let idle = |p: &Process| p.group.is_none() && p.queue.is_empty();
+        let idle = |p: &Process| p.group.is_none() && p.queue.is_empty() && !p.replica.has_chores();
         self.process.as_ref().is_some_and(idle)
     }
 
@@ -183,8 +183,8 @@ impl Region {
         process.map(|p| p.queue.push_back(work)).is_some()
     }
 
-    /// Begins a group of up to `most` jobs, unless one is under way; without jobs only if `idle`. Says how
-    /// many there are, and, where this region ships before its sync, what the replicator is told too early.
+    /// Begins a group of up to `most` jobs, unless one is under way; without jobs only if `idle` or when
+    /// chores go on. Says how many there are, and, where this region ships before its sync, what the replicator is told too early.
     pub fn begin_group(
         &mut self,
         now: Now,
@@ -194,6 +194,7 @@ impl Region {
         let Some(process) = &mut self.process else {
             return Ok(None);
         };
+        let idle = idle || process.replica.has_chores();
         if process.group.is_some() || (process.queue.is_empty() && !idle) {
             return Ok(None);
         }

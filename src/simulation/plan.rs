@@ -32,6 +32,10 @@ pub struct Config {
     pub clients_per_region: u64,
     /// Bytes that some items carry besides.
     pub padding: usize,
+    /// Of 1,000 operations, how many create or delete the second index.
+    pub reindexes: u64,
+    /// Rows that one step of heavy work takes.
+    pub chore_rows: usize,
     /// How long regions keep what nobody needs.
     pub retention: Retention,
     /// Jobs that one transaction of the store takes at most.
@@ -115,6 +119,8 @@ pub enum OperationKind {
     ReadCohort {
         cohort: u32,
     },
+    CreateIndex,
+    DeleteIndex,
 }
 
 /// Something breaks, or heals. Regions by their index.
@@ -222,6 +228,8 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         duplicates: if rng.coin() { rng.between(10, 200) } else { 0 },
         spikes: if rng.coin() { rng.between(2, 30) } else { 0 },
         slow_syncs: if rng.coin() { rng.between(5, 50) } else { 0 },
+        reindexes: if rng.coin() { rng.between(5, 60) } else { 0 },
+        chore_rows: rng.pick(&[1, 3, 8, 512]),
         delays,
         regions,
     }
@@ -312,6 +320,13 @@ fn operations(config: &Config, chance: Chance) -> Vec<Step> {
 }
 
 fn kind(config: &Config, mix: &Mix, rng: &mut Rng) -> OperationKind {
+    if rng.per_mille(config.reindexes) {
+        return if rng.coin() {
+            OperationKind::CreateIndex
+        } else {
+            OperationKind::DeleteIndex
+        };
+    }
     // The smaller of two draws: low keys are hot.
     let below = |rng: &mut Rng, limit: u32| {
         let limit = u64::from(limit.max(1));

@@ -12,6 +12,8 @@ use crate::replica::request::{ItemWrite, TableChange, WriteAction, WriteRequest}
 pub const TABLE: &str = "world";
 /// Its index.
 pub const INDEX: &str = "by-shelf";
+/// An index that comes and goes.
+pub const SECOND: &str = "by-shelf-and-writer";
 const KEY: &str = "k";
 /// What the index is keyed by.
 pub const SHELF: &str = "shelf";
@@ -137,7 +139,10 @@ pub fn written_keys(kind: &OperationKind) -> Vec<ItemKey> {
             .iter()
             .map(|m| item_key(&member(*cohort, *m)))
             .collect(),
-        OperationKind::Read { .. } | OperationKind::ReadCohort { .. } => Vec::new(),
+        OperationKind::Read { .. }
+        | OperationKind::ReadCohort { .. }
+        | OperationKind::CreateIndex
+        | OperationKind::DeleteIndex => Vec::new(),
     }
 }
 
@@ -194,9 +199,45 @@ pub fn request(operation: &Operation) -> Option<WriteRequest> {
                 token: None,
             });
         }
+        OperationKind::CreateIndex => return Some(update_table(create_second())),
+        OperationKind::DeleteIndex => {
+            return Some(update_table(TableChange::DeleteIndex(SECOND.into())));
+        }
         OperationKind::Read { .. } | OperationKind::ReadCohort { .. } => return None,
     };
     Some(WriteRequest::Item(item))
+}
+
+fn update_table(change: TableChange) -> WriteRequest {
+    WriteRequest::UpdateTable {
+        table: TABLE.into(),
+        change,
+    }
+}
+
+fn create_second() -> TableChange {
+    let keys = KeySchema::simple((SHELF, KeyType::S), Some((WRITER, KeyType::N)));
+    TableChange::CreateIndex {
+        attributes: keys.attributes().cloned().collect(),
+        index: IndexDef {
+            id: 0,
+            name: SECOND.into(),
+            kind: IndexKind::Global,
+            keys,
+            projection: Projection::KeysOnly,
+            throughput: None,
+        },
+    }
+}
+
+/// What an index should hold of an item: all of it, or the keys that the second has.
+pub fn entry_of(index: &str, item: &Item) -> Option<Item> {
+    item.get(SHELF)?;
+    if index == INDEX {
+        return Some(item.clone());
+    }
+    let keys = [KEY, SHELF, WRITER].map(|name| Some((name.to_owned(), item.get(name)?.clone())));
+    keys.into_iter().collect()
 }
 
 fn item_write(action: WriteAction, condition: Option<Condition>) -> ItemWrite {

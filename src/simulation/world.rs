@@ -21,7 +21,7 @@ use super::{Planted, workload};
 use crate::clock::RegionId;
 use crate::replica::mutation::GroupId;
 use crate::replica::ttl::TtlSettings;
-use crate::replica::{ApiError, OpenError, ReplicaConfig};
+use crate::replica::{ApiError, Limits, OpenError, ReplicaConfig};
 use crate::replication::Lane;
 use crate::store::StoreError;
 
@@ -148,6 +148,10 @@ impl<'o> World<'o> {
                 },
                 table_delay_us: 0,
                 planted: planted.and_then(Planted::in_replica),
+                limits: Limits {
+                    chore_rows: config.chore_rows,
+                    ..Limits::default()
+                },
             };
             let spec = config.clocks.get(at).copied().unwrap_or_default();
             let clock = SkewedClock {

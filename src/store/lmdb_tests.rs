@@ -35,7 +35,7 @@ fn what_was_committed_is_there_after_opening_again() {
     assert_eq!(txn.get(Db::Log, b"dropped").unwrap(), None);
     assert_eq!(
         txn.get(Db::Meta, FORMAT_KEY).unwrap(),
-        Some([0, 0, 0, 1].as_slice())
+        Some(FORMAT.to_be_bytes().as_slice())
     );
 }
 
@@ -160,7 +160,7 @@ fn an_unknown_format_is_refused() {
     drop(store);
     let error = reason(LmdbStore::open(dir.path(), SMALL));
     assert!(
-        error.contains("its storage format is 2 and this program knows 1"),
+        error.contains("its storage format is 3 and this program knows 2"),
         "{error}"
     );
 }

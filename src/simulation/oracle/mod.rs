@@ -4,6 +4,7 @@
 //! hold to be stable ([`stable`]); the last ones ([`last`]) when all is calm. They keep their own account of which commits were made and which were
 //! applied where, by counting, never by asking the code they judge.
 
+mod derived;
 mod groups;
 mod last;
 mod reads;

@@ -10,9 +10,8 @@ use crate::clock::RegionId;
 use crate::item::{Item, codec};
 use crate::replica::catalog::TableDef;
 use crate::replica::mutation::Rank;
-use crate::replica::request::PageRequest;
 use crate::replica::{ApiError, read, ttl};
-use crate::store::{ReadTxn, StoreError};
+use crate::store::ReadTxn;
 
 impl Oracles {
     /// A client reads. False when its region has no table yet.
@@ -123,39 +122,8 @@ impl Oracles {
             self.check_cohort(txn, region, &def, cohort, config)?;
         }
         self.check_streams(txn, region, &def)?;
-        let mut items = Vec::new();
-        for (_, _, image) in read::versions(txn, &def)? {
-            if let Some(image) = image {
-                let item = codec::decode(&image).map_err(|e| StoreError::Damaged(e.to_string()))?;
-                items.push((image, item));
-            }
-        }
-        let counts = read::counts(txn, &def)?;
-        let live = items.len() as u64;
-        self.check(OracleId::DerivedState, counts.items == live, |world| {
-            format!(
-                "{} counts {} items where {live} are",
-                world.name(region),
-                counts.items
-            )
-        });
-        self.check_expiries_of(txn, region, &def, &items)?;
-        items.retain(|(_, item)| item.contains_key(workload::SHELF));
-        let mut expected: Vec<Vec<u8>> = items.into_iter().map(|(image, _)| image).collect();
-        let mut entries = scan_index(txn, &def)?;
-        expected.sort_unstable();
-        entries.sort_unstable();
-        let rows = read::index_rows(txn, &def)?.len();
-        let holds = expected == entries && rows == entries.len();
-        self.check(OracleId::DerivedState, holds, |world| {
-            format!(
-                "the index in {} has {rows} rows and shows {} entries, where a rebuild has {}",
-                world.name(region),
-                entries.len(),
-                expected.len()
-            )
-        });
-        Ok(())
+        self.check_derived(txn, region, &def)?;
+        self.check_expiries_of(txn, region, &def)
     }
 
     /// O6: the rows of what expires are the seconds that the items say, once they are made.
@@ -164,15 +132,15 @@ impl Oracles {
         txn: &dyn ReadTxn,
         region: RegionId,
         def: &TableDef,
-        items: &[(Vec<u8>, Item)],
     ) -> Result<(), ApiError> {
         if ttl::is_rebuilding(txn, def.uid)? {
             return Ok(());
         }
         let enabled = def.ttl.attribute.is_some();
-        let images = items.iter().filter(|_| enabled);
+        let versions = read::versions(txn, def)?.into_iter();
+        let images = versions.filter_map(|(_, _, image)| image.filter(|_| enabled));
         let mut wanted: Vec<u64> = images
-            .filter_map(|(image, _)| workload::expiry_of(image))
+            .filter_map(|image| workload::expiry_of(&image))
             .collect();
         wanted.sort_unstable();
         let held = ttl::seconds(txn, def)?;
@@ -181,28 +149,5 @@ impl Oracles {
             format!("{name} keeps {held:?} as what expires, where its items say {wanted:?}")
         });
         Ok(())
-    }
-}
-
-/// The whole index, through the pages that clients get.
-fn scan_index(txn: &dyn ReadTxn, def: &TableDef) -> Result<Vec<Vec<u8>>, ApiError> {
-    let mut request = PageRequest {
-        table: workload::TABLE.into(),
-        index: Some(workload::INDEX.into()),
-        condition: None,
-        filter: None,
-        forward: true,
-        limit: None,
-        start: None,
-        segment: None,
-    };
-    let mut entries = Vec::new();
-    loop {
-        let page = read::page(txn, def, &request)?;
-        entries.extend(page.items.iter().map(codec::encode));
-        match page.last_key {
-            None => return Ok(entries),
-            Some(key) => request.start = Some(key),
-        }
     }
 }

@@ -56,15 +56,20 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
         Ok(tables)
     })?;
     let (writes, unprocessed, held) = within_capacity(backend, request.writes, &tables)?;
-    let mut collections = Collections::default();
-    for (table, item) in addressed(&writes, &tables) {
-        collections.add(table, item);
-    }
+    let written: Vec<_> = addressed(&writes, &tables)
+        .map(|(table, item)| (table.name.clone(), table.keys.key_of(item)))
+        .collect();
     let names: Vec<String> = writes.iter().map(|write| write.table.clone()).collect();
     let outcomes = match backend.write(WriteRequest::Batch(writes)).await? {
         WriteResponse::Items(outcomes) => outcomes,
         other => return Err(params::unexpected(&other)),
     };
+    let mut collections = Collections::default();
+    for ((name, key), outcome) in written.iter().zip(&outcomes) {
+        if let Some(table) = tables.get(name) {
+            collections.add(table, key, outcome.collection_bytes);
+        }
+    }
     let mut body = Body::new();
     let consumed = consumed(&names, &outcomes, &tables);
     for (name, units) in &consumed {

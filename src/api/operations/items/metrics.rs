@@ -5,20 +5,16 @@ use std::collections::BTreeMap;
 use super::body::write_list;
 use crate::api::capacity::write_string;
 use crate::item::{Item, json};
-use crate::replica::catalog::{IndexKind, TableDef};
+use crate::replica::catalog::TableDef;
+pub(crate) use crate::replica::collection::has_collections;
 
-/// Only tables with a local index have item collections.
-pub(crate) fn has_collections(table: &TableDef) -> bool {
-    table
-        .indexes
-        .iter()
-        .any(|index| index.kind == IndexKind::Local)
-}
+/// Bytes of a GB, as DynamoDB means it.
+const GB: u64 = 1024 * 1024 * 1024;
 
 /// The collections that the writes of one request touched, by table.
 #[derive(Default)]
 pub(crate) struct Collections {
-    tables: BTreeMap<String, Vec<Item>>,
+    tables: BTreeMap<String, Vec<(Item, u64)>>,
 }
 
 /// The partition key of an item, as an item.
@@ -30,26 +26,28 @@ fn collection_key(table: &TableDef, item: &Item) -> Item {
         .collect()
 }
 
-/// Writes the metrics of the collection that `item` (or key) is in. Ours never report more than the
-/// smallest estimate: collections have no limit here.
-pub(crate) fn write_collection(table: &TableDef, item: &Item, out: &mut Vec<u8>) {
-    write_metrics(&collection_key(table, item), out);
+/// Writes the metrics of the collection, `bytes` large, that `item` (or key) is in.
+pub(crate) fn write_collection(table: &TableDef, item: &Item, bytes: u64, out: &mut Vec<u8>) {
+    write_metrics(&collection_key(table, item), bytes, out);
 }
 
-fn write_metrics(key: &Item, out: &mut Vec<u8>) {
+/// The estimate is the whole GB below and above.
+fn write_metrics(key: &Item, bytes: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"ItemCollectionKey\":");
     json::write_item(key, out);
-    out.extend_from_slice(b",\"SizeEstimateRangeGB\":[0.0,1.0]}");
+    let below = bytes / GB;
+    let range = format!(",\"SizeEstimateRangeGB\":[{below}.0,{}.0]}}", below + 1);
+    out.extend_from_slice(range.as_bytes());
 }
 
 impl Collections {
-    /// Notes that `item` (or key) of `table` was written.
-    pub(crate) fn add(&mut self, table: &TableDef, item: &Item) {
+    /// Notes that `item` (or key) of `table` was written, whose collection is `bytes` large now.
+    pub(crate) fn add(&mut self, table: &TableDef, item: &Item, bytes: u64) {
         if has_collections(table) {
             let key = collection_key(table, item);
             let keys = self.tables.entry(table.name.clone()).or_default();
-            if !keys.contains(&key) {
-                keys.push(key);
+            if keys.iter().all(|(known, _)| *known != key) {
+                keys.push((key, bytes));
             }
         }
     }
@@ -67,7 +65,9 @@ impl Collections {
             }
             write_string(name, out);
             out.push(b':');
-            write_list(out, keys, |out, key| write_metrics(key, out));
+            write_list(out, keys, |out, (key, bytes)| {
+                write_metrics(key, *bytes, out);
+            });
         }
         out.push(b'}');
     }

@@ -49,6 +49,7 @@ impl Region {
             ttl: TtlSettings::default(),
             table_delay_us: 0,
             planted: None,
+            limits: Default::default(),
         };
         let replica = Replica::open(store.clone(), config, NOW).expect("opens");
         let info = RegionInfo {

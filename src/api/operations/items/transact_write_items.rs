@@ -19,7 +19,8 @@ use crate::expression::{ExpressionKind, parse_update};
 use crate::item::{Item, KeyError, size::item_size};
 use crate::replica::catalog::TableDef;
 use crate::replica::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
-use crate::replica::{ApiError, CancellationReason, read};
+use crate::replica::{ApiError, CancellationReason, collection, read};
+use crate::store::ReadTxn;
 
 /// The most actions of a transaction.
 pub(crate) const ACTIONS_MAX: usize = 100;
@@ -85,7 +86,9 @@ pub(crate) async fn run(backend: &dyn Backend, fields: Fields) -> Result<Vec<u8>
             .filter(|w| !matches!(w.action, WriteAction::Check { .. }));
         for write in writing {
             if let Some(table) = tables.get(&write.table) {
-                collections.add(table, target(&write.action));
+                let item = target(&write.action);
+                let size = |txn: &dyn ReadTxn| collection::of_item(txn, table, item);
+                collections.add(table, item, params::snapshot(backend, size)?);
             }
         }
         if !collections.is_empty() {

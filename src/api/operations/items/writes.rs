@@ -217,7 +217,8 @@ pub(crate) fn answer(
         body.item("Attributes", &attributes);
     }
     if options.metrics && metrics::has_collections(table) {
-        metrics::write_collection(table, key, body.member("ItemCollectionMetrics"));
+        let bytes = outcome.collection_bytes;
+        metrics::write_collection(table, key, bytes, body.member("ItemCollectionMetrics"));
     }
     body.capacity(options.report, &consumed(table, outcome));
     body.finish()

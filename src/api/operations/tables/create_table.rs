@@ -12,7 +12,7 @@ use crate::api::{Backend, Constraints, Fields, error, fields};
 use crate::replica::ApiError;
 use crate::replica::catalog::{IndexKind, LocalSettings, TableDef, TableUid, TimeToLive};
 use crate::replica::mutation::GroupId;
-use crate::replica::read::TableCounts;
+use crate::replica::read::TableDetails;
 use crate::replica::request::WriteRequest;
 
 /// A request with its JSON types checked.
@@ -36,7 +36,7 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let def = Box::new(definition(name, &request)?);
     let local = Box::new(local_settings(&request)?);
     let created = change(backend, WriteRequest::CreateTable { def, local }).await?;
-    let empty = TableCounts { items: 0, bytes: 0 };
+    let empty = TableDetails::default();
     let description = describe(backend.region(), &created, Status::Creating, &empty);
     Ok(error::object([("TableDescription", description)]))
 }

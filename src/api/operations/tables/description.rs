@@ -10,7 +10,7 @@ use super::{capacity, date, maxima, now_ms, overrides, warm};
 use crate::api::RegionInfo;
 use crate::item::KeySchema;
 use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef};
-use crate::replica::read::TableCounts;
+use crate::replica::read::TableDetails;
 use crate::replica::stream;
 
 const GLOBAL_TABLE_VERSION: &str = "2019.11.21";
@@ -43,7 +43,7 @@ pub(super) fn describe(
     region: &RegionInfo,
     def: &TableDef,
     status: Status,
-    counts: &TableCounts,
+    here: &TableDetails,
 ) -> Value {
     let mut out = Map::new();
     let attributes = def
@@ -53,8 +53,12 @@ pub(super) fn describe(
     out.insert("AttributeDefinitions".into(), attributes.collect());
     out.insert("KeySchema".into(), key_schema(&def.keys));
     out.insert("CreationDateTime".into(), seconds(def.created_us));
-    identity(region, def, status.name(), counts, &mut out);
-    indexes(region, def, status, counts, &mut out);
+    let shown = match status {
+        Status::Active if here.is_busy() => Status::Updating,
+        status => status,
+    };
+    identity(region, def, shown.name(), here, &mut out);
+    indexes(region, def, status, here, &mut out);
     stream(region, def, &mut out);
     replicas(region, def, &mut out);
     echoes(region, def, &mut out);
@@ -62,9 +66,9 @@ pub(super) fn describe(
 }
 
 /// What DeleteTable shows: no schema and no indexes any more.
-pub(super) fn describe_deleted(region: &RegionInfo, def: &TableDef, counts: &TableCounts) -> Value {
+pub(super) fn describe_deleted(region: &RegionInfo, def: &TableDef, here: &TableDetails) -> Value {
     let mut out = Map::new();
-    identity(region, def, "DELETING", counts, &mut out);
+    identity(region, def, "DELETING", here, &mut out);
     Value::Object(out)
 }
 
@@ -73,15 +77,15 @@ fn identity(
     region: &RegionInfo,
     def: &TableDef,
     status: &str,
-    counts: &TableCounts,
+    here: &TableDetails,
     out: &mut Map<String, Value>,
 ) {
     out.insert("TableName".into(), json!(def.name));
     out.insert("TableStatus".into(), json!(status));
     out.insert("TableArn".into(), json!(region.table_arn(&def.name)));
     out.insert("TableId".into(), json!(table_id(region, def)));
-    out.insert("TableSizeBytes".into(), json!(counts.bytes));
-    out.insert("ItemCount".into(), json!(counts.items));
+    out.insert("TableSizeBytes".into(), json!(here.counts.bytes));
+    out.insert("ItemCount".into(), json!(here.counts.items));
     let (read, _) = overrides::reads(def, &region.name, None);
     let throughput = capacity::describe(def, None, def.throughput, read, now_ms());
     out.insert("ProvisionedThroughput".into(), throughput);
@@ -102,12 +106,12 @@ pub(crate) fn key_schema(keys: &KeySchema) -> Value {
         .collect()
 }
 
-/// The indexes; absent when there are none. Their counts are the table's, an upper bound.
+/// The indexes, among them those that are being removed; absent when there are none.
 fn indexes(
     region: &RegionInfo,
     def: &TableDef,
     status: Status,
-    counts: &TableCounts,
+    here: &TableDetails,
     out: &mut Map<String, Value>,
 ) {
     for (kind, member) in [
@@ -115,12 +119,26 @@ fn indexes(
         (IndexKind::Global, "GlobalSecondaryIndexes"),
     ] {
         let of_kind = def.indexes.iter().filter(|i| i.kind == kind);
-        let list: Vec<Value> = of_kind
-            .map(|i| index(region, def, i, status, counts))
+        let mut list: Vec<Value> = of_kind
+            .map(|i| index(region, def, i, index_status(i, status, here), here))
             .collect();
+        if kind == IndexKind::Global {
+            let gone = here.deleting.iter().filter(|i| i.kind == kind);
+            let gone = gone.filter(|i| def.index(&i.name).is_none());
+            list.extend(gone.map(|i| index(region, def, i, "DELETING", here)));
+        }
         if !list.is_empty() {
             out.insert(member.into(), Value::from(list));
         }
+    }
+}
+
+/// An index is made with its table, or later and then built here in the background.
+fn index_status(index: &IndexDef, table: Status, here: &TableDetails) -> &'static str {
+    match table {
+        Status::Creating => "CREATING",
+        _ if here.building.contains(&index.id) => "CREATING",
+        _ => "ACTIVE",
     }
 }
 
@@ -128,9 +146,10 @@ fn index(
     region: &RegionInfo,
     def: &TableDef,
     index: &IndexDef,
-    status: Status,
-    counts: &TableCounts,
+    status: &str,
+    here: &TableDetails,
 ) -> Value {
+    let counts = here.indexes.get(&index.id).copied().unwrap_or_default();
     let projection = match &index.projection {
         Projection::KeysOnly => json!({"ProjectionType": "KEYS_ONLY"}),
         Projection::All => json!({"ProjectionType": "ALL"}),
@@ -147,12 +166,10 @@ fn index(
         "ItemCount": counts.items,
     });
     if let (IndexKind::Global, Some(entry)) = (index.kind, entry.as_object_mut()) {
-        let shown = if status == Status::Creating {
-            Status::Creating
-        } else {
-            Status::Active
-        };
-        entry.insert("IndexStatus".into(), json!(shown.name()));
+        entry.insert("IndexStatus".into(), json!(status));
+        if here.building.contains(&index.id) {
+            entry.insert("Backfilling".into(), json!(true));
+        }
         let units = index.throughput.filter(|_| def.throughput.is_some());
         let name = Some(index.name.as_str());
         let (read, maximum) = overrides::reads(def, &region.name, name);

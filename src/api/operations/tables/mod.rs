@@ -33,7 +33,7 @@ pub(crate) use description::key_schema;
 use super::super::Backend;
 use crate::replica::ApiError;
 use crate::replica::catalog::{Busy, TableDef};
-use crate::replica::read::{self, TableCounts};
+use crate::replica::read::{self, TableDetails};
 use crate::replica::request::{TableChange, WriteRequest, WriteResponse};
 pub(crate) use maxima::key as maxima_key;
 pub(crate) use overrides::reads as own_reads;
@@ -88,11 +88,11 @@ fn refuse_busy(backend: &dyn Backend, def: &TableDef) -> Result<(), ApiError> {
     )))
 }
 
-/// How much the table holds.
-fn counts(backend: &dyn Backend, def: &TableDef) -> Result<TableCounts, ApiError> {
-    let mut counted = TableCounts { items: 0, bytes: 0 };
+/// How much the table and its indexes hold, and what is under way with them.
+fn counts(backend: &dyn Backend, def: &TableDef) -> Result<TableDetails, ApiError> {
+    let mut counted = TableDetails::default();
     backend.read(&mut |txn| {
-        counted = read::counts(txn, def)?;
+        counted = read::details(txn, def)?;
         Ok(())
     })?;
     Ok(counted)

@@ -11,6 +11,7 @@ use crate::api::operations::Answer;
 use crate::api::{Backend, Constraints, Fields, error, fields};
 use crate::replica::ApiError;
 use crate::replica::catalog::{LocalSettings, TableDef};
+use crate::replica::read::TableDetails;
 use crate::replica::request::{TableChange, WriteRequest};
 
 /// What an UpdateTable may change, as AWS lists it to a request that changes nothing. Members that were sent
@@ -59,6 +60,14 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     }
     let before = find(backend, &name)?;
     refuse_busy(backend, &before)?;
+    let one_online_index = request
+        .indexes
+        .as_ref()
+        .is_some_and(IndexUpdates::changes_set);
+    // What creates or deletes an index is refused by the replica, in other words.
+    if !one_online_index && counts(backend, &before)?.is_busy() {
+        return Err(ApiError::table_in_use(&before.name));
+    }
     let after = if let Some(protection) = request.settings.protection {
         protect(backend, &name, protection).await?
     } else if let Some(replicas) = &request.replicas {
@@ -75,8 +84,22 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
         _ => Status::Updating,
     };
     let shown = capacity::as_asked(&before, &after);
-    let description = describe(region, &shown, status, &counts(backend, &after)?);
+    let mut here = counts(backend, &after)?;
+    show_change(&before, &after, &mut here);
+    let description = describe(region, &shown, status, &here);
     Ok(error::object([("TableDescription", description)]))
+}
+
+/// The answer shows a new index as CREATING and a deleted one as DELETING, however fast that was.
+fn show_change(old: &TableDef, new: &TableDef, here: &mut TableDetails) {
+    let lacks = |def: &TableDef, id| def.indexes.iter().all(|i| i.id != id);
+    let created = new.indexes.iter().filter(|i| lacks(old, i.id));
+    here.building.extend(created.map(|i| i.id));
+    for gone in old.indexes.iter().filter(|i| lacks(new, i.id)) {
+        if here.deleting.iter().all(|i| i.id != gone.id) {
+            here.deleting.push(gone.clone());
+        }
+    }
 }
 
 /// Deletion protection is each region's own.
