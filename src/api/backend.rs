@@ -5,9 +5,9 @@ use std::pin::Pin;
 
 use super::throttle::Throttle;
 use crate::clock::RegionId;
-use crate::replica::ApiError;
 use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::request::{WriteRequest, WriteResponse};
+use crate::replica::{ApiError, members};
 use crate::store::ReadTxn;
 
 /// Who this region is and which regions there are.
@@ -65,9 +65,11 @@ pub trait Backend: Send + Sync + 'static {
     fn throttle(&self) -> Option<&Throttle> {
         None
     }
-    /// What a table is busy with, where this region slows the states of tables down; by default it does not.
-    fn busy(&self, _txn: &dyn ReadTxn, _def: &TableDef) -> Result<Option<Busy>, ApiError> {
-        Ok(None)
+    /// What a table is busy with: its replica here does not have everything yet, or this region slows the
+    /// states of tables down, which by default it does not.
+    fn busy(&self, txn: &dyn ReadTxn, def: &TableDef) -> Result<Option<Busy>, ApiError> {
+        let joining = members::is_joining(txn, def, self.region().id)?;
+        Ok(joining.then_some(Busy::Creating))
     }
     /// Runs `reader` on a snapshot, on the caller's thread.
     fn read(

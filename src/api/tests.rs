@@ -49,6 +49,7 @@ impl TestBackend {
             retention: Default::default(),
             ttl: TtlSettings::default(),
             table_delay_us: 0,
+            aws_waits: false,
             planted: None,
             limits: Default::default(),
         };

@@ -18,6 +18,9 @@ pub struct TuningArgs {
     /// How long tables show CREATING, UPDATING and DELETING, for those who test that they wait
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
     table_delay: Duration,
+    /// Keep DynamoDB's waiting rules too: a replica that was the source of a new one stays for 24 hours
+    #[arg(long)]
+    aws_waits: bool,
 }
 
 impl TuningArgs {
@@ -26,6 +29,7 @@ impl TuningArgs {
             ttl_interval: self.ttl_interval,
             ttl_cool_down: self.ttl_cool_down,
             table_delay: self.table_delay,
+            aws_waits: self.aws_waits,
         }
     }
 
@@ -38,7 +42,11 @@ impl TuningArgs {
         ];
         let text =
             |(name, time): (&str, Duration)| [name.to_owned(), format!("{}ms", time.as_millis())];
-        given.into_iter().flat_map(text).collect()
+        let mut args: Vec<String> = given.into_iter().flat_map(text).collect();
+        if self.aws_waits {
+            args.push("--aws-waits".to_owned());
+        }
+        args
     }
 }
 

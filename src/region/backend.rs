@@ -9,7 +9,7 @@ use super::queue::{Queue, Refused};
 use crate::api::{Backend, RegionInfo, Throttle, WriteFuture};
 use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::request::WriteRequest;
-use crate::replica::{ApiError, deletion};
+use crate::replica::{ApiError, deletion, members};
 use crate::store::{ReadTxn, Store};
 
 /// Why a write was refused before it was queued; retryable.
@@ -53,6 +53,9 @@ impl Backend for RegionBackend {
     }
 
     fn busy(&self, txn: &dyn ReadTxn, def: &TableDef) -> Result<Option<Busy>, ApiError> {
+        if members::is_joining(txn, def, self.info.id)? {
+            return Ok(Some(Busy::Creating));
+        }
         if self.table_delay_us == 0 {
             return Ok(None);
         }

@@ -56,6 +56,8 @@ pub struct Tuning {
     pub ttl_cool_down: Duration,
     /// How long tables show CREATING, UPDATING and DELETING.
     pub table_delay: Duration,
+    /// A replica that was lately the source of another cannot go (global-tables.md section 3.1).
+    pub aws_waits: bool,
 }
 
 impl Default for Tuning {
@@ -65,6 +67,7 @@ impl Default for Tuning {
             ttl_interval: Duration::from_micros(ttl.interval_us),
             ttl_cool_down: Duration::from_micros(ttl.cool_down_us),
             table_delay: Duration::ZERO,
+            aws_waits: false,
         }
     }
 }
@@ -287,6 +290,7 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
             ..TtlSettings::default()
         },
         table_delay_us: micros(tuning.table_delay),
+        aws_waits: tuning.aws_waits,
         planted: None,
         limits: Default::default(),
     }

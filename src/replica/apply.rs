@@ -152,13 +152,22 @@ impl Replica {
             let version = mutation.version_in(dot, commit.issued);
             match &mutation.change {
                 Change::Item { table, key, image } => {
-                    self.apply_item(txn, now, version, *table, key, image.as_deref())?
+                    let change = (*table, key, image.as_deref());
+                    self.apply_item(txn, now, (dot, commit.issued), version, change)?
                 }
                 Change::Expire { table, key, .. } => {
-                    self.apply_item(txn, now, version, *table, key, None)?
+                    let change = (*table, key, None);
+                    self.apply_item(txn, now, (dot, commit.issued), version, change)?
                 }
-                Change::Table { name, def } => {
-                    self.apply_table(txn, now, version, name, def.as_deref())?
+                Change::Table { name, uid, def } => {
+                    let change = (name.as_str(), *uid, def.as_deref());
+                    self.apply_table(txn, now, dot, version, change)?
+                }
+                Change::Report { table, report } => {
+                    self.apply_report(txn, *table, dot.log.origin.region, report)?
+                }
+                Change::Sent { table, to, upto } => {
+                    self.apply_sent(txn, *table, dot.log.origin, to, upto)?
                 }
                 Change::Local { table, settings } => {
                     // Nobody changes what is another region's own.
@@ -180,10 +189,9 @@ impl Replica {
         &mut self,
         txn: &mut dyn WriteTxn,
         now: Now,
+        carrier: (Dot, Stamp),
         version: Version,
-        uid: TableUid,
-        key: &ItemKey,
-        image: Option<&[u8]>,
+        (uid, key, image): (TableUid, &ItemKey, Option<&[u8]>),
     ) -> Result<(), StoreError> {
         let def = match self.table_by_uid(txn.as_read(), uid)? {
             TableState::Dead => return Ok(()),
@@ -191,6 +199,16 @@ impl Replica {
             TableState::Live(def) => Some(def),
             TableState::Unknown => None,
         };
+        if let Some(def) = &def {
+            self.forward_stray(carrier.0, carrier.1, def, || Mutation {
+                version: Some(version),
+                change: Change::Item {
+                    table: uid,
+                    key: key.clone(),
+                    image: image.map(<[u8]>::to_vec),
+                },
+            });
+        }
         let row = keys::item_row(uid, key);
         let stored = txn.get(Db::Items, &row)?.map(<[u8]>::to_vec);
         let current = stored.as_deref().map(Record::decode).transpose()?;

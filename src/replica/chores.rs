@@ -34,6 +34,7 @@ impl Replica {
             self.sweep(txn, now)?,
             self.keep_streams(txn, now)?,
             self.finish_deletions(txn, now)?,
+            self.keep_members(txn, now)?,
             self.do_heavy(txn, now)?,
         ];
         self.chores_left = steps.contains(&Chore::More);

@@ -18,6 +18,7 @@
 //! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables`, [`ttl`]
 //! and `chores` plan changes; `apply`, `build`, `index`, [`collection`], [`conflict`] make them; [`log`] seals them;
 //! [`read`] and `page` answer. `work` remembers heavy work: `build`, `purge` and `relog` do it in steps.
+//! [`members`] and `departure` let replicas come and go.
 
 mod apply;
 mod build;
@@ -27,12 +28,14 @@ mod chores;
 pub mod collection;
 pub mod conflict;
 pub mod deletion;
+mod departure;
 mod error;
 mod execute;
 mod index;
 mod keys;
 mod local;
 pub mod log;
+pub mod members;
 pub mod mutation;
 mod page;
 mod purge;
@@ -58,7 +61,7 @@ use crate::store::{Db, ReadTxn, Store, StoreError, WriteTxn};
 use catalog::{TableDef, TableUid};
 use keys::meta;
 use log::SealError;
-use mutation::{Dot, Frontier, GroupId, LogId, Origin};
+use mutation::{Dot, Frontier, GroupId, LogId, Mutation, Origin};
 use request::{WriteRequest, WriteResponse};
 use stable::{Retention, Stability};
 
@@ -124,6 +127,8 @@ pub struct ReplicaConfig {
     pub ttl: ttl::TtlSettings,
     /// How long a table that is deleted shows DELETING, microseconds; 0 = it is gone at once.
     pub table_delay_us: u64,
+    /// DynamoDB's waiting rules that only protect AWS's own operations hold here too.
+    pub aws_waits: bool,
     pub planted: Option<PlantedBug>,
     pub limits: Limits,
 }
@@ -202,6 +207,10 @@ pub struct Replica {
     builds: work::Builds,
     /// Heavy work may be under way.
     heavy: bool,
+    /// What was found in the open group to have to travel on, and to whom.
+    forwards: Vec<(GroupId, Mutation)>,
+    /// The table that a replica becomes in the open transaction: its rows have moved already.
+    departed: Option<TableUid>,
     /// What every member has, as replication last said.
     stable: Stability,
     /// Where in the tombstone queue the next look begins.
@@ -266,6 +275,8 @@ impl Replica {
             counts: BTreeMap::new(),
             builds,
             heavy: true,
+            forwards: Vec::new(),
+            departed: None,
             stable: Stability::default(),
             collecting: None,
             changes,
@@ -314,7 +325,9 @@ impl Replica {
                 }
             });
         }
+        self.forward(txn, now)?;
         self.do_chores(txn, now)?;
+        self.forward(txn, now)?;
         self.flush(txn, now)?;
         Ok(results)
     }
@@ -336,6 +349,8 @@ impl Replica {
         self.clock_bound = read::meta_u64(&*txn, meta::CLOCK_BOUND)?.unwrap_or(0);
         self.dirty.clear();
         self.contexts.clear();
+        self.forwards.clear();
+        self.departed = None;
         self.forget_tables();
         self.counts.clear();
         self.builds = work::builds(&*txn)?;

@@ -7,6 +7,7 @@ use std::ops::{Bound, ControlFlow};
 use super::catalog::TableUid;
 use super::chores::Chore;
 use super::keys::{self, meta};
+use super::members::{self, MemberStatus};
 use super::mutation::{Dot, Frontier, GroupId, LogId, Version};
 use super::record::Record;
 use super::{PlantedBug, Replica, TableState, log, read, tables};
@@ -141,6 +142,12 @@ impl Replica {
         };
         if def.group == GroupId::of([self.config.region]) {
             return Ok(self.hlc.last());
+        }
+        // What a new member must still be sent must not go meanwhile.
+        for (_, status) in members::statuses(txn, &def)? {
+            if status == MemberStatus::Creating {
+                return Ok(Stamp::MIN);
+            }
         }
         let stable = self.stable.stamps.get(&def.group).copied();
         let stable = stable.unwrap_or(Stamp::MIN);

@@ -34,6 +34,7 @@ impl Node {
             retention: Default::default(),
             ttl: Default::default(),
             table_delay_us: 0,
+            aws_waits: false,
             planted: None,
             limits,
         };
@@ -201,7 +202,9 @@ fn create(keys: KeySchema, indexes: Vec<IndexDef>) -> WriteRequest {
         updated_us: 0,
         throughput: None,
         stream_view: None,
+        stream_us: None,
         protected: GroupId(0),
+        members: Vec::new(),
         ttl: Default::default(),
         recorded: Vec::new(),
         next_index: 0,

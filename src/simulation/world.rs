@@ -147,6 +147,7 @@ impl<'o> World<'o> {
                     ..TtlSettings::default()
                 },
                 table_delay_us: 0,
+                aws_waits: false,
                 planted: planted.and_then(Planted::in_replica),
                 limits: Limits {
                     chore_rows: config.chore_rows,

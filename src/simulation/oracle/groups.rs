@@ -154,7 +154,10 @@ impl Oracles {
                     let (stamp, kind) = (*expired, RankKind::Expire);
                     (key, None, Rank { stamp, kind })
                 }
-                Change::Table { .. } | Change::Local { .. } => continue,
+                Change::Table { .. }
+                | Change::Local { .. }
+                | Change::Report { .. }
+                | Change::Sent { .. } => continue,
             };
             let version = mutation.version.unwrap_or(Version {
                 rank,
@@ -462,7 +465,11 @@ fn carried(commit: &Commit, operation: &Operation) -> usize {
             };
             ours && keys.contains(key)
         }
-        Change::Expire { .. } | Change::Table { .. } | Change::Local { .. } => false,
+        Change::Expire { .. }
+        | Change::Table { .. }
+        | Change::Local { .. }
+        | Change::Report { .. }
+        | Change::Sent { .. } => false,
     };
     commit
         .mutations

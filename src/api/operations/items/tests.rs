@@ -48,6 +48,7 @@ impl Region {
             retention: Default::default(),
             ttl: TtlSettings::default(),
             table_delay_us: 0,
+            aws_waits: false,
             planted: None,
             limits: Default::default(),
         };
@@ -128,6 +129,7 @@ fn table(name: &str, keys: KeySchema, indexes: Vec<IndexDef>) -> TableDef {
         stream_view: None,
         stream_us: None,
         protected: GroupId(0),
+        members: Vec::new(),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
