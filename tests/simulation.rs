@@ -223,6 +223,19 @@ fn an_expiry_ranked_as_a_write_is_caught() {
     );
 }
 
+#[test]
+fn a_conflict_dropped_uncounted_is_caught() {
+    catch(
+        Planted::Replica(PlantedBug::ConflictDropUncounted),
+        OracleId::Conflicts,
+    );
+}
+
+#[test]
+fn a_session_token_ignored_is_caught() {
+    catch(Planted::TokenIgnored, OracleId::Session);
+}
+
 /// What seeds have found before, each with the story in its file.
 #[test]
 fn what_was_found_once_stays_fixed() {

@@ -2,12 +2,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
+use super::auth::Keys;
 use super::throttle::Throttle;
 use crate::clock::RegionId;
 use crate::replica::catalog::{Busy, TableDef};
+use crate::replica::mutation::{Frontier, lacks};
 use crate::replica::request::{WriteRequest, WriteResponse};
-use crate::replica::{ApiError, members};
+use crate::replica::{ApiError, log, members};
 use crate::store::ReadTxn;
 
 /// Who this region is and which regions there are.
@@ -56,9 +59,14 @@ impl RegionInfo {
 pub type WriteFuture<'a> =
     Pin<Box<dyn Future<Output = Result<WriteResponse, ApiError>> + Send + 'a>>;
 
+/// What a region still lacked when the waiting ended: nothing, if it came in time.
+pub type ReachFuture<'a> = Pin<Box<dyn Future<Output = Result<Frontier, ApiError>> + Send + 'a>>;
+
 /// The region behind the API: its one writer, and snapshots for readers. `api` never opens a transaction.
 pub trait Backend: Send + Sync + 'static {
     fn region(&self) -> &RegionInfo;
+    /// Who may call.
+    fn keys(&self) -> &Keys;
     /// Queues a write; resolves when it is durable or refused.
     fn write(&self, request: WriteRequest) -> WriteFuture<'_>;
     /// The buckets of capacity, where requests beyond it are refused.
@@ -70,6 +78,22 @@ pub trait Backend: Send + Sync + 'static {
     fn busy(&self, txn: &dyn ReadTxn, def: &TableDef) -> Result<Option<Busy>, ApiError> {
         let joining = members::is_joining(txn, def, self.region().id)?;
         Ok(joining.then_some(Busy::Creating))
+    }
+    /// What this region has applied, as a reader that begins now sees it.
+    fn frontier(&self) -> Result<Frontier, ApiError> {
+        let mut frontier = Frontier::new();
+        self.read(&mut |txn| {
+            frontier = log::frontier(txn)?;
+            Ok(())
+        })?;
+        Ok(frontier)
+    }
+    /// Waits until this region has applied what `wanted` says of its logs, for `wait` at most; by default it
+    /// only looks.
+    fn reach(&self, wanted: &Frontier, _wait: Duration) -> ReachFuture<'_> {
+        let region = self.region().id;
+        let lacking = self.frontier().map(|here| lacks(&here, wanted, region));
+        Box::pin(std::future::ready(lacking))
     }
     /// Runs `reader` on a snapshot, on the caller's thread.
     fn read(

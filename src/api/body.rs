@@ -20,9 +20,6 @@ pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// reset connection.
 const DRAIN_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
 
-/// A client that has not sent its body by then is cut off.
-const BODY_READ_MAX: Duration = Duration::from_secs(60);
-
 /// Why there is no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyError {
@@ -32,8 +29,8 @@ pub(crate) enum BodyError {
     Broken,
 }
 
-/// Reads the whole body.
-pub(crate) async fn collect<B>(body: B) -> Result<Bytes, BodyError>
+/// Reads the whole body; a client that has not sent it after `read_max` is cut off.
+pub(crate) async fn collect<B>(body: B, read_max: Duration) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -41,7 +38,7 @@ where
     if announced > DRAIN_BYTES_MAX {
         return Err(BodyError::TooLong);
     }
-    tokio::time::timeout(BODY_READ_MAX, frames(body))
+    tokio::time::timeout(read_max, frames(body))
         .await
         .map_err(|_| BodyError::TooSlow)?
 }
@@ -109,9 +106,15 @@ mod tests {
     #[tokio::test]
     async fn sixteen_mebibytes_and_no_more() {
         let fits = Full::new(Bytes::from(vec![0; BODY_BYTES_MAX]));
-        assert_eq!(collect(fits).await.unwrap().len(), BODY_BYTES_MAX);
+        assert_eq!(
+            collect(fits, Duration::from_secs(60)).await.unwrap().len(),
+            BODY_BYTES_MAX
+        );
         let long = Full::new(Bytes::from(vec![0; BODY_BYTES_MAX + 1]));
-        assert_eq!(collect(long).await, Err(BodyError::TooLong));
+        assert_eq!(
+            collect(long, Duration::from_secs(60)).await,
+            Err(BodyError::TooLong)
+        );
     }
 
     #[test]

@@ -45,9 +45,9 @@ pub(crate) fn read_units(bytes: usize, consistent: bool) -> f64 {
     if consistent { whole } else { whole / 2.0 }
 }
 
-/// Units of replacing an item of `old` bytes by one of `new` bytes (0 = no item).
-pub(crate) fn write_units(old: usize, new: usize) -> f64 {
-    units(old.max(new), WRITE_UNIT_BYTES)
+/// Units of a write whose larger image has `bytes` (0 = there is no item before or after).
+pub(crate) fn write_units(bytes: usize) -> f64 {
+    units(bytes, WRITE_UNIT_BYTES)
 }
 
 fn units(bytes: usize, unit: usize) -> f64 {
@@ -193,8 +193,8 @@ mod tests {
         assert_eq!(read_units(0, false), 0.5);
         assert_eq!(read_units(4096, true), 1.0);
         assert_eq!(read_units(4097, false), 1.0);
-        assert_eq!(write_units(0, 0), 1.0);
-        assert_eq!(write_units(1025, 10), 2.0);
+        assert_eq!(write_units(0), 1.0);
+        assert_eq!(write_units(1025), 2.0);
     }
 
     #[test]

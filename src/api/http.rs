@@ -1,14 +1,19 @@
 //! One HTTP request to one HTTP response (errors-and-validation.md sections 1 and 3).
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Body;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 
+use super::auth::{self, Caller, SignedRequest};
 use super::body::{self, BodyError};
 use super::compression::{self, ANSWER_BYTES_MIN, DecodeError};
-use super::{Backend, auth, error, operations};
+use super::operations::RequestContext;
+use super::session::{SESSION, Session};
+use super::{Backend, error, operations};
 use crate::replica::ApiError;
 
 const JSON_AMZ: &str = "application/x-amz-json-1.0";
@@ -21,13 +26,21 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const CORS_MAX_AGE: &str = "172800";
 /// The headers that scripts in browsers may read.
 const CORS_EXPOSED: &str = "x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,Date";
+/// The same, with a session's.
+const CORS_EXPOSED_SESSION: &str =
+    "x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,Date,x-meridian-session";
 const REQUEST_ID_CHARS: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const REQUEST_ID_LENGTH: usize = 52;
 
-pub(crate) type Reply = Response<Full<Bytes>>;
+/// A whole answer.
+pub type Reply = Response<Full<Bytes>>;
 
 /// Answers one request. Never fails: every failure is a response.
-pub(crate) async fn answer<B>(backend: &dyn Backend, request: Request<B>) -> Reply
+pub(crate) async fn answer<B>(
+    backend: &dyn Backend,
+    request: Request<B>,
+    body_read_max: Duration,
+) -> Reply
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -36,9 +49,9 @@ where
     let mut reply = if header_bytes(&parts) > HEADER_BYTES_MAX {
         plain(StatusCode::BAD_REQUEST, Bytes::new())
     } else {
-        match body::collect(incoming).await {
+        match body::collect(incoming, body_read_max).await {
             Ok(bytes) => route(backend, &parts, bytes).await,
-            Err(BodyError::TooLong) => plain(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()),
+            Err(BodyError::TooLong) => too_large(parts.version),
             Err(BodyError::TooSlow) => plain(StatusCode::REQUEST_TIMEOUT, Bytes::new()),
             Err(BodyError::Broken) => plain(StatusCode::BAD_REQUEST, Bytes::new()),
         }
@@ -48,9 +61,13 @@ where
             header::ACCESS_CONTROL_ALLOW_ORIGIN,
             HeaderValue::from_static("*"),
         );
+        let exposed = match reply.headers().contains_key(SESSION) {
+            true => CORS_EXPOSED_SESSION,
+            false => CORS_EXPOSED,
+        };
         reply.headers_mut().insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(CORS_EXPOSED),
+            HeaderValue::from_static(exposed),
         );
     }
     reply
@@ -79,11 +96,9 @@ async fn route(backend: &dyn Backend, parts: &hyper::http::request::Parts, bytes
             if !bytes.is_empty() && content_type != JSON && content_type != JSON_AMZ {
                 return plain(StatusCode::NOT_FOUND, Bytes::from_static(UNKNOWN));
             }
-            let bytes = match compression::decode(headers, bytes) {
-                Ok(bytes) => bytes,
-                Err(DecodeError::TooLong) => {
-                    return plain(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
-                }
+            let decoded = match compression::decode(headers, bytes.clone()) {
+                Ok(decoded) => decoded,
+                Err(DecodeError::TooLong) => return too_large(parts.version),
                 Err(DecodeError::Unreadable) => return unreadable(),
             };
             let answer_type = if content_type == JSON_AMZ {
@@ -91,7 +106,12 @@ async fn route(backend: &dyn Backend, parts: &hyper::http::request::Parts, bytes
             } else {
                 JSON
             };
-            operation(backend, parts, &bytes, answer_type).await
+            let sent = Sent {
+                parts,
+                bytes: &bytes,
+                decoded: &decoded,
+            };
+            operation(backend, sent, answer_type).await
         }
         _ => plain(StatusCode::NOT_FOUND, Bytes::from_static(UNKNOWN)),
     }
@@ -146,13 +166,9 @@ fn preflight(headers: &HeaderMap) -> Reply {
 }
 
 /// Runs the operation that `X-Amz-Target` names.
-async fn operation(
-    backend: &dyn Backend,
-    parts: &hyper::http::request::Parts,
-    bytes: &[u8],
-    content_type: &'static str,
-) -> Reply {
-    let (status, body) = match execute(backend, parts, bytes).await {
+async fn operation(backend: &dyn Backend, sent: Sent<'_>, content_type: &'static str) -> Reply {
+    let mut session = None;
+    let (status, body) = match execute(backend, sent, &mut session).await {
         Ok(body) => (StatusCode::OK, body),
         Err(failure) => {
             if matches!(
@@ -164,40 +180,118 @@ async fn operation(
             error::render(&failure)
         }
     };
-    let mut reply = encoded(&parts.headers, status, body);
+    // A refused write may tell what was there, so it has a token too.
+    let token = session.map(|session| session.token(backend));
+    let (status, body, token) = match token.transpose() {
+        Ok(token) => (status, body, token),
+        Err(failure) => {
+            let (status, body) = error::render(&failure);
+            (status, body, None)
+        }
+    };
+    let mut reply = encoded(&sent.parts.headers, status, body);
+    if let Some(token) = token {
+        reply.headers_mut().insert(SESSION, token);
+    }
     reply
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply
 }
 
-/// Checks in DynamoDB's order: JSON, target, authentication, then the members.
+/// A request to run: its head, and its body as it was sent and as it is meant.
+#[derive(Clone, Copy)]
+struct Sent<'a> {
+    parts: &'a hyper::http::request::Parts,
+    bytes: &'a [u8],
+    decoded: &'a [u8],
+}
+
+/// Checks in DynamoDB's order: JSON, target, authentication, then the members. A session waits between the
+/// last two; `session` is set once it has come so far.
 async fn execute(
     backend: &dyn Backend,
-    parts: &hyper::http::request::Parts,
-    bytes: &[u8],
+    sent: Sent<'_>,
+    session: &mut Option<Session>,
 ) -> Result<Vec<u8>, ApiError> {
-    let json = body::parse(bytes)?;
+    let parts = sent.parts;
+    let json = body::parse(sent.decoded)?;
     let target = parts
         .headers
         .get("x-amz-target")
         .and_then(|v| v.to_str().ok())
         .unwrap_or_default();
     let operation = operations::Operation::from_target(target).ok_or(ApiError::UnknownOperation)?;
-    let caller = auth::authenticate(&parts.headers, parts.uri.query(), &backend.region().name)?;
-    tracing::trace!(
-        operation = target,
-        access_key = caller.access_key,
-        "request"
-    );
-    operations::run(operation, backend, body::members(json)?, host(parts)).await
+    let signed = SignedRequest {
+        method: &parts.method,
+        query: parts.uri.query(),
+        headers: &parts.headers,
+        authority: parts
+            .uri
+            .authority()
+            .map(hyper::http::uri::Authority::as_str),
+        body: sent.bytes,
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_secs());
+    let caller = auth::authenticate(&signed, backend.region(), backend.keys(), now)?;
+    if let Some(asked) = Session::of(&parts.headers)? {
+        asked.reach(backend).await?;
+        *session = Some(asked);
+    }
+    let context = RequestContext {
+        caller,
+        host: host(parts).map(str::to_owned),
+    };
+    operations::run(operation, backend, body::members(json)?, &context).await
+}
+
+/// The answer to a body of an operation, past HTTP and signatures: for what tests requests by the million.
+#[doc(hidden)]
+pub async fn answer_to(backend: &dyn Backend, target: &str, body: &[u8]) -> (StatusCode, Vec<u8>) {
+    let context = RequestContext {
+        caller: Caller {
+            access_key: String::new(),
+        },
+        host: None,
+    };
+    let result = async {
+        let json = body::parse(body)?;
+        let operation =
+            operations::Operation::from_target(target).ok_or(ApiError::UnknownOperation)?;
+        operations::run(operation, backend, body::members(json)?, &context).await
+    };
+    match result.await {
+        Ok(body) => (StatusCode::OK, body),
+        Err(failure) => error::render(&failure),
+    }
+}
+
+/// An exception as an answer, for what stands before a region.
+pub fn refusal(failure: &ApiError) -> Reply {
+    let (status, body) = error::render(failure);
+    let mut reply = plain(status, Bytes::from(body));
+    let kind = HeaderValue::from_static(JSON_AMZ);
+    reply.headers_mut().insert(header::CONTENT_TYPE, kind);
+    reply
+}
+
+/// The answer to a body over the limit; DynamoDB sends it chunked, where there are chunks.
+fn too_large(version: Version) -> Reply {
+    let mut reply = plain(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
+    if version == Version::HTTP_11 {
+        let chunked = HeaderValue::from_static("chunked");
+        reply
+            .headers_mut()
+            .insert(header::TRANSFER_ENCODING, chunked);
+    }
+    reply
 }
 
 /// AWS's answer to a body that its Content-Encoding does not describe.
 fn unreadable() -> Reply {
-    let failure = ApiError::InternalServer("The request body could not be decoded".into());
-    let (status, body) = error::render(&failure);
-    plain(status, Bytes::from(body))
+    let text = "The request body could not be decoded";
+    refusal(&ApiError::InternalServer(text.into()))
 }
 
 /// The answer in the coding that the client asked for, if it is long enough to gain by it.

@@ -19,12 +19,15 @@ pub(crate) mod operations;
 pub(crate) mod params;
 pub(crate) mod projection;
 mod server;
+mod session;
 #[cfg(test)]
 mod tests;
 pub(crate) mod throttle;
 
-pub use backend::{Backend, RegionInfo, WriteFuture};
+pub use auth::Keys;
+pub use backend::{Backend, ReachFuture, RegionInfo, WriteFuture};
 pub(crate) use constraints::{Constraints, enums};
 pub(crate) use fields::Fields;
-pub use server::serve;
+pub use http::{answer_to, refusal};
+pub use server::{Limits, accept, serve};
 pub use throttle::Throttle;

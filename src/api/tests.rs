@@ -3,6 +3,8 @@
 // Real sockets.
 #![allow(clippy::disallowed_methods)]
 
+mod model;
+
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{Backend, RegionInfo, WriteFuture, http};
+use super::{Backend, Keys, Limits, RegionInfo, WriteFuture, http};
 use crate::clock::{Now, RegionId};
 use crate::replica::mutation::GroupId;
 use crate::replica::request::WriteRequest;
@@ -50,6 +52,7 @@ impl TestBackend {
             ttl: TtlSettings::default(),
             table_delay_us: 0,
             aws_waits: false,
+            conflicts: crate::replica::conflict::Retention::default(),
             planted: None,
             limits: Default::default(),
         };
@@ -91,6 +94,10 @@ impl Backend for TestBackend {
         &self.info
     }
 
+    fn keys(&self) -> &Keys {
+        &Keys::Any
+    }
+
     fn write(&self, request: WriteRequest) -> WriteFuture<'_> {
         Box::pin(async move {
             let (replica, now) = &mut *self.replica.lock().unwrap();
@@ -116,6 +123,12 @@ impl Backend for TestBackend {
 
 const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=key/20261123/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00";
 
+/// Requests are dated by the real clock.
+fn date() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    super::auth::date_of(since.unwrap().as_secs())
+}
+
 /// A request of an operation; one with a dot is a whole target.
 fn request(operation: &str, body: &str) -> Request<Full<Bytes>> {
     let target = match operation.contains('.') {
@@ -126,7 +139,7 @@ fn request(operation: &str, body: &str) -> Request<Full<Bytes>> {
         .header("host", "localhost:8000")
         .header("x-amz-target", target)
         .header("content-type", "application/x-amz-json-1.0")
-        .header("x-amz-date", "20261123T000000Z")
+        .header("x-amz-date", date())
         .header("authorization", AUTHORIZATION)
         .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))
         .unwrap()
@@ -136,7 +149,9 @@ async fn send(
     backend: &TestBackend,
     request: Request<Full<Bytes>>,
 ) -> (u16, hyper::HeaderMap, Bytes) {
-    let (parts, body) = http::answer(backend, request).await.into_parts();
+    let (parts, body) = http::answer(backend, request, Limits::default().body_read)
+        .await
+        .into_parts();
     (
         parts.status.as_u16(),
         parts.headers,
@@ -240,10 +255,12 @@ async fn checks_come_in_dynamodbs_order() {
 /// Starts a server and returns a connection to it.
 async fn connected(
     shutdown: &CancellationToken,
+    limits: Limits,
 ) -> (tokio::net::TcpStream, tokio::task::JoinHandle<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(super::serve(listener, TestBackend::new(), shutdown.clone()));
+    let backend = TestBackend::new();
+    let server = tokio::spawn(super::serve(listener, backend, limits, shutdown.clone()));
     (
         tokio::net::TcpStream::connect(address).await.unwrap(),
         server,
@@ -252,15 +269,16 @@ async fn connected(
 
 fn raw(framing: &str) -> String {
     format!(
-        "POST / HTTP/1.1\r\nHost: h\r\nX-Amz-Target: DynamoDB_20120810.ListTables\r\nX-Amz-Date: x\r\n\
-         Content-Type: application/x-amz-json-1.0\r\nAuthorization: {AUTHORIZATION}\r\n{framing}\r\n\r\n"
+        "POST / HTTP/1.1\r\nHost: h\r\nX-Amz-Target: DynamoDB_20120810.ListTables\r\nX-Amz-Date: {}\r\n\
+         Content-Type: application/x-amz-json-1.0\r\nAuthorization: {AUTHORIZATION}\r\n{framing}\r\n\r\n",
+        date()
     )
 }
 
 #[tokio::test]
 async fn connections_are_kept_and_shutdown_ends_them() {
     let shutdown = CancellationToken::new();
-    let (mut stream, server) = connected(&shutdown).await;
+    let (mut stream, server) = connected(&shutdown, Limits::default()).await;
     for _ in 0..2 {
         stream
             .write_all(raw("Content-Length: 2").as_bytes())
@@ -284,7 +302,7 @@ async fn connections_are_kept_and_shutdown_ends_them() {
 #[tokio::test]
 async fn chunked_bodies_are_limited_too() {
     let shutdown = CancellationToken::new();
-    let (stream, server) = connected(&shutdown).await;
+    let (stream, server) = connected(&shutdown, Limits::default()).await;
     let (mut from, mut to) = stream.into_split();
     let writer = tokio::spawn(async move {
         to.write_all(raw("Transfer-Encoding: chunked").as_bytes())
@@ -315,4 +333,49 @@ async fn chunked_bodies_are_limited_too() {
     drop(writer.await.unwrap());
     shutdown.cancel();
     server.await.unwrap();
+}
+
+/// What comes until the other side closes.
+async fn until_closed(stream: &mut tokio::net::TcpStream) -> String {
+    let mut seen = Vec::new();
+    // A reset ends it as well as a close.
+    let _ = stream.read_to_end(&mut seen).await;
+    String::from_utf8_lossy(&seen).into_owned()
+}
+
+#[tokio::test]
+async fn slow_clients_are_cut_off() {
+    let short = std::time::Duration::from_millis(100);
+    let limits = Limits {
+        head_read: short,
+        body_read: short,
+        ..Limits::default()
+    };
+    let shutdown = CancellationToken::new();
+    // Nothing, a part of HTTP/2's preface, half a head: closed without a word.
+    for begun in ["", "PR", "POST / HTTP/1.1\r\nHost"] {
+        let (mut stream, _server) = connected(&shutdown, limits).await;
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        assert_eq!(until_closed(&mut stream).await, "", "{begun}");
+    }
+    // Half a body: told so, then closed.
+    for framing in [
+        "Content-Length: 9",
+        "Transfer-Encoding: chunked",
+        "Content-Length: 9\r\nExpect: 100-continue",
+    ] {
+        let (mut stream, _server) = connected(&shutdown, limits).await;
+        stream.write_all(raw(framing).as_bytes()).await.unwrap();
+        let said = until_closed(&mut stream).await;
+        assert!(said.contains("HTTP/1.1 408"), "{framing}: {said}");
+    }
+    // Kept, and then silent.
+    let (mut stream, _server) = connected(&shutdown, limits).await;
+    stream
+        .write_all(format!("{}{{}}", raw("Content-Length: 2")).as_bytes())
+        .await
+        .unwrap();
+    let said = until_closed(&mut stream).await;
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    shutdown.cancel();
 }

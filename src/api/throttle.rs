@@ -268,7 +268,7 @@ pub(crate) fn admit_write(
 /// What a write is sure to need.
 fn wanted(def: &TableDef, action: &WriteAction, factor: f64) -> Vec<(Meter, f64)> {
     let sure = match action {
-        WriteAction::Put { item } => write_units(0, item_size(item)),
+        WriteAction::Put { item } => write_units(item_size(item)),
         _ => 1.0,
     };
     let mut wanted = vec![(meter(def, None, true), sure * factor)];

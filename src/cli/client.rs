@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -19,6 +19,22 @@ pub async fn call(
     path: &str,
     body: Option<&Value>,
 ) -> Result<Value, String> {
+    let (status, answer) = ask(address, method, path, body).await?;
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let error = answer.get("error").or(Some(&answer));
+    let error = error.and_then(Value::as_str).map(str::to_owned);
+    Err(error.unwrap_or_else(|| answer.to_string()))
+}
+
+/// The same, where a refusal is an answer too.
+pub async fn ask(
+    address: &str,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<(StatusCode, Value), String> {
     tokio::time::timeout(TIMEOUT, exchange(address, method, path, body))
         .await
         .map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))?
@@ -29,7 +45,7 @@ async fn exchange(
     method: Method,
     path: &str,
     body: Option<&Value>,
-) -> Result<Value, String> {
+) -> Result<(StatusCode, Value), String> {
     let stream = TcpStream::connect(address)
         .await
         .map_err(|e| e.to_string())?;
@@ -57,15 +73,9 @@ async fn exchange(
         .map_err(|e| e.to_string())?
         .to_bytes();
     connection.abort();
-    if !status.is_success() {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let error = serde_json::from_slice::<Value>(&bytes).ok();
-        let error = error
-            .as_ref()
-            .and_then(|v| v.get("error"))
-            .and_then(Value::as_str)
-            .map(str::to_owned);
-        return Err(error.unwrap_or(text));
+    match serde_json::from_slice(&bytes) {
+        Ok(answer) => Ok((status, answer)),
+        Err(_) if !status.is_success() => Ok((status, String::from_utf8_lossy(&bytes).into())),
+        Err(error) => Err(format!("the answer is not JSON: {error}")),
     }
-    serde_json::from_slice(&bytes).map_err(|e| format!("the answer is not JSON: {e}"))
 }

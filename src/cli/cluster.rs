@@ -1,6 +1,6 @@
 //! Finds a running cluster and its regions' admin ports.
 
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -84,6 +84,34 @@ impl Cluster {
 }
 
 impl Member {
+    /// Asks this region's admin port; a refusal is an answer.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value), CliError> {
+        let admin = self.admin()?;
+        client::ask(admin, method, path, body)
+            .await
+            .map_err(|reason| self.no_answer(admin, reason))
+    }
+
+    fn no_answer(&self, address: &str, reason: String) -> CliError {
+        CliError::NoAnswer {
+            region: self.name.clone(),
+            address: address.to_owned(),
+            reason,
+        }
+    }
+
+    fn admin(&self) -> Result<&str, CliError> {
+        self.admin.as_deref().ok_or_else(|| {
+            let reason = "the region is down or has no admin address";
+            self.no_answer("its admin port", reason.into())
+        })
+    }
+
     /// Asks this region's admin port.
     pub async fn call(
         &self,
@@ -91,19 +119,9 @@ impl Member {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, CliError> {
-        let no_answer = |address: &str, reason: String| CliError::NoAnswer {
-            region: self.name.clone(),
-            address: address.to_owned(),
-            reason,
-        };
-        let Some(admin) = &self.admin else {
-            return Err(no_answer(
-                "its admin port",
-                "the region is down or has no admin address".into(),
-            ));
-        };
+        let admin = self.admin()?;
         client::call(admin, method, path, body)
             .await
-            .map_err(|reason| no_answer(admin, reason))
+            .map_err(|reason| self.no_answer(admin, reason))
     }
 }

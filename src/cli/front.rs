@@ -1,25 +1,23 @@
 //! The front door of `up`: routes each request by the region in its SigV4 credential scope.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
-use hyper::service::service_fn;
+use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri, header};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use serde_json::json;
+use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::CLUSTER_PATH;
 use super::supervisor::Members;
+use crate::api::{self, Limits};
+use crate::replica::ApiError;
 
 type Body = BoxBody<Bytes, hyper::Error>;
 type Proxy = Client<HttpConnector, Incoming>;
@@ -29,52 +27,23 @@ pub async fn serve(listener: TcpListener, members: Arc<Members>, stop: Cancellat
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let proxy: Proxy = Client::builder(TokioExecutor::new()).build(connector);
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    continue;
-                }
-            },
-            () = stop.cancelled() => return,
-        };
-        // Failing to set it costs latency, not correctness.
-        let _ = stream.set_nodelay(true);
-        let (members, proxy, stop) = (members.clone(), proxy.clone(), stop.clone());
-        tokio::spawn(async move {
-            let service = service_fn(|request| route(request, members.clone(), proxy.clone()));
-            let builder = auto::Builder::new(TokioExecutor::new());
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            tokio::select! {
-                result = connection => if let Err(error) = result {
-                    tracing::debug!(%error, "a connection ended");
-                },
-                () = stop.cancelled() => {}
-            }
-        });
-    }
+    let handler = move |request| route(request, members.clone(), proxy.clone());
+    api::accept(listener, handler, Limits::default(), stop).await;
 }
 
-async fn route(
-    request: Request<Incoming>,
-    members: Arc<Members>,
-    proxy: Proxy,
-) -> Result<Response<Body>, Infallible> {
+async fn route(request: Request<Incoming>, members: Arc<Members>, proxy: Proxy) -> Response<Body> {
     if request.uri().path() == CLUSTER_PATH {
         let body = serde_json::to_vec(&members.cluster()).unwrap_or_default();
-        return Ok(answer(StatusCode::OK, body));
+        return answer(body);
     }
     let region = scope_region(&request);
     let Some(member) = members.serving(region.as_deref()) else {
-        let known: Vec<String> = members.list().into_iter().map(|m| m.name).collect();
-        return Ok(wrong_region(&region.unwrap_or_default(), &known.join(", ")));
+        return down("any", "the cluster has no regions");
     };
-    Ok(match forward(request, &member.endpoint, &proxy).await {
+    match forward(request, &member.endpoint, &proxy).await {
         Ok(response) => response,
         Err(reason) => down(&member.name, &reason),
-    })
+    }
 }
 
 /// The region a request was signed for.
@@ -121,40 +90,29 @@ async fn forward(
         let host = HeaderValue::from_str(authority.as_str()).map_err(|e| e.to_string())?;
         request.headers_mut().insert(HOST, host);
     }
-    let response = proxy.request(request).await.map_err(|e| e.to_string())?;
+    let mut response = proxy.request(request).await.map_err(|e| e.to_string())?;
+    // It speaks of the connection to the region; the client's own is kept or closed by this side.
+    response.headers_mut().remove(CONNECTION);
     Ok(response.map(BodyExt::boxed))
 }
 
-fn answer(status: StatusCode, body: Vec<u8>) -> Response<Body> {
-    let body = Full::new(Bytes::from(body))
-        .map_err(|never| match never {})
-        .boxed();
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let kind = HeaderValue::from_static("application/x-amz-json-1.0");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+fn whole(body: Full<Bytes>) -> Body {
+    body.map_err(|never| match never {}).boxed()
 }
 
-fn wrong_region(region: &str, known: &str) -> Response<Body> {
-    let body = json!({
-        "__type": "com.amazon.coral.service#InvalidSignatureException",
-        "message": format!("Credential should be scoped to a valid region, not '{region}'. This cluster has: {known}"),
-    });
-    answer(StatusCode::BAD_REQUEST, body.to_string().into_bytes())
+fn answer(body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(whole(Full::new(Bytes::from(body))));
+    *response.status_mut() = StatusCode::OK;
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 /// A region that is down answers as DynamoDB would: retryable.
 fn down(region: &str, reason: &str) -> Response<Body> {
     tracing::warn!(region, reason, "a region does not answer");
-    let body = json!({
-        "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError",
-        "message": format!("region {region} does not answer"),
-    });
-    answer(
-        StatusCode::SERVICE_UNAVAILABLE,
-        body.to_string().into_bytes(),
-    )
+    let failure = ApiError::ServiceUnavailable(format!("region {region} does not answer"));
+    api::refusal(&failure).map(whole)
 }
 
 #[cfg(test)]

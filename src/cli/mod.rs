@@ -16,14 +16,19 @@ mod supervisor;
 mod tuning;
 mod up;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::api::Keys;
+use crate::config::{ConfigError, Credentials};
+
 /// The front door's port when `--port` says nothing.
 pub const PORT_DEFAULT: u16 = 8000;
+/// Names a credentials file where `--credentials` does not.
+const CREDENTIALS_ENV: &str = "MERIDIAN_CREDENTIALS";
 
 #[derive(Debug, Parser)]
 #[command(name = "meridian", version, about = "Self-hosted DynamoDB Global Tables", long_about = None)]
@@ -46,7 +51,7 @@ enum Command {
     Heal(faults::HealArgs),
     /// Give the link between two regions a round-trip time
     Slow(faults::SlowArgs),
-    /// List versions that lost a race, with the winner
+    /// List, show and restore versions that lost a race
     Conflicts(conflicts::ConflictsArgs),
     /// Verify the data folder of a stopped region
     Check(check::CheckArgs),
@@ -70,7 +75,7 @@ struct ClusterArgs {
 #[non_exhaustive]
 pub enum CliError {
     #[error(transparent)]
-    Topology(#[from] crate::config::ConfigError),
+    Config(#[from] ConfigError),
     #[error(transparent)]
     Region(#[from] crate::region::RegionError),
     #[error(
@@ -94,6 +99,14 @@ pub enum CliError {
     },
     #[error("region '{region}' refused: {reason}")]
     Refused { region: String, reason: String },
+    #[error(
+        "no region that answers keeps the conflict '{id}'\n  hint: `meridian conflicts` lists those that are kept"
+    )]
+    NoConflict { id: String },
+    #[error(
+        "not restored: in {region} the item is no longer the version that won; there is now {now}\n  hint: --force restores all the same"
+    )]
+    MovedOn { region: String, now: String },
     #[error("there is no region '{name}' in this cluster; it has: {known}")]
     UnknownRegion { name: String, known: String },
     #[error(
@@ -156,6 +169,14 @@ fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, C
         .block_on(future)
 }
 
+/// Who may call: the keys of a credentials file, or anybody.
+fn keys(credentials: Option<&Path>) -> Result<Keys, ConfigError> {
+    Ok(match credentials {
+        Some(file) => Keys::Known(Credentials::load(file)?),
+        None => Keys::Any,
+    })
+}
+
 /// Waits for SIGINT (Ctrl-C) or SIGTERM.
 async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
@@ -186,9 +207,30 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "ms" => number / 1e3,
         "s" => number,
         "m" => number * 60.0,
-        _ => return Err(format!("'{text}' needs a unit: ms, s or m")),
+        "h" => number * 3_600.0,
+        "d" => number * 86_400.0,
+        _ => return Err(format!("'{text}' needs a unit: ms, s, m, h or d")),
     };
     Duration::try_from_secs_f64(seconds).map_err(|e| format!("'{text}': {e}"))
+}
+
+/// Reads `4096`, `512KiB`, `64MiB` or `2GiB`.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("'{text}' is not a size; write 4096, 512KiB or 64MiB"))?;
+    let unit: u64 = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(format!("'{text}' has no unit known here: KiB, MiB or GiB")),
+    };
+    (number.checked_mul(unit)).ok_or_else(|| format!("'{text}' is too much"))
 }
 
 #[cfg(test)]
@@ -205,6 +247,10 @@ mod tests {
     fn durations_need_a_unit() {
         assert_eq!(parse_duration("200ms"), Ok(Duration::from_millis(200)));
         assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_duration("30d"), Ok(Duration::from_secs(2_592_000)));
+        assert_eq!(parse_bytes("64MiB"), Ok(64 << 20));
+        assert!(parse_bytes("64 parsecs").is_err());
+        assert!(parse_bytes("99999999999GiB").is_err());
         assert!(parse_duration("200").is_err());
         assert!(parse_duration("-1s").is_err());
         assert!(parse_duration("soon").is_err());

@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use super::tuning::TuningArgs;
-use super::{CliError, block_on, stop_signal};
+use super::{CREDENTIALS_ENV, CliError, block_on, keys, stop_signal};
 use crate::config::Topology;
 use crate::region::{IdentitySource, Region, RegionConfig};
 use crate::telemetry;
@@ -33,6 +33,9 @@ pub struct ServeArgs {
     /// Folder of the cluster's certificates (default: `certs` in the data folder)
     #[arg(long)]
     certs: Option<PathBuf>,
+    /// Serve only requests signed with a key of this file, in the AWS CLI's format (default: any key)
+    #[arg(long, env = CREDENTIALS_ENV, value_name = "FILE")]
+    credentials: Option<PathBuf>,
     #[command(flatten)]
     tuning: TuningArgs,
     /// Stop when standard input closes: set by `up`, so that no region outlives it
@@ -100,6 +103,7 @@ async fn config(args: &ServeArgs) -> Result<RegionConfig, CliError> {
         identity: args.certs.clone().map(IdentitySource::Folder),
         region: args.region.clone(),
         data: args.data.clone(),
+        keys: keys(args.credentials.as_deref())?,
         tuning: args.tuning.tuning(),
         topology,
     })

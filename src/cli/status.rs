@@ -72,7 +72,11 @@ fn print_region(out: &mut impl Write, region: &Value) -> Result<(), CliError> {
         writeln!(out, "\n{name}  {endpoint}  DOWN\n  {error}")?;
         return Ok(());
     }
-    let (pid, conflicts) = (number(region, "pid"), number(region, "conflicts"));
+    let (pid, mut conflicts) = (number(region, "pid"), number(region, "conflicts"));
+    let counts = region.get("conflict_counts").unwrap_or(&Value::Null);
+    if counts.get("dropped").and_then(Value::as_u64).unwrap_or(0) > 0 {
+        conflicts.push_str(&format!(" ({} dropped)", number(counts, "dropped")));
+    }
     writeln!(
         out,
         "\n{name}  {endpoint}  pid {pid}  conflicts {conflicts}"

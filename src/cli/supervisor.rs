@@ -54,12 +54,15 @@ impl Members {
         self.cluster().regions
     }
 
-    /// The region of that name; the first where a request names none.
+    /// The region of that name. Where a request names none, or none of this cluster, any that runs may tell
+    /// the client what is wrong with it.
     pub fn serving(&self, region: Option<&str>) -> Option<Member> {
         let cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut regions = cluster.regions.iter();
-        regions
-            .find(|m| region.is_none_or(|name| name == m.name))
+        let named = cluster.regions.iter().find(|m| Some(&*m.name) == region);
+        let running = || cluster.regions.iter().find(|m| m.pid.is_some());
+        named
+            .or_else(running)
+            .or_else(|| cluster.regions.first())
             .cloned()
     }
 
@@ -89,6 +92,7 @@ pub struct Launch {
     /// `None` = in memory.
     pub data: Option<PathBuf>,
     pub certs: PathBuf,
+    pub credentials: Option<PathBuf>,
     /// Its other arguments.
     pub tuning: Vec<String>,
 }
@@ -232,6 +236,9 @@ fn command(launch: &Launch) -> std::io::Result<Command> {
         Some(data) => command.arg("--data").arg(data),
         None => command.arg("--in-memory"),
     };
+    if let Some(credentials) = &launch.credentials {
+        command.arg("--credentials").arg(credentials);
+    }
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::supervisor::{Child, Launch, Members};
 use super::tuning::TuningArgs;
-use super::{CliError, PORT_DEFAULT, block_on, front, stop_signal};
+use super::{CREDENTIALS_ENV, CliError, PORT_DEFAULT, block_on, front, keys, stop_signal};
 use crate::config::Topology;
 use crate::transport::DevCa;
 
@@ -34,6 +34,9 @@ pub struct UpArgs {
     /// Keep nothing on disk but certificates
     #[arg(long)]
     in_memory: bool,
+    /// Serve only requests signed with a key of this file, in the AWS CLI's format (default: any key)
+    #[arg(long, env = CREDENTIALS_ENV, value_name = "FILE")]
+    credentials: Option<PathBuf>,
     /// Refuse requests beyond a table's throughput, as AWS does
     #[arg(long)]
     throttle: bool,
@@ -46,6 +49,8 @@ pub fn run(args: UpArgs) -> Result<(), CliError> {
         Some(path) => Topology::load(path)?,
         None => Topology::builtin_local(),
     };
+    // The regions read it themselves; what is wrong with it is better said once, before they start.
+    keys(args.credentials.as_deref())?;
     topology.throttle |= args.throttle;
     block_on(async {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
@@ -182,6 +187,7 @@ fn prepare(topology: &Topology, home: &Path, args: &UpArgs) -> Result<Vec<Launch
         topology: file.clone(),
         data: (!args.in_memory).then(|| home.join(&region.name)),
         certs: certs.clone(),
+        credentials: args.credentials.clone(),
         tuning: args.tuning.to_args(),
     };
     Ok(topology.regions.iter().map(launch).collect())

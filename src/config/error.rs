@@ -1,6 +1,6 @@
-//! What can be wrong with a topology file.
+//! What can be wrong with a topology or a credentials file.
 
-/// A topology that cannot be used. `Display` names the file, the key and what to do.
+/// A file that cannot be used. `Display` names the file, the key and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -21,5 +21,17 @@ pub enum ConfigError {
         key: String,
         problem: String,
         hint: String,
+    },
+    #[error(
+        "credentials '{file}' cannot be read: {reason}\n  hint: give the path of a file in the AWS CLI's format, such as ~/.aws/credentials"
+    )]
+    CredentialsRead { file: String, reason: String },
+    #[error(
+        "credentials '{file}', line {line}: {problem}\n  hint: each [profile] needs aws_access_key_id = ... and aws_secret_access_key = ..."
+    )]
+    Credentials {
+        file: String,
+        line: usize,
+        problem: String,
     },
 }

@@ -7,11 +7,14 @@
 //!   file, the key and what to do about it
 //! - [`Topology::builtin_local`] is `regions/local.toml`
 //! - [`Topology::to_toml`] writes one back, with the addresses `meridian up` filled in
+//! - [`Credentials::load`] reads who may call
 
 mod check;
+mod credentials;
 mod error;
 mod file;
 mod topology;
 
+pub use credentials::{Credentials, Secret};
 pub use error::ConfigError;
 pub use topology::{Link, REGIONS_MAX, RegionSpec, Topology};

@@ -71,6 +71,8 @@ pub struct Update {
     pub delete: Vec<(Path, Value)>,
     /// Made of `AttributeUpdates`: ADD also appends to lists, and type errors are worded otherwise.
     pub legacy: bool,
+    /// Sent by UpdateItem, which holds its result to a stricter size than transactions and PartiQL do.
+    pub surcharged: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +102,29 @@ pub enum KeyPredicate {
     Ge(Value),
     Between(Value, Value),
     BeginsWith(Value),
+}
+
+impl KeyPredicate {
+    /// The value it compares with, the lower of two.
+    pub fn low(&self) -> &Value {
+        match self {
+            KeyPredicate::Between(value, _)
+            | KeyPredicate::Eq(value)
+            | KeyPredicate::Lt(value)
+            | KeyPredicate::Le(value)
+            | KeyPredicate::Gt(value)
+            | KeyPredicate::Ge(value)
+            | KeyPredicate::BeginsWith(value) => value,
+        }
+    }
+
+    /// The value it compares with, the upper of two.
+    pub fn high(&self) -> &Value {
+        match self {
+            KeyPredicate::Between(_, value) => value,
+            other => other.low(),
+        }
+    }
 }
 
 /// One clause of a KeyConditionExpression or KeyConditions, not yet held against a schema.

@@ -289,16 +289,7 @@ fn bind_sort(
 
 /// Refuses values that the key attribute cannot have.
 fn check_types(attribute: &KeyAttribute, predicate: &KeyPredicate) -> Result<(), ExpressionError> {
-    let values = match predicate {
-        KeyPredicate::Between(low, high) => vec![low, high],
-        KeyPredicate::Eq(value)
-        | KeyPredicate::Lt(value)
-        | KeyPredicate::Le(value)
-        | KeyPredicate::Gt(value)
-        | KeyPredicate::Ge(value)
-        | KeyPredicate::BeginsWith(value) => vec![value],
-    };
-    for value in values {
+    for value in [predicate.low(), predicate.high()] {
         if !attribute.kind.matches(value) {
             let detail = "Condition parameter type does not match schema type";
             return Err(ExpressionError(format!(

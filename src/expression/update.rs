@@ -15,6 +15,12 @@ use crate::item::{Item, Number, Value};
 /// Lists and maps that may stand inside one another below the item itself (values-and-keys.md section 1.1).
 const NESTING_MAX: usize = 32;
 
+/// What an update, and each of its actions, is charged besides the bytes of the item.
+const ANY_UPDATE: usize = 3;
+const WRITING_ACTION: usize = 19;
+const ARITHMETIC: usize = 50;
+const REMOVING_ACTION: usize = 2;
+
 const INCORRECT_TYPE: &str = "An operand in the update expression has an incorrect data type";
 const INVALID_PATH: &str =
     "The document path provided in the update expression is invalid for update";
@@ -76,6 +82,22 @@ impl Update {
     pub fn creates_item(&self) -> bool {
         let removes = !self.remove.is_empty() || !self.delete.is_empty();
         !self.set.is_empty() || !self.add.is_empty() || !removes
+    }
+
+    /// Bytes that UpdateItem charges for what the update does when it holds the result to 400 KB, whatever the
+    /// values (values-and-keys.md section 5; list elements and arithmetic as measured since).
+    pub fn surcharge(&self) -> usize {
+        if !self.surcharged {
+            return 0;
+        }
+        let element = |path: &Path| usize::from(matches!(path.steps.last(), Some(Step::Index(_))));
+        let set = self.set.iter().map(|(path, value)| {
+            let arithmetic = matches!(value, SetValue::Plus(..) | SetValue::Minus(..));
+            WRITING_ACTION + element(path) + if arithmetic { ARITHMETIC } else { 0 }
+        });
+        let add = WRITING_ACTION * self.add.len();
+        let removing = REMOVING_ACTION * (self.remove.len() + self.delete.len());
+        ANY_UPDATE + set.sum::<usize>() + add + removing
     }
 
     /// The item after the update, and the paths it touched.

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::conflicts::LIMIT_DEFAULT;
+use super::conflicts;
 use super::start::one_way;
 use super::status::Status;
 use crate::clock::RegionId;
@@ -54,21 +54,40 @@ struct FaultRequest {
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
-enum AdminError {
+pub(super) enum AdminError {
     #[error("there is nothing at {0}: try GET /status, GET /conflicts or POST /fault")]
     NotFound(String),
     #[error("requests from web pages are refused")]
     Browser,
     #[error("{0}")]
     Bad(String),
+    /// What the path names is not there.
+    #[error("{0}")]
+    Gone(String),
+    #[error(
+        "conflict {id} is not restored: the item is no longer the version that won; it is now {now}"
+    )]
+    MovedOn { id: String, now: Value },
+    /// Try again.
+    #[error("{0}")]
+    Unavailable(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl AdminError {
+    fn body(&self) -> Value {
+        match self {
+            AdminError::MovedOn { now, .. } => json!({"error": self.to_string(), "now": now}),
+            _ => json!({"error": self.to_string()}),
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
-            AdminError::NotFound(_) => StatusCode::NOT_FOUND,
+            AdminError::NotFound(_) | AdminError::Gone(_) => StatusCode::NOT_FOUND,
+            AdminError::MovedOn { .. } => StatusCode::CONFLICT,
+            AdminError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             AdminError::Browser => StatusCode::FORBIDDEN,
             AdminError::Bad(_) => StatusCode::BAD_REQUEST,
             AdminError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -123,7 +142,7 @@ async fn connection(stream: TcpStream, status: Arc<Status>) {
 async fn answer(status: &Status, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (code, body) = match route(status, request).await {
         Ok(body) => (StatusCode::OK, body),
-        Err(error) => (error.status(), json!({"error": error.to_string()})),
+        Err(error) => (error.status(), error.body()),
     };
     let mut response = Response::new(Full::new(Bytes::from(format!("{body}\n"))));
     *response.status_mut() = code;
@@ -140,9 +159,11 @@ async fn route(status: &Status, request: Request<Incoming>) -> Result<Value, Adm
     let path = request.uri().path().to_string();
     match (request.method(), path.as_str()) {
         (&Method::GET, "/status") => Ok(status.report()?),
-        (&Method::GET, "/conflicts") => {
-            let (table, limit) = conflicts_query(request.uri().query().unwrap_or_default())?;
-            Ok(status.conflicts(table.as_deref(), limit)?)
+        (method, path) if below_conflicts(path).is_some() => {
+            let (method, rest) = (method.clone(), below_conflicts(path).unwrap_or_default());
+            let query = request.uri().query().unwrap_or_default().to_string();
+            let body = read_body(request).await?;
+            conflicts::route(status, &method, rest, &query, body).await
         }
         (&Method::POST, "/fault") => {
             let body = read_body(request).await?;
@@ -154,6 +175,12 @@ async fn route(status: &Status, request: Request<Incoming>) -> Result<Value, Adm
     }
 }
 
+/// What follows `/conflicts`.
+fn below_conflicts(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("/conflicts")?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
 async fn read_body(request: Request<Incoming>) -> Result<Bytes, AdminError> {
     let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
     match tokio::time::timeout(READ_TIMEOUT, body).await {
@@ -161,24 +188,6 @@ async fn read_body(request: Request<Incoming>) -> Result<Bytes, AdminError> {
         Ok(Err(error)) => Err(AdminError::Bad(format!("the body cannot be read: {error}"))),
         Err(_elapsed) => Err(AdminError::Bad("the body took too long".to_string())),
     }
-}
-
-/// Table names need no escapes (letters, digits, `-`, `_`, `.`), so none are read.
-fn conflicts_query(query: &str) -> Result<(Option<String>, usize), AdminError> {
-    let mut table = None;
-    let mut limit = LIMIT_DEFAULT;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=') {
-            Some(("table", name)) => table = Some(name.to_string()),
-            Some(("limit", number)) => {
-                limit = number
-                    .parse()
-                    .map_err(|_| AdminError::Bad(format!("'{number}' is not a limit")))?;
-            }
-            _ => return Err(AdminError::Bad(format!("'{pair}' is not known here"))),
-        }
-    }
-    Ok((table, limit))
 }
 
 fn set_fault(status: &Status, wanted: &FaultRequest) -> Result<Value, AdminError> {

@@ -1,13 +1,15 @@
 //! What the API sees of a region.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::clock::RegionClock;
 use super::queue::{Queue, Refused};
-use crate::api::{Backend, RegionInfo, Throttle, WriteFuture};
+use crate::api::{Backend, Keys, ReachFuture, RegionInfo, Throttle, WriteFuture};
 use crate::replica::catalog::{Busy, TableDef};
+use crate::replica::mutation::{Frontier, lacks};
 use crate::replica::request::WriteRequest;
 use crate::replica::{ApiError, deletion, members};
 use crate::store::{ReadTxn, Store};
@@ -21,17 +23,24 @@ const NO_ANSWER: &str = "The region stopped before the outcome of the write was 
 
 pub(super) struct RegionBackend {
     pub info: RegionInfo,
+    pub keys: Keys,
     pub store: Arc<dyn Store>,
     pub queue: Arc<Queue>,
     pub throttle: Option<Throttle>,
     pub clock: RegionClock,
     /// How long tables are busy with everything; 0 = not at all.
     pub table_delay_us: u64,
+    /// What the writer has made durable.
+    pub durable: watch::Receiver<Frontier>,
 }
 
 impl Backend for RegionBackend {
     fn region(&self) -> &RegionInfo {
         &self.info
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     fn throttle(&self) -> Option<&Throttle> {
@@ -63,6 +72,20 @@ impl Backend for RegionBackend {
             return Ok(Some(Busy::Deleting));
         }
         Ok(def.busy(self.clock.now().wall_us, self.table_delay_us))
+    }
+
+    fn reach(&self, wanted: &Frontier, wait: Duration) -> ReachFuture<'_> {
+        let (region, wanted) = (self.info.id, wanted.clone());
+        let mut durable = self.durable.clone();
+        Box::pin(async move {
+            let there = durable.wait_for(|here| lacks(here, &wanted, region).is_empty());
+            // Where time is up or the writer has stopped, what is lacking says so.
+            if let Ok(Ok(_)) = tokio::time::timeout(wait, there).await {
+                return Ok(Frontier::new());
+            }
+            let lacking = lacks(&durable.borrow(), &wanted, region);
+            Ok(lacking)
+        })
     }
 
     fn read(

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -19,9 +19,10 @@ use super::replicate::{Peers, Replication};
 use super::status::Status;
 use super::writer::Writer;
 use super::{RegionError, admin, guard};
-use crate::api::{self, Backend, RegionInfo, Throttle};
+use crate::api::{self, Backend, Keys, RegionInfo, Throttle};
 use crate::clock::RegionId;
 use crate::config::{RegionSpec, Topology};
+use crate::replica::conflict;
 use crate::replica::mutation::GroupId;
 use crate::replica::stable::Retention;
 use crate::replica::ttl::TtlSettings;
@@ -58,16 +59,23 @@ pub struct Tuning {
     pub table_delay: Duration,
     /// A replica that was lately the source of another cannot go (global-tables.md section 3.1).
     pub aws_waits: bool,
+    /// For how long conflicts are kept.
+    pub conflict_keep: Duration,
+    /// How many bytes of one table's conflicts are kept.
+    pub conflict_bytes: u64,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
         let ttl = TtlSettings::default();
+        let conflicts = conflict::Retention::default();
         Tuning {
             ttl_interval: Duration::from_micros(ttl.interval_us),
             ttl_cool_down: Duration::from_micros(ttl.cool_down_us),
             table_delay: Duration::ZERO,
             aws_waits: false,
+            conflict_keep: Duration::from_micros(conflicts.keep_us),
+            conflict_bytes: conflicts.table_bytes,
         }
     }
 }
@@ -82,6 +90,8 @@ pub struct RegionConfig {
     pub data: Option<PathBuf>,
     /// `None` = the folder `certs` in `data`.
     pub identity: Option<IdentitySource>,
+    /// Who may call.
+    pub keys: Keys,
     pub tuning: Tuning,
     /// Clients.
     pub client: TcpListener,
@@ -123,6 +133,18 @@ impl Region {
             peers,
         })?;
         let known = Peers::default();
+        let queue = Arc::new(Queue::default());
+        let (durable_tx, durable) = watch::channel(replica.frontier().clone());
+        let backend = Arc::new(RegionBackend {
+            info: info.clone(),
+            keys: config.keys,
+            store: Arc::clone(&store),
+            queue: Arc::clone(&queue),
+            throttle: config.topology.throttle.then(Throttle::default),
+            clock,
+            table_delay_us: micros(config.tuning.table_delay),
+            durable,
+        });
         let status = Arc::new(Status {
             info: info.clone(),
             cluster: config.topology.name.clone(),
@@ -134,15 +156,7 @@ impl Region {
             store: Arc::clone(&store),
             transport: transport.clone(),
             peers: Arc::clone(&known),
-        });
-        let queue = Arc::new(Queue::default());
-        let backend = Arc::new(RegionBackend {
-            info: info.clone(),
-            store: Arc::clone(&store),
-            queue: Arc::clone(&queue),
-            throttle: config.topology.throttle.then(Throttle::default),
-            clock,
-            table_delay_us: micros(config.tuning.table_delay),
+            backend: Arc::clone(&backend),
         });
         let (news, inbox) = mpsc::unbounded_channel();
         let writer = Writer {
@@ -151,6 +165,7 @@ impl Region {
             clock,
             queue: Arc::clone(&queue),
             news,
+            durable: durable_tx,
         };
         let writer = std::thread::Builder::new()
             .name("writer".to_string())
@@ -183,7 +198,8 @@ impl Region {
         let backend: Arc<dyn Backend> = self.backend.clone();
         let status = Arc::clone(&self.status);
         self.tasks.spawn(replication.run(stop()));
-        self.tasks.spawn(api::serve(client, backend, stop()));
+        self.tasks
+            .spawn(api::serve(client, backend, api::Limits::default(), stop()));
         self.tasks.spawn(admin::serve(admin, status, stop()));
         info!(
             region = self.status.info.name,
@@ -291,6 +307,10 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
         },
         table_delay_us: micros(tuning.table_delay),
         aws_waits: tuning.aws_waits,
+        conflicts: conflict::Retention {
+            keep_us: micros(tuning.conflict_keep),
+            table_bytes: tuning.conflict_bytes,
+        },
         planted: None,
         limits: Default::default(),
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::backend::RegionBackend;
 use super::clock::RegionClock;
 use super::replicate::Peers;
 use crate::api::RegionInfo;
@@ -29,6 +30,7 @@ pub(super) struct Status {
     pub store: Arc<dyn Store>,
     pub transport: Transport,
     pub peers: Peers,
+    pub backend: Arc<RegionBackend>,
 }
 
 /// One link as `status` shows it.
@@ -70,6 +72,7 @@ impl Status {
             "links": self.links(),
             "tables": self.tables(&*txn)?,
             "conflicts": conflict::count(&*txn)?,
+            "conflict_counts": self.conflict_counts(&*txn)?,
         }))
     }
 

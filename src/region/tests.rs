@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::api::Keys;
 use crate::config::Topology;
 use crate::item::{Item, KeyAttribute, KeySchema, KeyType, Number, Value};
 use crate::replica::ApiError;
@@ -50,6 +51,7 @@ async fn cluster() -> Vec<Region> {
             data: None,
             tuning: Tuning::default(),
             identity: Some(IdentitySource::Ready(identity)),
+            keys: Keys::Any,
             client,
             admin,
             gossip,
@@ -312,7 +314,7 @@ async fn admin_refuses_what_it_does_not_know() {
             403,
             "web pages",
         ),
-        ("GET", "/conflicts?limit=x", "", "", 400, "not a limit"),
+        ("GET", "/conflicts?limit=x", "", "", 400, "not a number"),
     ];
     for (method, path, extra, body, code, wanted) in cases {
         let (found, answer) = http(admin, method, path, extra, body).await;
@@ -335,6 +337,7 @@ async fn alone(data: &Path, region: &str) -> Result<Region, RegionError> {
         region: region.to_string(),
         data: Some(data.to_path_buf()),
         identity: None,
+        keys: Keys::Any,
         tuning: Tuning::default(),
         client,
         admin,

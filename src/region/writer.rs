@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, warn};
 
 use super::clock::RegionClock;
@@ -33,6 +33,8 @@ pub(super) struct Writer {
     pub queue: Arc<Queue>,
     /// Bounded in effect: a group has at most as many peers' batches as the replicator has asked for.
     pub news: mpsc::UnboundedSender<News>,
+    /// What is durable, for those who wait for it.
+    pub durable: watch::Sender<Frontier>,
 }
 
 /// Who waits for a job.
@@ -96,6 +98,14 @@ impl Writer {
 
     fn tell_done(&mut self, now: Now, results: Vec<JobResult>, receipts: Vec<Receipt>) {
         assert_eq!(results.len(), receipts.len(), "every job has one result");
+        let frontier = self.replica.frontier();
+        self.durable.send_if_modified(|durable| {
+            let moved = durable != frontier;
+            if moved {
+                durable.clone_from(frontier);
+            }
+            moved
+        });
         let mut applied = Vec::new();
         for (result, receipt) in results.into_iter().zip(receipts) {
             match (result, receipt) {

@@ -169,6 +169,7 @@ impl Replica {
                 Change::Sent { table, to, upto } => {
                     self.apply_sent(txn, *table, dot.log.origin, to, upto)?
                 }
+                Change::Restored { conflict } => conflict::mark_restored(txn, *conflict, version)?,
                 Change::Local { table, settings } => {
                     // Nobody changes what is another region's own.
                     if dot.log.origin == self.origin {
@@ -254,9 +255,9 @@ impl Replica {
         self.count(txn.as_read(), uid, old_image, image)?;
         if let Some(def) = def {
             let forget = self.config.planted == Some(PlantedBug::IndexDeleteForgotten);
-            let indexed = old_image.filter(|_| !forget);
-            self.derive(txn, &def, key, indexed, image)?;
-            ttl::update(txn, &def, key, indexed, image)?;
+            let derived = old_image.filter(|_| !forget);
+            self.derive(txn, &def, key, derived, image)?;
+            ttl::update(txn, &def, key, derived, image)?;
             let mine = version.dot.log.origin.region == self.config.region;
             let expired = mine && version.rank.kind == RankKind::Expire;
             self.record_change(txn, now, &def, key, (old_image, image), expired)?;

@@ -37,11 +37,6 @@ pub(super) fn share(def: &TableDef, item: Option<&Item>) -> u64 {
     item.map_or(0, |item| sizes(def, item).map(|s| s + OVERHEAD).sum())
 }
 
-/// Whether an item and its entries in local indexes are together larger than an item may be.
-pub(super) fn too_large(def: &TableDef, item: &Item) -> bool {
-    has_collections(def) && sizes(def, item).sum::<u64>() > size::ITEM_SIZE_MAX as u64
-}
-
 /// The size of the collection of a partition.
 pub(super) fn size_of(
     txn: &dyn ReadTxn,

@@ -1,16 +1,50 @@
 //! Conflicts are data: versions that lost a race, kept with the winner (replication.md section 12).
+//!
+//! Each has an id that every region which sees it gives it, a number in the order in which this region saw
+//! it, and can be written back (`restore`). They are kept for a while (`keep`): what is dropped is counted.
 
-use std::ops::{Bound, ControlFlow};
+mod audit;
+mod keep;
+mod restore;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
 
 use bincode::{Decode, Encode};
 
 use super::catalog::TableUid;
-use super::keys::meta;
+use super::keys;
 use super::mutation::{ItemKey, Version};
-use super::read;
-use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
+use crate::clock::RegionId;
+use crate::store::StoreError;
 
-const FORMAT: u8 = 1;
+pub use audit::audit;
+pub use keep::Retention;
+pub use rows::{Newer, after, count, find, get, list, tallies};
+pub(super) use rows::{mark_restored, record};
+
+/// Names a conflict in every region: made of the table, the key and the ranks of both versions, and a rank
+/// has one dot. Ranks, because the headers of expiries of one version merge, and dots, because a
+/// transaction has many items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct ConflictId(pub u128);
+
+impl fmt::Display for ConflictId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for ConflictId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u128::from_str_radix(text, 16).map(ConflictId)
+    }
+}
 
 /// Two versions of one item whose writers had not seen each other.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -28,63 +62,74 @@ pub struct Conflict {
     pub detected_us: u64,
 }
 
-/// Appends a conflict.
-pub(super) fn record(txn: &mut dyn WriteTxn, conflict: &Conflict) -> Result<(), StoreError> {
-    let lsn = read::meta_u64(txn.as_read(), meta::NEXT_CONFLICT)?.unwrap_or(0);
-    let mut bytes = vec![FORMAT];
-    bytes.extend(
-        bincode::encode_to_vec(conflict, bincode::config::standard())
-            .map_err(|e| StoreError::Damaged(format!("a conflict cannot be written: {e}")))?,
-    );
-    txn.put(Db::Conflicts, &lsn.to_be_bytes(), &bytes)?;
-    txn.put(Db::Meta, meta::NEXT_CONFLICT, &(lsn + 1).to_be_bytes())
+impl Conflict {
+    pub fn id(&self) -> Result<ConflictId, StoreError> {
+        let named = (self.uid, &self.key, self.winner.rank, self.loser.rank);
+        let bytes = rows::encode(&named)?;
+        Ok(ConflictId(u128::from_be_bytes(keys::hash(&bytes))))
+    }
 }
 
-/// The newest conflicts first, of one table or of all.
-pub fn list(
-    txn: &dyn ReadTxn,
-    table: Option<&str>,
-    limit: usize,
-) -> Result<Vec<Conflict>, StoreError> {
-    let mut conflicts = Vec::new();
-    let mut failure = None;
-    let all = Range {
-        from: Bound::Unbounded,
-        to: Bound::Unbounded,
-        reverse: true,
-    };
-    txn.scan(Db::Conflicts, all, &mut |_, value| {
-        if conflicts.len() >= limit {
-            return ControlFlow::Break(());
-        }
-        match decode(value) {
-            Ok(conflict) if table.is_none_or(|t| t == conflict.table) => conflicts.push(conflict),
-            Ok(_) => {}
-            Err(error) => {
-                failure = Some(error);
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    failure.map_or(Ok(conflicts), Err)
+/// A conflict as it is kept in this region.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    pub id: ConflictId,
+    /// 1, 2, 3 ... in the order in which this region saw them.
+    pub number: u64,
+    pub conflict: Conflict,
+    /// The write that brought the loser back, if one did.
+    pub restored: Option<Version>,
 }
 
-/// How many conflicts were ever recorded here.
-pub fn count(txn: &dyn ReadTxn) -> Result<u64, StoreError> {
-    Ok(read::meta_u64(txn, meta::NEXT_CONFLICT)?.unwrap_or(0))
+/// What became of one table's conflicts here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct TableTally {
+    /// The table's name; empty while its definition has not arrived.
+    pub name: String,
+    /// Ever.
+    pub recorded: u64,
+    /// By age or for room.
+    pub dropped: u64,
+    /// Whose loser was written back.
+    pub restored: u64,
+    /// Still there, and their bytes.
+    pub kept: u64,
+    pub bytes: u64,
 }
 
-fn decode(bytes: &[u8]) -> Result<Conflict, StoreError> {
-    let body = match bytes.split_first() {
-        Some((&FORMAT, body)) => body,
-        _ => {
-            return Err(StoreError::Damaged(
-                "a conflict of an unknown format".into(),
-            ));
-        }
-    };
-    bincode::decode_from_slice(body, bincode::config::standard())
-        .map(|(conflict, _)| conflict)
-        .map_err(|e| StoreError::Damaged(format!("a conflict cannot be read: {e}")))
+/// How often a version of one region beat one of another here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkTally {
+    pub winner: RegionId,
+    pub loser: RegionId,
+    pub recorded: u64,
+}
+
+/// All counters of a region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tallies {
+    pub tables: Vec<(TableUid, TableTally)>,
+    pub links: Vec<LinkTally>,
+}
+
+impl Tallies {
+    fn sum(&self, of: impl Fn(&TableTally) -> u64) -> u64 {
+        self.tables.iter().map(|(_, tally)| of(tally)).sum()
+    }
+
+    pub fn recorded(&self) -> u64 {
+        self.sum(|t| t.recorded)
+    }
+
+    pub fn dropped(&self) -> u64 {
+        self.sum(|t| t.dropped)
+    }
+
+    pub fn kept(&self) -> u64 {
+        self.sum(|t| t.kept)
+    }
+
+    pub fn restored(&self) -> u64 {
+        self.sum(|t| t.restored)
+    }
 }

@@ -22,15 +22,17 @@ const TOKEN_LIFE_US: u64 = 600_000_000;
 const COPIED_INDEX_TYPE: &str =
     "The update expression attempted to update the secondary index key to unsupported type";
 
+/// What values-and-keys.md section 5 says of items over 400 KB.
+const PUT_TOO_LARGE: &str = "Item size has exceeded the maximum allowed size";
 const UPDATE_TOO_LARGE: &str = "Item size to update has exceeded the maximum allowed size";
 
 /// A write that has passed its condition and is ready to be made.
-struct Plan {
-    def: Arc<TableDef>,
-    key: ItemKey,
+pub(super) struct Plan {
+    pub(super) def: Arc<TableDef>,
+    pub(super) key: ItemKey,
     /// What to store; the outer `None` = nothing changes.
-    image: Option<Option<Vec<u8>>>,
-    outcome: ItemOutcome,
+    pub(super) image: Option<Option<Vec<u8>>>,
+    pub(super) outcome: ItemOutcome,
 }
 
 impl Replica {
@@ -67,6 +69,7 @@ impl Replica {
                 self.update_table(txn, now, &table, change)
             }
             WriteRequest::DeleteTable { table } => self.delete_table(txn, now, &table),
+            WriteRequest::RestoreConflict { id, force } => self.restore(txn, now, id, force),
         }
     }
 
@@ -79,9 +82,9 @@ impl Replica {
         token: Option<(String, u64)>,
     ) -> Result<WriteResponse, ExecuteError> {
         if let Some((token, digest)) = &token
-            && replayed(txn.as_read(), now, token, *digest)?
+            && let Some(sizes) = replayed(txn.as_read(), now, token, *digest)?
         {
-            return Ok(WriteResponse::Replayed);
+            return Ok(WriteResponse::Replayed(sizes));
         }
         self.refuse_duplicates(txn.as_read(), writes)?;
         let mut plans = Vec::with_capacity(writes.len());
@@ -117,7 +120,7 @@ impl Replica {
         }
         let outcomes = self.make(txn, now, plans)?;
         if let Some((token, digest)) = token {
-            remember(txn, now, &token, digest)?;
+            remember(txn, now, &token, digest, &outcomes)?;
         }
         Ok(WriteResponse::Items(outcomes))
     }
@@ -161,7 +164,11 @@ impl Replica {
     }
 
     /// Reads the item, evaluates the condition, and says what would change.
-    fn plan(&mut self, txn: &dyn ReadTxn, write: &ItemWrite) -> Result<Plan, ExecuteError> {
+    pub(super) fn plan(
+        &mut self,
+        txn: &dyn ReadTxn,
+        write: &ItemWrite,
+    ) -> Result<Plan, ExecuteError> {
         let def = self.table(txn, &write.table)?;
         let key: ItemKey = match &write.action {
             WriteAction::Put { item } => def.keys.admit_item(item)?.into(),
@@ -176,6 +183,9 @@ impl Replica {
         };
         if let WriteAction::Put { item } = &write.action {
             index::admit(&def, &key, item)?;
+            if index::size_with_local_entries(&def, item) > size::ITEM_SIZE_MAX {
+                return Err(ApiError::validation(PUT_TOO_LARGE).into());
+            }
         }
         let old = current(txn, &def, &key)?;
         if let Some(condition) = &write.condition {
@@ -194,7 +204,9 @@ impl Replica {
                 update,
             } => updated(&def, &key, old.as_ref(), key_item, update)?,
         };
-        self.admit_collection(txn, &def, &key, (old.as_ref(), new.as_ref()), &write.action)?;
+        let limit = self.config.limits.collection_bytes;
+        let (before, after) = (old.as_ref(), new.as_ref());
+        collection::admit(txn, &def, &key.partition, before, after, limit)?;
         let index_units = index::write_units(&def, old.as_ref(), new.as_ref());
         let image = changes.then(|| new.as_ref().map(codec::encode));
         Ok(Plan {
@@ -209,27 +221,6 @@ impl Replica {
                 collection_bytes: 0,
             },
         })
-    }
-
-    /// Refuses what makes an item with its local entries, or its item collection, too large
-    /// (values-and-keys.md section 5).
-    fn admit_collection(
-        &self,
-        txn: &dyn ReadTxn,
-        def: &TableDef,
-        key: &ItemKey,
-        (old, new): (Option<&Item>, Option<&Item>),
-        action: &WriteAction,
-    ) -> Result<(), ExecuteError> {
-        if new.is_some_and(|new| old != Some(new) && collection::too_large(def, new)) {
-            let message = match action {
-                WriteAction::Update { .. } => UPDATE_TOO_LARGE,
-                _ => "Item size has exceeded the maximum allowed size",
-            };
-            return Err(ApiError::validation(message).into());
-        }
-        let limit = self.config.limits.collection_bytes;
-        collection::admit(txn, def, &key.partition, old, new, limit)
     }
 
     /// Makes planned writes: one commit for each group they touch, under one stamp.
@@ -345,20 +336,28 @@ fn updated(
         }
         other => ApiError::validation(other.to_string()),
     })?;
-    if size::item_size(&new) > size::ITEM_SIZE_MAX {
+    // Measured of UpdateItem: the keys do not count, what the actions are charged does, and the item must fit.
+    let charged = size::item_size(&new).saturating_sub(size::item_size(&def.keys.key_of(&new)))
+        + update.surcharge();
+    if charged.max(index::size_with_local_entries(def, &new)) > size::ITEM_SIZE_MAX {
         return Err(ApiError::validation(UPDATE_TOO_LARGE).into());
     }
     Ok((Some(new), touched, true))
 }
 
-/// Whether the token was used with the same parameters within its life.
-fn replayed(txn: &dyn ReadTxn, now: Now, token: &str, digest: u64) -> Result<bool, ExecuteError> {
+/// What a transaction of this token found and left, if it was used with the same parameters within its life.
+fn replayed(
+    txn: &dyn ReadTxn,
+    now: Now,
+    token: &str,
+    digest: u64,
+) -> Result<Option<Vec<usize>>, ExecuteError> {
     let Some(stored) = txn.get(Db::Meta, &meta::token(token))? else {
-        return Ok(false);
+        return Ok(None);
     };
-    let (expires_us, stored_digest) = parse_token(stored)?;
+    let (expires_us, stored_digest, sizes) = parse_token(stored)?;
     if expires_us <= now.wall_us {
-        return Ok(false);
+        return Ok(None);
     }
     if stored_digest != digest {
         return Err(ApiError::IdempotentParameterMismatch(
@@ -368,28 +367,41 @@ fn replayed(txn: &dyn ReadTxn, now: Now, token: &str, digest: u64) -> Result<boo
         )
         .into());
     }
-    Ok(true)
+    Ok(Some(sizes))
 }
 
-fn parse_token(stored: &[u8]) -> Result<(u64, u64), StoreError> {
-    let word = |at: usize| {
-        stored
-            .get(at..at + 8)
-            .and_then(|b| b.try_into().ok())
-            .map(u64::from_be_bytes)
+fn parse_token(stored: &[u8]) -> Result<(u64, u64, Vec<usize>), StoreError> {
+    let damaged = || StoreError::Damaged("a transaction's token cannot be read".into());
+    let (head, sizes) = stored.split_at_checked(16).ok_or_else(damaged)?;
+    let (expires_us, digest) = head.split_at(8);
+    let word = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes);
+    let (Ok(expires_us), Ok(digest)) = (word(expires_us), word(digest)) else {
+        return Err(damaged());
     };
-    match (word(0), word(8)) {
-        (Some(expires_us), Some(digest)) => Ok((expires_us, digest)),
-        _ => Err(StoreError::Damaged(
-            "a transaction's token cannot be read".into(),
-        )),
+    let mut parsed = Vec::with_capacity(sizes.len() / 4);
+    for size in sizes.chunks(4) {
+        let size = size.try_into().map(u32::from_be_bytes);
+        let size = size.ok().and_then(|size| usize::try_from(size).ok());
+        parsed.push(size.ok_or_else(damaged)?);
     }
+    Ok((expires_us, digest, parsed))
 }
 
-/// Remembers a token for its life; `chores` forgets it after.
-fn remember(txn: &mut dyn WriteTxn, now: Now, token: &str, digest: u64) -> Result<(), StoreError> {
+/// Remembers a token for its life, and what a replay is charged by; `chores` forgets it after.
+fn remember(
+    txn: &mut dyn WriteTxn,
+    now: Now,
+    token: &str,
+    digest: u64,
+    outcomes: &[ItemOutcome],
+) -> Result<(), StoreError> {
     let expires_us = now.wall_us.saturating_add(TOKEN_LIFE_US);
-    let value = [expires_us.to_be_bytes(), digest.to_be_bytes()].concat();
+    let mut value = [expires_us.to_be_bytes(), digest.to_be_bytes()].concat();
+    for outcome in outcomes {
+        // An item is at most 400 KB.
+        let size = u32::try_from(outcome.size()).unwrap_or(u32::MAX);
+        value.extend_from_slice(&size.to_be_bytes());
+    }
     txn.put(Db::Meta, &meta::token(token), &value)?;
     txn.put(Db::Meta, &meta::token_expiry(expires_us, token), &[])
 }

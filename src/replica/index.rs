@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::build::Tally;
-use super::catalog::{IndexDef, Projection, TableDef};
+use super::catalog::{IndexDef, IndexKind, Projection, TableDef};
 use super::keys;
 use super::mutation::ItemKey;
 use super::read::TableCounts;
@@ -48,6 +48,14 @@ pub(super) fn admit(def: &TableDef, key: &ItemKey, item: &Item) -> Result<(), Ke
         }
     }
     Ok(())
+}
+
+/// The size that the limit of 400 KB is about: the item and what its local indexes hold of it
+/// (values-and-keys.md section 5).
+pub(super) fn size_with_local_entries(def: &TableDef, item: &Item) -> usize {
+    let local = def.indexes.iter().filter(|i| i.kind == IndexKind::Local);
+    let entries = local.filter_map(|index| projected(def, index, item));
+    size::item_size(item) + entries.map(|entry| size::item_size(&entry)).sum::<usize>()
 }
 
 /// The row and value that an index should hold for an item.

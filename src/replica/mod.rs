@@ -92,6 +92,8 @@ pub enum PlantedBug {
     StreamRecordForgotten,
     /// An expiry is ranked by when it was made, not by the version it expires (replication.md section 4).
     ExpiryAsWrite,
+    /// A conflict dropped by retention is not counted.
+    ConflictDropUncounted,
     /// The building of an index leaves out the first item of each step (against I7).
     BackfillSkips,
 }
@@ -129,8 +131,29 @@ pub struct ReplicaConfig {
     pub table_delay_us: u64,
     /// DynamoDB's waiting rules that only protect AWS's own operations hold here too.
     pub aws_waits: bool,
+    /// For how long conflicts are kept.
+    pub conflicts: conflict::Retention,
     pub planted: Option<PlantedBug>,
     pub limits: Limits,
+}
+
+impl ReplicaConfig {
+    /// A region that is a cluster by itself, all else as it is when nothing is said; for tools.
+    pub fn alone(region: RegionId, region_name: &str) -> Self {
+        ReplicaConfig {
+            region,
+            region_name: region_name.to_owned(),
+            members: GroupId::of([region]),
+            replicate_all: false,
+            retention: Retention::default(),
+            ttl: ttl::TtlSettings::default(),
+            table_delay_us: 0,
+            aws_waits: false,
+            conflicts: conflict::Retention::default(),
+            planted: None,
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// One thing for the writer to do.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bincode::{Decode, Encode};
 
 use super::catalog::{LocalSettings, TableDef, TableUid};
+use super::conflict::ConflictId;
 use super::members::Report;
 use crate::clock::{RegionId, Stamp};
 
@@ -57,6 +58,25 @@ pub struct Dot {
 
 /// Per log, the highest contiguous sequence number applied (I4).
 pub type Frontier = BTreeMap<LogId, u64>;
+
+/// What of `wanted` a region at `frontier` has not applied. Logs that do not concern it, it never will.
+pub fn lacks(frontier: &Frontier, wanted: &Frontier, region: RegionId) -> Frontier {
+    wanted
+        .iter()
+        .filter(|(log, seq)| {
+            log.group.contains(region) && frontier.get(log).copied().unwrap_or(0) < **seq
+        })
+        .map(|(log, seq)| (*log, *seq))
+        .collect()
+}
+
+/// Raises `frontier` to cover `other` too.
+pub fn join(frontier: &mut Frontier, other: &Frontier) {
+    for (log, seq) in other {
+        let here = frontier.entry(*log).or_default();
+        *here = (*here).max(*seq);
+    }
+}
 
 /// What a version is: an ordinary write (put or delete), or the expiry of exactly one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -138,6 +158,8 @@ pub enum Change {
         to: Vec<(RegionId, Stamp)>,
         upto: Vec<(GroupId, u64)>,
     },
+    /// The loser of this conflict was written back by the commit: where the conflict is kept, it is marked.
+    Restored { conflict: ConflictId },
     /// What this region keeps of a table. Only in the log of the region's own group, which no other reads.
     Local {
         table: TableUid,

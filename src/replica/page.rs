@@ -147,7 +147,8 @@ impl Target<'_> {
         let item = codec::decode(image).map_err(damaged)?;
         page.scanned += 1;
         page.scanned_bytes += size::item_size(&item);
-        let last = is_full(page, request).then(|| self.start_key(&item));
+        let ends = is_full(page, request) && !self.is_lone(request);
+        let last = ends.then(|| self.start_key(&item));
         if request
             .filter
             .as_ref()
@@ -156,6 +157,12 @@ impl Target<'_> {
             page.items.push(item);
         }
         Ok(last)
+    }
+
+    /// A partition without a sort key holds one item. DynamoDB refuses to start a Query after it, so no
+    /// page of such a Query may end in a key to start after.
+    fn is_lone(&self, request: &PageRequest) -> bool {
+        request.condition.is_some() && self.index.is_none() && self.schema().sort.is_empty()
     }
 
     /// The attributes of an item that a page may start after: of the table's key and of the index's.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::catalog::{LocalSettings, TableDef, TableUid};
+use super::conflict::ConflictId;
 use crate::clock::RegionId;
 use crate::expression::{Condition, KeyCondition, Path, Update};
-use crate::item::Item;
+use crate::item::{Item, size::item_size};
 
 /// What a single-item write does to the item.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +61,11 @@ pub enum WriteRequest {
     DeleteTable {
         table: String,
     },
+    /// Writes the loser of a conflict back, if the winner is still there or with `force`.
+    RestoreConflict {
+        id: ConflictId,
+        force: bool,
+    },
 }
 
 /// One kind of UpdateTable.
@@ -106,13 +112,22 @@ pub struct ItemOutcome {
     pub collection_bytes: u64,
 }
 
+impl ItemOutcome {
+    /// What the write is charged by: the larger of the two images.
+    pub fn size(&self) -> usize {
+        let size = |item: &Option<Item>| item.as_ref().map_or(0, item_size);
+        size(&self.old).max(size(&self.new))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum WriteResponse {
     Item(Box<ItemOutcome>),
     /// In request order.
     Items(Vec<ItemOutcome>),
-    /// The transaction's token was used before with the same parameters: nothing was done.
-    Replayed,
+    /// The transaction's token was used before with the same parameters: nothing was done. For each action,
+    /// the larger of the images that it found and left then.
+    Replayed(Vec<usize>),
     Table(Box<TableDef>),
     /// The table is no longer what the change was worked out from: nothing was done, read it again.
     Stale,

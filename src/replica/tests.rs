@@ -35,6 +35,7 @@ impl Node {
             ttl: Default::default(),
             table_delay_us: 0,
             aws_waits: false,
+            conflicts: Default::default(),
             planted: None,
             limits,
         };

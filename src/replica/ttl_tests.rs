@@ -31,6 +31,7 @@ fn config(id: u16) -> ReplicaConfig {
         },
         table_delay_us: 0,
         aws_waits: false,
+        conflicts: crate::replica::conflict::Retention::default(),
         retention: Default::default(),
         planted: None,
         limits: Default::default(),

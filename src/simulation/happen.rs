@@ -7,6 +7,7 @@ use super::report::OracleId;
 use super::workload;
 use super::world::{IDLE_US, TICK_US, Trouble, What, World, region_id};
 use crate::clock::{Now, RegionId};
+use crate::replica::mutation::{join, lacks};
 use crate::replica::request::WriteRequest;
 use crate::replica::{ApiError, log};
 use crate::replication::wire::{self, Message};
@@ -65,8 +66,14 @@ impl World<'_> {
             self.refused += 1;
             return Ok(());
         }
+        if self.lacks_session(&operation)? {
+            self.refused += 1;
+            return Ok(());
+        }
         let Some(request) = workload::request(&operation) else {
             let txn = self.regions[region].snapshot()?;
+            let seen = log::frontier(&*txn)?;
+            join(self.tokens.entry(operation.client).or_default(), &seen);
             let there =
                 self.oracles
                     .on_read(&*txn, region_id(region), &operation, &self.plan.config)?;
@@ -76,6 +83,17 @@ impl World<'_> {
         let (asker, request) = (Asker::Client(operation), Box::new(request));
         self.regions[region].enqueue(Work::Write { asker, request });
         self.begin_group(region, false)
+    }
+
+    /// Whether a client has seen, by its token, what the region it asks has not: the region refuses, as one
+    /// whose waiting time is nothing.
+    fn lacks_session(&mut self, operation: &Operation) -> Result<bool, Trouble> {
+        let Some(token) = self.tokens.get(&operation.client) else {
+            return Ok(false);
+        };
+        let region = region_id(operation.region);
+        let here = log::frontier(&*self.regions[operation.region].snapshot()?)?;
+        Ok(!self.ignores_tokens && !lacks(&here, token, region).is_empty())
     }
 
     pub(super) fn tick(&mut self, region: usize, life: u64) -> Result<(), Trouble> {
@@ -202,6 +220,18 @@ impl World<'_> {
             return Ok(());
         };
         self.judge(region, &finished, true)?;
+        for done in &finished.done {
+            if let Done::Write {
+                asker: Asker::Client(operation),
+                ..
+            } = done
+            {
+                join(
+                    self.tokens.entry(operation.client).or_default(),
+                    &finished.after,
+                );
+            }
+        }
         let durable = Event::Durable(finished.after, finished.watermark);
         self.step(region, durable)?;
         for done in finished.done {

@@ -35,6 +35,8 @@ pub enum Planted {
     Replica(PlantedBug),
     /// A region sends its commits before its disk has them (against I3).
     ShipBeforeSync,
+    /// A region serves a session whose token it does not cover (against O4).
+    TokenIgnored,
     /// A region truncates its logs by what it has itself (against section 10).
     TruncateAlone,
 }
@@ -43,7 +45,7 @@ impl Planted {
     fn in_replica(self) -> Option<PlantedBug> {
         match self {
             Planted::Replica(bug) => Some(bug),
-            Planted::ShipBeforeSync | Planted::TruncateAlone => None,
+            Planted::ShipBeforeSync | Planted::TokenIgnored | Planted::TruncateAlone => None,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::geography::{Delay, Geography};
 use super::rng::{Chance, Rng};
 use super::scenario::Scenario;
 use super::storms;
+use crate::replica::conflict;
 use crate::replica::stable::Retention;
 
 /// Where nothing breaks yet: the table is being created.
@@ -46,6 +47,10 @@ pub struct Config {
     pub spikes: u64,
     /// Syncs that take a while, of 1,000.
     pub slow_syncs: u64,
+    /// For how long conflicts are kept.
+    pub conflicts: conflict::Retention,
+    /// Of 1,000 operations, how many a client asks of another region than its own, with its session's token.
+    pub moves: u64,
 }
 
 /// One region's clock at the start.
@@ -228,10 +233,22 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         duplicates: if rng.coin() { rng.between(10, 200) } else { 0 },
         spikes: if rng.coin() { rng.between(2, 30) } else { 0 },
         slow_syncs: if rng.coin() { rng.between(5, 50) } else { 0 },
+        conflicts: keep_conflicts(chance),
+        moves: chance.of("moves", &[]).pick(&[0, 0, 100, 500]),
         reindexes: if rng.coin() { rng.between(5, 60) } else { 0 },
         chore_rows: rng.pick(&[1, 3, 8, 512]),
         delays,
         regions,
+    }
+}
+
+/// Half of the worlds forget conflicts while they run: the old ones, or all but a few.
+fn keep_conflicts(chance: Chance) -> conflict::Retention {
+    let mut rng = chance.of("keep conflicts", &[]);
+    let forever = conflict::Retention::default();
+    conflict::Retention {
+        keep_us: rng.pick(&[forever.keep_us, forever.keep_us, 1_000_000, 8_000_000]),
+        table_bytes: rng.pick(&[forever.table_bytes, forever.table_bytes, 400, 4_000]),
     }
 }
 
@@ -305,12 +322,16 @@ fn operations(config: &Config, chance: Chance) -> Vec<Step> {
         let region = rng.index(config.regions.len());
         let client =
             index(region) * config.clients_per_region + rng.below(config.clients_per_region);
-        let operation = Operation {
+        let mut operation = Operation {
             id: id + 1,
             client,
             region,
             kind: kind(config, &mix, &mut rng),
         };
+        let mut rng_move = chance.of("move", &[id]);
+        if rng_move.per_mille(config.moves) {
+            operation.region = rng_move.index(config.regions.len());
+        }
         Step {
             at_us: QUIET_US / 2 + rng.below(span_us),
             act: Act::Ask(operation),

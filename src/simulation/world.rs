@@ -19,7 +19,7 @@ use super::rng::Chance;
 use super::skew::SkewedClock;
 use super::{Planted, workload};
 use crate::clock::RegionId;
-use crate::replica::mutation::GroupId;
+use crate::replica::mutation::{Frontier, GroupId};
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{ApiError, Limits, OpenError, ReplicaConfig};
 use crate::replication::Lane;
@@ -112,6 +112,10 @@ pub struct World<'o> {
     pub(super) grouped_us: Vec<u64>,
     pub(super) net: Net,
     pub(super) oracles: Oracles,
+    /// The session tokens of clients that may move, by client.
+    pub(super) tokens: BTreeMap<u64, Frontier>,
+    /// `TokenIgnored` is planted.
+    pub(super) ignores_tokens: bool,
     digest: SipHasher13,
     trace: Option<&'o mut dyn FnMut(String)>,
     pub(super) calm_us: Option<u64>,
@@ -148,6 +152,7 @@ impl<'o> World<'o> {
                 },
                 table_delay_us: 0,
                 aws_waits: false,
+                conflicts: config.conflicts,
                 planted: planted.and_then(Planted::in_replica),
                 limits: Limits {
                     chore_rows: config.chore_rows,
@@ -174,6 +179,8 @@ impl<'o> World<'o> {
             grouped_us: vec![0; regions.len()],
             net: Net::new(config, chance),
             oracles: Oracles::new(seed, config.regions.clone()),
+            tokens: BTreeMap::new(),
+            ignores_tokens: planted == Some(Planted::TokenIgnored),
             digest: SipHasher13::new(),
             trace,
             calm_us: None,

@@ -17,7 +17,7 @@ mod items;
 mod process;
 
 pub use cluster::{AP, Cluster, EU, REGIONS, US, client_of};
-pub use http::{Answer, post, post_signed_for, raw};
+pub use http::{Answer, Wire, admin, amz_date, post, post_signed_for, post_with, raw, unsigned};
 pub use items::{
     Item, code, create, get, item, message, n, number, put, query_all, s, scan_all, text,
 };

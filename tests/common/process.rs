@@ -68,7 +68,10 @@ impl Finished {
 /// Runs `meridian` with these arguments to its end.
 pub async fn meridian<A: AsRef<OsStr>>(args: &[A]) -> Finished {
     let mut command = tokio::process::Command::new(BINARY);
-    command.args(args).env_remove("MERIDIAN_PORT");
+    command
+        .args(args)
+        .env_remove("MERIDIAN_PORT")
+        .env_remove("MERIDIAN_CREDENTIALS");
     command.stdin(Stdio::null()).kill_on_drop(true);
     let shown: Vec<_> = args.iter().map(AsRef::as_ref).collect();
     let output = tokio::time::timeout(PATIENCE, command.output())
@@ -104,6 +107,7 @@ impl Process {
         let mut child = Command::new(BINARY)
             .args(args)
             .env_remove("MERIDIAN_PORT")
+            .env_remove("MERIDIAN_CREDENTIALS")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -157,7 +157,8 @@ impl Oracles {
                 Change::Table { .. }
                 | Change::Local { .. }
                 | Change::Report { .. }
-                | Change::Sent { .. } => continue,
+                | Change::Sent { .. }
+                | Change::Restored { .. } => continue,
             };
             let version = mutation.version.unwrap_or(Version {
                 rank,
@@ -414,7 +415,7 @@ impl Oracles {
         }
         let newest = conflict::list(txn, None, met)?;
         let concurrent = |world: &Self| {
-            let mut pairs = newest.iter().map(|c| (c.winner, c.loser));
+            let mut pairs = newest.iter().map(|c| (c.conflict.winner, c.conflict.loser));
             pairs.all(|(w, l)| {
                 w.rank > l.rank && !world.saw(w.dot, l.dot) && !world.saw(l.dot, w.dot)
             })
@@ -423,7 +424,8 @@ impl Oracles {
         self.check(OracleId::Conflicts, holds, |world| {
             let name = world.name(region);
             let newest = newest.first().map_or(String::new(), |c| {
-                let (winner, loser) = (world.show_version(c.winner), world.show_version(c.loser));
+                let (winner, loser) = (&c.conflict.winner, &c.conflict.loser);
+                let (winner, loser) = (world.show_version(*winner), world.show_version(*loser));
                 format!("; the newest record: {winner} beat {loser}")
             });
             format!("{name} recorded {recorded} conflicts where {expected} happened{newest}")
@@ -469,7 +471,8 @@ fn carried(commit: &Commit, operation: &Operation) -> usize {
         | Change::Table { .. }
         | Change::Local { .. }
         | Change::Report { .. }
-        | Change::Sent { .. } => false,
+        | Change::Sent { .. }
+        | Change::Restored { .. } => false,
     };
     commit
         .mutations

@@ -10,8 +10,8 @@ use crate::clock::RegionId;
 use crate::item::{Item, codec};
 use crate::replica::catalog::TableDef;
 use crate::replica::mutation::Rank;
-use crate::replica::{ApiError, read, ttl};
-use crate::store::ReadTxn;
+use crate::replica::{ApiError, conflict, read, ttl};
+use crate::store::{ReadTxn, StoreError};
 
 impl Oracles {
     /// A client reads. False when its region has no table yet.
@@ -121,9 +121,30 @@ impl Oracles {
         for cohort in 0..config.cohorts {
             self.check_cohort(txn, region, &def, cohort, config)?;
         }
+        self.check_kept_conflicts(txn, region)?;
         self.check_streams(txn, region, &def)?;
         self.check_derived(txn, region, &def)?;
         self.check_expiries_of(txn, region, &def)
+    }
+
+    /// O8: what is kept and what was dropped of the conflicts add up to those that happened.
+    fn check_kept_conflicts(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+    ) -> Result<(), StoreError> {
+        let happened = self.regions[usize::from(region.0)].conflicts;
+        let (kept, problems) = conflict::audit(txn)?;
+        let dropped = conflict::tallies(txn)?.dropped();
+        let holds = problems.is_empty() && kept as u64 + dropped == happened;
+        self.check(OracleId::Conflicts, holds, |world| {
+            let name = world.name(region);
+            format!(
+                "{name} keeps {kept} and dropped {dropped} of {happened} conflicts; {}",
+                problems.join("; ")
+            )
+        });
+        Ok(())
     }
 
     /// O6: the rows of what expires are the seconds that the items say, once they are made.

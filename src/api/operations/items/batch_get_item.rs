@@ -14,13 +14,16 @@ use crate::api::params::{
 use crate::api::projection::{Projection, refuse_paths_into_keys};
 use crate::api::throttle::{self, Held};
 use crate::api::{Backend, Constraints, Fields, fields};
-use crate::item::{Item, codec};
+use crate::item::{Item, codec, size::ITEM_SIZE_MAX};
 use crate::replica::catalog::TableDef;
 use crate::replica::{ApiError, read};
 use crate::store::ReadTxn;
 
 const KEYS_MAX: usize = 100;
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What is read of one partition, in the sense of DynamoDB's storage: a small table is one, and so are ours.
+/// It reads until it has 1 MB, in an order of its own: whatever the order, never more than this.
+const PARTITION_BYTES_MAX: usize = 1024 * 1024 + ITEM_SIZE_MAX;
 
 /// What one table is asked, its JSON types checked.
 struct TableParams {
@@ -257,6 +260,7 @@ fn read_table(
     let mut rest = Vec::new();
     let mut seen = BTreeSet::new();
     let mut first = true;
+    let mut bytes_read: usize = 0;
     let mut held = Held::default();
     out.push(b'[');
     for (raw, key) in &request.keys {
@@ -285,12 +289,17 @@ fn read_table(
             .transpose()
             .map_err(damaged)?;
         let size = size.unwrap_or(0);
-        if size > budget.room {
-            budget.room = 0;
+        if size > budget.room || bytes_read + size > PARTITION_BYTES_MAX {
+            if size > budget.room {
+                budget.room = 0;
+            }
+            // A key that is handed back has been looked at, and costs that.
+            consumed.add_table(read_units(0, request.consistent));
             rest.push(raw.clone());
             continue;
         }
         budget.room -= size;
+        bytes_read += size;
         consumed.add_table(read_units(size, request.consistent));
         if let Some(bytes) = &stored {
             if !first {

@@ -8,9 +8,10 @@ use crate::api::params::{self, Styles, Wording};
 use crate::api::projection::refuse_paths_into_keys;
 use crate::api::{Backend, Constraints, Fields, fields};
 use crate::expression::{
-    Condition, ExpressionKind, KeyClause, bind_key_condition, key_clauses, legacy,
+    Condition, ExpressionKind, KeyClause, KeyCondition, KeyPredicate, bind_key_condition,
+    key_clauses, legacy,
 };
-use crate::item::KeySchema;
+use crate::item::{KeySchema, Value};
 use crate::replica::ApiError;
 use crate::replica::catalog::{IndexDef, TableDef};
 use crate::replica::request::PageRequest;
@@ -167,6 +168,7 @@ fn bind(request: &mut Request, table: &TableDef, index: Option<&IndexDef>) -> Re
         start_key::admit_attributes(start, &keys.partition)?;
     }
     let condition = bind_key_condition(std::mem::take(&mut request.clauses), keys)?;
+    admit_lengths(&condition, keys)?;
     if let Some(start) = &page.start {
         start_key::admit_attributes(start, &keys.sort)?;
         start_key::admit_table_key(start, table)?;
@@ -183,6 +185,16 @@ fn bind(request: &mut Request, table: &TableDef, index: Option<&IndexDef>) -> Re
     request.read.admit_all_attributes(index)?;
     let filtered = request.read.request.filter.iter();
     refuse_paths_into_keys(filtered.flat_map(Condition::paths), table)
+}
+
+/// Values of a key condition obey the limits of the keys they are compared with.
+fn admit_lengths(condition: &KeyCondition, keys: &KeySchema) -> Result<(), ApiError> {
+    let partition: Vec<_> = condition.partition.iter().collect();
+    let sort = |bound: fn(&KeyPredicate) -> &Value| condition.sort.iter().map(bound).collect();
+    let (low, high): (Vec<_>, Vec<_>) = (sort(KeyPredicate::low), sort(KeyPredicate::high));
+    keys.admit_condition(&partition, &low)
+        .and_then(|()| keys.admit_condition(&partition, &high))
+        .map_err(params::key_error)
 }
 
 /// A filter of a Query names no key of what is queried: that is the key condition's part.

@@ -8,7 +8,7 @@ use super::*;
 use crate::api::operations::partiql::{
     batch_execute_statement, execute_statement, execute_transaction,
 };
-use crate::api::{Backend, Fields, RegionInfo, WriteFuture};
+use crate::api::{Backend, Fields, Keys, RegionInfo, WriteFuture};
 use crate::clock::{Now, RegionId};
 use crate::item::{KeySchema, KeyType};
 use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef, TableUid, TimeToLive};
@@ -19,6 +19,7 @@ use crate::replica::{ApiError, Job, JobResult, Replica, ReplicaConfig};
 use crate::store::mem::MemStore;
 use crate::store::{ReadTxn, Store};
 
+mod limits;
 mod many;
 mod pages;
 mod partiql;
@@ -49,6 +50,7 @@ impl Region {
             ttl: TtlSettings::default(),
             table_delay_us: 0,
             aws_waits: false,
+            conflicts: crate::replica::conflict::Retention::default(),
             planted: None,
             limits: Default::default(),
         };
@@ -94,6 +96,10 @@ impl Region {
 impl Backend for Region {
     fn region(&self) -> &RegionInfo {
         &self.info
+    }
+
+    fn keys(&self) -> &Keys {
+        &Keys::Any
     }
 
     fn write(&self, request: WriteRequest) -> WriteFuture<'_> {

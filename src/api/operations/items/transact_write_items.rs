@@ -19,7 +19,7 @@ use crate::expression::{ExpressionKind, parse_update};
 use crate::item::{Item, KeyError, size::item_size};
 use crate::replica::catalog::TableDef;
 use crate::replica::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
-use crate::replica::{ApiError, CancellationReason, collection, read};
+use crate::replica::{ApiError, CancellationReason, collection};
 use crate::store::ReadTxn;
 
 /// The most actions of a transaction.
@@ -134,7 +134,7 @@ pub(crate) async fn commit(
             }
             consumed
         }
-        WriteResponse::Replayed => replayed(backend, writes, &tables)?,
+        WriteResponse::Replayed(sizes) => replayed(writes, &sizes, &tables),
         other => return Err(params::unexpected(&other)),
     };
     Ok((tables, consumed))
@@ -451,29 +451,20 @@ fn written(
     consumed
 }
 
-/// A replay is charged as a transactional read of the images that are there now.
+/// A replay is charged as a transactional read of the images that the first call was charged by.
 fn replayed(
-    backend: &dyn Backend,
     writes: &[ItemWrite],
+    sizes: &[usize],
     tables: &BTreeMap<String, TableDef>,
-) -> Result<BTreeMap<String, Consumed>, ApiError> {
-    params::snapshot(backend, |txn| {
-        let mut consumed = BTreeMap::new();
-        for write in writes {
-            let Some(table) = tables.get(&write.table) else {
-                continue;
-            };
-            let size = match &write.action {
-                WriteAction::Put { item } => item_size(item),
-                other => read::get(txn, table, target(other))?
-                    .as_ref()
-                    .map_or(0, item_size),
-            };
+) -> BTreeMap<String, Consumed> {
+    let mut consumed = BTreeMap::new();
+    for (write, size) in writes.iter().zip(sizes) {
+        if let Some(table) = tables.get(&write.table) {
             entry(&mut consumed, &table.name, Direction::Read)
-                .add_table(read_units(size, true) * TRANSACTION_FACTOR);
+                .add_table(read_units(*size, true) * TRANSACTION_FACTOR);
         }
-        Ok(consumed)
-    })
+    }
+    consumed
 }
 
 fn entry<'c>(

@@ -85,7 +85,8 @@ fn admit(mut fields: Fields) -> Result<Request, ApiError> {
     };
     styles.check(&substitutes, WORDING)?;
     let key = admit_values(key.unwrap_or_else(|| Ok(Item::new())), WORDING)?;
-    let (update, condition) = expressions(expression, updates, condition, substitutes)?;
+    let (mut update, condition) = expressions(expression, updates, condition, substitutes)?;
+    update.surcharged = true;
     Ok(Request {
         table,
         key,

@@ -9,7 +9,7 @@ use crate::api::params::{
 use crate::api::projection::touched_fragments;
 use crate::api::{Backend, Constraints, Fields, enums, fields, throttle};
 use crate::expression::{Condition, Placeholders};
-use crate::item::{Item, size::item_size};
+use crate::item::Item;
 use crate::replica::ApiError;
 use crate::replica::catalog::TableDef;
 use crate::replica::request::{ItemOutcome, ItemWrite, WriteRequest, WriteResponse};
@@ -199,10 +199,7 @@ pub(crate) fn consumed(table: &TableDef, outcome: &ItemOutcome) -> Consumed {
 
 /// Units of the table part of a write.
 pub(crate) fn table_units(outcome: &ItemOutcome) -> f64 {
-    write_units(
-        outcome.old.as_ref().map_or(0, item_size),
-        outcome.new.as_ref().map_or(0, item_size),
-    )
+    write_units(outcome.size())
 }
 
 /// The answer to a single write. `key` is the item or its key.

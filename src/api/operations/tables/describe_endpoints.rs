@@ -2,15 +2,14 @@
 
 use serde_json::json;
 
-use crate::api::operations::Answer;
-use crate::api::{Backend, error};
+use crate::api::operations::{Answer, RequestContext};
+use crate::api::{Backend, Fields, error};
 
 const CACHE_MINUTES: u32 = 1440;
 
-/// Runs DescribeEndpoints; `host` is the request's Host.
-pub(crate) async fn run(backend: &dyn Backend, host: Option<&str>) -> Answer {
-    let address = match host {
-        Some(host) => host.to_owned(),
+pub(crate) async fn run(backend: &dyn Backend, _: Fields, context: &RequestContext) -> Answer {
+    let address = match &context.host {
+        Some(host) => host.clone(),
         None => format!("dynamodb.{}.amazonaws.com", backend.region().name),
     };
     Ok(error::object([(
