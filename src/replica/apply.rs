@@ -237,7 +237,7 @@ impl Replica {
                 return Ok(());
             }
             let wins = version.rank > current.version.rank;
-            if self.is_conflict(txn.as_read(), version, current.version)? {
+            if self.is_conflict(txn.as_read(), def.as_deref(), version, current.version)? {
                 let (winner, loser) = if wins {
                     (&incoming, current)
                 } else {
@@ -272,9 +272,13 @@ impl Replica {
     /// the write that beats it, such as a refresh made where the expiry had not been heard of. An expiry
     /// that beats a write other than the one it expires is one: the version it expires has beaten that
     /// write already, unseen, and may come here only after its expiry, when nothing is left to compare.
+    ///
+    /// What was there when a replica was added came to it before anybody could write there, though not in
+    /// the log that it was made in: its writers have seen it.
     fn is_conflict(
         &self,
         txn: &dyn ReadTxn,
+        def: Option<&TableDef>,
         incoming: Version,
         current: Version,
     ) -> Result<bool, StoreError> {
@@ -284,6 +288,14 @@ impl Replica {
             incoming
         };
         if loser.rank.kind == RankKind::Expire {
+            return Ok(false);
+        }
+        let with_replica = |old: Version, new: Version| {
+            let writer = new.dot.log.origin.region;
+            let added = def.and_then(|d| d.member(writer)).map(|m| m.added);
+            !old.dot.log.group.contains(writer) && added.is_some_and(|added| old.issued < added)
+        };
+        if with_replica(incoming, current) || with_replica(current, incoming) {
             return Ok(false);
         }
         self.concurrent(txn, incoming, current)
