@@ -140,6 +140,13 @@ impl TableDef {
         self.members.iter().find(|m| m.region == region)
     }
 
+    /// When the newest stream of a region's replica was enabled, which is its label: with the table's, or with
+    /// the replica itself.
+    pub fn stream_us_in(&self, region: RegionId) -> Option<u64> {
+        let added_us = self.member(region).map_or(0, |m| m.added.physical_us);
+        self.stream_us.map(|us| us.max(added_us))
+    }
+
     pub fn index(&self, name: &str) -> Option<&IndexDef> {
         self.indexes.iter().find(|i| i.name == name)
     }

@@ -196,7 +196,9 @@ fn stream(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
         let specification = json!({"StreamEnabled": true, "StreamViewType": view});
         out.insert("StreamSpecification".into(), specification);
     }
-    let Some(us) = def.stream_us else { return };
+    let Some(us) = def.stream_us_in(region.id) else {
+        return;
+    };
     let label = stream::label(us);
     out.insert(
         "LatestStreamArn".into(),
