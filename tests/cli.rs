@@ -69,12 +69,32 @@ async fn status_shows_every_region_and_link() {
         );
     }
     let shown = cluster.run(&["status"]).await.stdout;
-    for word in REGIONS.into_iter().chain(["connected", "Seen"]) {
+    for word in REGIONS
+        .into_iter()
+        .chain(["connected", "Seen", "all is well", "behind"])
+    {
         assert!(shown.contains(word), "no '{word}' in:\n{shown}");
     }
+    let all = cluster.json(&["status"]).await;
+    assert_eq!(all["lag"][EU][US]["commits"], 0, "{all}");
+    assert_eq!(all["notices"].as_array().map(Vec::len), Some(0), "{all}");
     // Each region also answers at its own endpoint.
     let direct = client_of(EU, &cluster.endpoints[EU]);
     assert!(get(&direct, "Seen", item([("pk", s("a"))])).await.is_some());
+}
+
+#[tokio::test]
+async fn status_is_shown_again_and_again_until_it_is_stopped() {
+    let cluster = Cluster::start();
+    let port = cluster.port.to_string();
+    let mut watch = Process::spawn(&["status", "--watch", "1", "--port", &port]);
+    let mut rounds = 0;
+    while rounds < 2 {
+        let line = watch.line();
+        assert!(!line.contains('\x1b'), "no terminal, no escapes: {line}");
+        rounds += usize::from(line == "cluster local");
+    }
+    assert!(watch.stop().success());
 }
 
 #[tokio::test]

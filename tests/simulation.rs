@@ -78,6 +78,7 @@ fn smoke_seeds_pass_and_every_oracle_looks() {
         OracleId::StableStamp,
         OracleId::Dots,
         OracleId::Clocks,
+        OracleId::Fence,
     ];
     for oracle in looked {
         let checks = reports.iter().filter_map(|r| r.checks.get(&oracle));
@@ -248,4 +249,52 @@ fn what_was_found_once_stays_fixed() {
             assert_clean(&play(&scenario, seed));
         }
     }
+}
+
+#[test]
+fn dropping_what_should_be_held_is_caught() {
+    catch_in(
+        "clocks.toml",
+        Planted::Replica(PlantedBug::HeldDropped),
+        OracleId::Clocks,
+    );
+}
+
+#[test]
+fn a_forgotten_fence_is_caught() {
+    catch_in(
+        "clocks.toml",
+        Planted::Replica(PlantedBug::FenceForgotten),
+        OracleId::Fence,
+    );
+}
+
+#[test]
+fn wrong_clocks_fence_and_hold_and_nothing_is_lost() {
+    let scenario = load("clocks.toml");
+    let (mut fenced, mut lag_us) = (0, 0);
+    for seed in 0..16 {
+        let report = play(&scenario, seed);
+        assert_clean(&report);
+        assert!(
+            report.converged_us.is_some(),
+            "seed {seed} ended without converging"
+        );
+        fenced += report.checks.get(&OracleId::Fence).copied().unwrap_or(0);
+        lag_us = lag_us.max(report.lag_max_us);
+    }
+    assert!(fenced > 100, "O18 looked {fenced} times");
+    assert!(lag_us > 1_000_000, "nothing was held");
+}
+
+#[test]
+fn what_a_disk_damages_is_put_right_and_nothing_else_is_repaired() {
+    let scenario = load("triangle.toml");
+    let mut repairs = 0;
+    for seed in 0..12 {
+        let report = play(&scenario, seed);
+        assert_clean(&report);
+        repairs += report.repairs;
+    }
+    assert!(repairs > 0, "no disk was damaged");
 }

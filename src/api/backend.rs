@@ -12,6 +12,7 @@ use crate::replica::mutation::{Frontier, lacks};
 use crate::replica::request::{WriteRequest, WriteResponse};
 use crate::replica::{ApiError, log, members};
 use crate::store::ReadTxn;
+use crate::telemetry::Metrics;
 
 /// Who this region is and which regions there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,10 @@ pub trait Backend: Send + Sync + 'static {
     fn write(&self, request: WriteRequest) -> WriteFuture<'_>;
     /// The buckets of capacity, where requests beyond it are refused.
     fn throttle(&self) -> Option<&Throttle> {
+        None
+    }
+    /// Where requests are counted, if they are.
+    fn metrics(&self) -> Option<&Metrics> {
         None
     }
     /// What a table is busy with: its replica here does not have everything yet, or this region slows the

@@ -124,6 +124,11 @@ fn push_throttling(out: &mut Vec<u8>, member: &str, reasons: &[ThrottlingReason]
 }
 
 /// The status and the JSON body of an error.
+/// The exception's name without its namespace, and its status.
+pub(super) fn outcome(error: &ApiError) -> (&'static str, StatusCode) {
+    (kind(error).1, status(error))
+}
+
 pub(crate) fn render(error: &ApiError) -> (StatusCode, Vec<u8>) {
     let (namespace, code, text) = kind(error);
     let mut body = Vec::with_capacity(160);

@@ -1,6 +1,6 @@
 //! One HTTP request to one HTTP response (errors-and-validation.md sections 1 and 3).
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -13,7 +13,7 @@ use super::body::{self, BodyError};
 use super::compression::{self, ANSWER_BYTES_MIN, DecodeError};
 use super::operations::RequestContext;
 use super::session::{SESSION, Session};
-use super::{Backend, error, operations};
+use super::{Backend, error, measure, operations};
 use crate::replica::ApiError;
 
 const JSON_AMZ: &str = "application/x-amz-json-1.0";
@@ -167,8 +167,11 @@ fn preflight(headers: &HeaderMap) -> Reply {
 
 /// Runs the operation that `X-Amz-Target` names.
 async fn operation(backend: &dyn Backend, sent: Sent<'_>, content_type: &'static str) -> Reply {
+    let began = Instant::now();
     let mut session = None;
-    let (status, body) = match execute(backend, sent, &mut session).await {
+    let result = execute(backend, sent, &mut session).await;
+    measure::request(backend, &sent.parts.headers, &result, began.elapsed());
+    let (status, body) = match result {
         Ok(body) => (StatusCode::OK, body),
         Err(failure) => {
             if matches!(

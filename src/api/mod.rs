@@ -15,6 +15,7 @@ pub(crate) mod constraints;
 pub(crate) mod error;
 pub(crate) mod fields;
 mod http;
+mod measure;
 pub(crate) mod operations;
 pub(crate) mod params;
 pub(crate) mod projection;

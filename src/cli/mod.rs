@@ -3,12 +3,14 @@
 //! `main` calls [`run`], which parses, does one command and turns its error into words and an exit code:
 //! 0 fine, 1 failure or violation, 2 wrong usage. Each command is one file.
 
+mod cert;
 mod check;
 mod client;
 mod cluster;
 mod conflicts;
 mod faults;
 mod front;
+mod render;
 mod serve;
 mod sim;
 mod status;
@@ -55,6 +57,8 @@ enum Command {
     Conflicts(conflicts::ConflictsArgs),
     /// Verify the data folder of a stopped region
     Check(check::CheckArgs),
+    /// Make a cluster's certificates, renew and show them
+    Cert(cert::CertArgs),
     /// Run or replay simulations
     Sim(sim::SimArgs),
 }
@@ -78,6 +82,10 @@ pub enum CliError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Region(#[from] crate::region::RegionError),
+    #[error(transparent)]
+    Identity(#[from] crate::transport::IdentityError),
+    #[error("'{id}' is not a cluster id: write 32 hexadecimal digits, or name a topology")]
+    ClusterId { id: String },
     #[error(
         "cannot listen on {address}: {source}\n  hint: is another cluster running? choose another port with --port"
     )]
@@ -146,6 +154,7 @@ pub fn run() -> ExitCode {
         Command::Slow(args) => faults::slow(args),
         Command::Conflicts(args) => conflicts::run(args),
         Command::Check(args) => check::run(args),
+        Command::Cert(args) => cert::run(args),
         Command::Sim(args) => sim::run(args),
     };
     match result {

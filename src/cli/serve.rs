@@ -30,9 +30,12 @@ pub struct ServeArgs {
     /// Refuse requests beyond a table's throughput, as AWS does
     #[arg(long)]
     throttle: bool,
-    /// Folder of the cluster's certificates (default: `certs` in the data folder)
+    /// Folder of the cluster's certificates (default: `certs` in the data folder); missing ones are minted
     #[arg(long)]
     certs: Option<PathBuf>,
+    /// Folder of the region's files from `meridian cert issue`; nothing is minted, changes are loaded
+    #[arg(long, conflicts_with = "certs")]
+    identity: Option<PathBuf>,
     /// Serve only requests signed with a key of this file, in the AWS CLI's format (default: any key)
     #[arg(long, env = CREDENTIALS_ENV, value_name = "FILE")]
     credentials: Option<PathBuf>,
@@ -100,11 +103,14 @@ async fn config(args: &ServeArgs) -> Result<RegionConfig, CliError> {
             .await
             .map_err(|e| listen(&admin, e))?,
         gossip: std::net::UdpSocket::bind(&gossip).map_err(|e| listen(&gossip, e))?,
-        identity: args.certs.clone().map(IdentitySource::Folder),
+        identity: match &args.identity {
+            Some(issued) => Some(IdentitySource::Issued(issued.clone())),
+            None => args.certs.clone().map(IdentitySource::Folder),
+        },
         region: args.region.clone(),
         data: args.data.clone(),
+        tuning: args.tuning.tuning(&args.region),
         keys: keys(args.credentials.as_deref())?,
-        tuning: args.tuning.tuning(),
         topology,
     })
 }

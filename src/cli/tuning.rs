@@ -21,6 +21,12 @@ pub struct TuningArgs {
     /// Keep DynamoDB's waiting rules too: a replica that was the source of a new one stays for 24 hours
     #[arg(long)]
     aws_waits: bool,
+    /// Between two comparisons of everything with one other region
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10m")]
+    anti_entropy: Duration,
+    /// REGION=MS: what that region's wall clock is to be wrong by, for tests
+    #[arg(long, value_name = "REGION=MS", value_parser = parse_offset, hide = true)]
+    clock_offset: Vec<(String, i64)>,
     /// For how long versions that lost a race are kept
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30d")]
     conflict_keep: Duration,
@@ -29,13 +35,22 @@ pub struct TuningArgs {
     conflict_bytes: u64,
 }
 
+fn parse_offset(text: &str) -> Result<(String, i64), String> {
+    let (region, ms) = (text.split_once('=')).ok_or("give REGION=MILLISECONDS")?;
+    let ms = (ms.parse()).map_err(|_| format!("'{ms}' is not a number of milliseconds"))?;
+    Ok((region.to_owned(), ms))
+}
+
 impl TuningArgs {
-    pub fn tuning(&self) -> Tuning {
+    pub fn tuning(&self, region: &str) -> Tuning {
+        let offset = self.clock_offset.iter().find(|(name, _)| name == region);
         Tuning {
             ttl_interval: self.ttl_interval,
             ttl_cool_down: self.ttl_cool_down,
             table_delay: self.table_delay,
             aws_waits: self.aws_waits,
+            anti_entropy: self.anti_entropy,
+            clock_offset_ms: offset.map_or(0, |(_, ms)| *ms),
             conflict_keep: self.conflict_keep,
             conflict_bytes: self.conflict_bytes,
         }
@@ -47,6 +62,7 @@ impl TuningArgs {
             ("--ttl-interval", self.ttl_interval),
             ("--ttl-cool-down", self.ttl_cool_down),
             ("--table-delay", self.table_delay),
+            ("--anti-entropy", self.anti_entropy),
             ("--conflict-keep", self.conflict_keep),
         ];
         let text =
@@ -55,11 +71,13 @@ impl TuningArgs {
             "--conflict-bytes".to_owned(),
             self.conflict_bytes.to_string(),
         ];
-        let mut args: Vec<String> = given.into_iter().flat_map(text).chain(bytes).collect();
-        if self.aws_waits {
-            args.push("--aws-waits".to_owned());
-        }
-        args
+        let offset = |(region, ms): &(String, i64)| format!("--clock-offset={region}={ms}");
+        let offsets = self.clock_offset.iter().map(offset);
+        let waits = self.aws_waits.then(|| "--aws-waits".to_owned());
+        (given.into_iter().flat_map(text).chain(bytes))
+            .chain(offsets)
+            .chain(waits)
+            .collect()
     }
 }
 
@@ -78,12 +96,16 @@ mod tests {
     fn what_is_handed_on_reads_back_equal() {
         let mut args = vec!["up", "--ttl-interval", "1.5s", "--ttl-cool-down", "30m"];
         args.extend(["--conflict-keep", "2d", "--conflict-bytes", "3KiB"]);
+        args.push("--clock-offset=eu=-70");
         let given = Line::parse_from(args).tuning;
         let name = ["serve".to_owned()];
         let again = Line::parse_from(name.into_iter().chain(given.to_args())).tuning;
-        assert_eq!(again.tuning(), given.tuning());
-        assert_eq!(again.tuning().ttl_interval, Duration::from_millis(1500));
-        assert_eq!(again.tuning().conflict_bytes, 3 << 10);
-        assert_eq!(again.tuning().conflict_keep.as_secs(), 2 * 86_400);
+        assert_eq!(again.tuning("us").clock_offset_ms, 0);
+        let again = again.tuning("eu");
+        assert_eq!(again, given.tuning("eu"));
+        assert_eq!(again.clock_offset_ms, -70);
+        assert_eq!(again.ttl_interval, Duration::from_millis(1500));
+        assert_eq!(again.conflict_bytes, 3 << 10);
+        assert_eq!(again.conflict_keep.as_secs(), 2 * 86_400);
     }
 }

@@ -1,6 +1,7 @@
 //! Hybrid logical clock stamps (replication.md section 3). Time is always passed in.
 
 pub mod hlc;
+pub mod policy;
 
 pub use hlc::{Hlc, HlcError, PHYSICAL_US_MAX};
 

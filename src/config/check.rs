@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
+use std::ops::RangeInclusive;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -10,6 +11,10 @@ use super::{ConfigError, Link, REGIONS_MAX, RegionSpec, Topology};
 
 /// The longest injected round trip. More is surely a slip of units (microseconds for milliseconds).
 const RTT_MS_MAX: f64 = 60_000.0;
+/// How far clocks may be apart, unless the file says otherwise (replication.md section 3).
+const MAX_OFFSET_MS: u64 = 500;
+/// Less is within the error of a probe; more than the quarantine's hour means nothing.
+const MAX_OFFSET_MS_RANGE: RangeInclusive<u64> = 10..=3_600_000;
 const CLUSTER_NAME_CHARS_MAX: usize = 64;
 
 /// The checks, and the name of the file for their errors.
@@ -33,6 +38,7 @@ impl Check<'_> {
             cluster_id,
             replicate_all: file.cluster.replicate == Replicate::All,
             throttle: file.cluster.throttle,
+            max_offset_ms: self.max_offset_ms(file.cluster.max_offset_ms)?,
             regions,
             links,
         })
@@ -48,6 +54,21 @@ impl Check<'_> {
             ));
         }
         Ok(())
+    }
+
+    fn max_offset_ms(&self, given: Option<u64>) -> Result<u64, ConfigError> {
+        let ms = given.unwrap_or(MAX_OFFSET_MS);
+        if !MAX_OFFSET_MS_RANGE.contains(&ms) {
+            let (least, most) = (MAX_OFFSET_MS_RANGE.start(), MAX_OFFSET_MS_RANGE.end());
+            return Err(self.invalid(
+                "cluster.max_offset_ms",
+                format!("{ms} is out of range"),
+                format!(
+                    "give {least} to {most} milliseconds, or leave the key out for {MAX_OFFSET_MS}"
+                ),
+            ));
+        }
+        Ok(ms)
     }
 
     fn explicit_id(&self, id: &str) -> Result<[u8; 16], ConfigError> {

@@ -23,6 +23,7 @@ pub(super) struct Cluster {
     pub replicate: Replicate,
     #[serde(default)]
     pub throttle: bool,
+    pub max_offset_ms: Option<u64>,
 }
 
 /// Which regions a new table gets replicas in. DynamoDB's own rule is the default.

@@ -45,6 +45,8 @@ pub struct Topology {
     pub replicate_all: bool,
     /// Requests beyond a table's throughput are refused, as AWS refuses them.
     pub throttle: bool,
+    /// How far the regions' clocks may be apart, the same for all (replication.md section 3).
+    pub max_offset_ms: u64,
     /// In the order of their ids.
     pub regions: Vec<RegionSpec>,
     pub links: Vec<Link>,
@@ -107,6 +109,7 @@ impl Topology {
         if self.throttle {
             let _ = writeln!(out, "throttle = true");
         }
+        let _ = writeln!(out, "max_offset_ms = {}", self.max_offset_ms);
         for region in &self.regions {
             let _ = writeln!(out, "\n[[region]]\nname = \"{}\"", region.name);
             let _ = writeln!(out, "id = {}", region.id);
@@ -258,6 +261,10 @@ mod tests {
                 "not a cluster id",
             ),
             (error(&TWO.replace("'c'", "'c'\nreplicate='some'")), "some"),
+            (
+                error(&TWO.replace("'c'", "'c'\nmax_offset_ms=9")),
+                "out of range",
+            ),
         ];
         for (message, wanted) in cases {
             assert!(message.contains(wanted), "{wanted}: {message}");

@@ -1,4 +1,5 @@
-//! The admin server: HTTP/1.1 and JSON, for `meridian status`, `partition`, `heal`, `slow` and `conflicts`.
+//! The admin server: HTTP/1.1 and JSON, for `meridian status`, `partition`, `heal`, `slow` and `conflicts`;
+//! `/metrics` and `/health` for what watches the region (`pages`).
 //!
 //! It has no authentication, so it belongs on a loopback or private address. Requests that a browser
 //! makes for a web page (they carry `Origin`) are refused, so that no page can cut links.
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::conflicts;
+use super::pages;
 use super::start::one_way;
 use super::status::Status;
 use crate::clock::RegionId;
@@ -55,7 +57,9 @@ struct FaultRequest {
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AdminError {
-    #[error("there is nothing at {0}: try GET /status, GET /conflicts or POST /fault")]
+    #[error(
+        "there is nothing at {0}: try GET /status, /health, /metrics, /conflicts or POST /fault"
+    )]
     NotFound(String),
     #[error("requests from web pages are refused")]
     Browser,
@@ -140,6 +144,9 @@ async fn connection(stream: TcpStream, status: Arc<Status>) {
 }
 
 async fn answer(status: &Status, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    if let Some(page) = pages::answer(status, &request) {
+        return page;
+    }
     let (code, body) = match route(status, request).await {
         Ok(body) => (StatusCode::OK, body),
         Err(error) => (error.status(), error.body()),
@@ -223,7 +230,8 @@ fn set_fault(status: &Status, wanted: &FaultRequest) -> Result<Value, AdminError
             "fault changed"
         );
     }
-    Ok(json!({"name": status.info.name, "links": status.links()}))
+    let links = status.links(&*status.store.begin_read()?)?;
+    Ok(json!({"name": status.info.name, "links": links}))
 }
 
 fn chosen_peers(status: &Status, name: Option<&str>) -> Result<Vec<RegionId>, AdminError> {

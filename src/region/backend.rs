@@ -13,6 +13,7 @@ use crate::replica::mutation::{Frontier, lacks};
 use crate::replica::request::WriteRequest;
 use crate::replica::{ApiError, deletion, members};
 use crate::store::{ReadTxn, Store};
+use crate::telemetry::Metrics;
 
 /// Why a write was refused before it was queued; retryable.
 const QUEUE_FULL: &str =
@@ -27,6 +28,7 @@ pub(super) struct RegionBackend {
     pub store: Arc<dyn Store>,
     pub queue: Arc<Queue>,
     pub throttle: Option<Throttle>,
+    pub metrics: Arc<Metrics>,
     pub clock: RegionClock,
     /// How long tables are busy with everything; 0 = not at all.
     pub table_delay_us: u64,
@@ -47,9 +49,20 @@ impl Backend for RegionBackend {
         self.throttle.as_ref()
     }
 
+    fn metrics(&self) -> Option<&Metrics> {
+        Some(&self.metrics)
+    }
+
     fn write(&self, request: WriteRequest) -> WriteFuture<'_> {
         let (answer, answered) = oneshot::channel();
         let queued = self.queue.push_write(request, answer);
+        if let Err(refused) = &queued {
+            let reason = match refused {
+                Refused::Full => "queue_full",
+                Refused::Closed => "stopping",
+            };
+            self.metrics.writes_refused.with(&[reason]).add(1);
+        }
         Box::pin(async move {
             match queued {
                 Ok(()) => answered

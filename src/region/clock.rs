@@ -8,12 +8,15 @@ use crate::clock::Now;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RegionClock {
     started: Instant,
+    /// Added to the wall clock, for tests of what a wrong clock does.
+    offset_us: i64,
 }
 
 impl RegionClock {
-    pub fn start() -> Self {
+    pub fn start(offset_us: i64) -> Self {
         RegionClock {
             started: Instant::now(),
+            offset_us,
         }
     }
 
@@ -23,7 +26,7 @@ impl RegionClock {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Now {
-            wall_us: micros(wall),
+            wall_us: micros(wall).saturating_add_signed(self.offset_us),
             mono_us: micros(self.started.elapsed()),
         }
     }

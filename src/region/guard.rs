@@ -5,9 +5,9 @@
 
 use super::RegionError;
 use crate::clock::RegionId;
+use crate::replica::buckets::CLUSTER_KEY;
 use crate::store::{Db, ReadTxn, Store};
 
-const CLUSTER_KEY: &[u8] = b"g/cluster";
 const REGION_KEY: &[u8] = b"g/region";
 
 /// Makes `store` this region's when it is new, and refuses it when it is another's.

@@ -14,10 +14,16 @@
 
 mod admin;
 mod backend;
+mod certificate;
 mod clock;
+mod clocks;
 mod conflicts;
 mod error;
 mod guard;
+mod lag;
+mod measure;
+mod notices;
+mod pages;
 mod queue;
 mod replicate;
 mod start;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::clock::RegionId;
+use crate::clock::policy::FenceLine;
 use crate::replica::ApiError;
+use crate::replica::buckets::Offer;
 use crate::replica::request::{WriteRequest, WriteResponse};
 use crate::replica::stable::Stability;
 
@@ -17,6 +19,9 @@ pub(super) const WRITES_MAX: usize = 4096;
 pub(super) const GROUP_JOBS_MAX: usize = 256;
 /// Peers' batches in one group; each is up to a quarter of a megabyte.
 pub(super) const GROUP_REMOTE_MAX: usize = 16;
+
+/// Peers' buckets that may wait.
+const REPAIRS_MAX: usize = 64;
 
 pub(super) type Answer = oneshot::Sender<Result<WriteResponse, ApiError>>;
 
@@ -29,6 +34,10 @@ pub(super) enum Order {
     },
     /// What replication found to be durable everywhere.
     Stable(Stability),
+    /// Where local writes are fenced from now on.
+    Fence(FenceLine),
+    /// What a peer has in a bucket that differs.
+    Repair(Offer),
 }
 
 /// Why a write was not taken.
@@ -43,6 +52,8 @@ struct Waiting {
     writes: VecDeque<(Box<WriteRequest>, Answer)>,
     remote: VecDeque<(RegionId, Vec<Vec<u8>>)>,
     stable: Option<Stability>,
+    fence: Option<FenceLine>,
+    repairs: VecDeque<Offer>,
     closed: bool,
 }
 
@@ -80,6 +91,19 @@ impl Queue {
         self.lock().stable = Some(found);
     }
 
+    /// Goes before the next group; no hurry.
+    pub fn set_fence(&self, line: FenceLine) {
+        self.lock().fence = Some(line);
+    }
+
+    /// Goes with the next group; no hurry. What does not fit comes again in another round.
+    pub fn push_repair(&self, offer: Offer) {
+        let mut waiting = self.lock();
+        if waiting.repairs.len() < REPAIRS_MAX {
+            waiting.repairs.push_back(offer);
+        }
+    }
+
     /// Takes nothing more. What waits already is still handed out.
     pub fn close(&self) {
         self.lock().closed = true;
@@ -100,6 +124,8 @@ impl Queue {
             group.push(Order::Remote { from, commits });
         }
         group.extend(waiting.stable.take().map(Order::Stable));
+        group.extend(waiting.fence.take().map(Order::Fence));
+        group.extend(waiting.repairs.pop_front().map(Order::Repair));
         let writes = waiting.writes.len().min(GROUP_JOBS_MAX - group.len());
         for (request, answer) in waiting.writes.drain(..writes) {
             group.push(Order::Write(request, answer));

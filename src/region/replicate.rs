@@ -1,5 +1,6 @@
 //! The task that keeps a region's replicator fed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,11 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::clock::RegionClock;
+use super::clocks::alarm;
 use super::queue::Queue;
 use super::writer::{AbortOnPanic, News, abort};
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
-use crate::replication::{Action, Event, PeerStatus, Replicator};
+use crate::clock::policy::Verdict;
+use crate::replication::{Action, ClockStatus, Event, PeerStatus, Replicator};
 use crate::store::{ReadTxn, Store, StoreError};
 use crate::transport::{Events, Transport, TransportEvent};
 
@@ -24,6 +27,9 @@ const EVENTS_PER_TURN: usize = 64;
 /// What the replicator last knew of the peers, for `status`.
 pub(super) type Peers = Arc<Mutex<Vec<PeerStatus>>>;
 
+/// The same of clocks; `None` until it has looked.
+pub(super) type Clocks = Arc<Mutex<Option<ClockStatus>>>;
+
 pub(super) struct Replication {
     pub replicator: Replicator,
     pub store: Arc<dyn Store>,
@@ -33,6 +39,11 @@ pub(super) struct Replication {
     pub events: Events,
     pub news: mpsc::UnboundedReceiver<News>,
     pub peers: Peers,
+    /// The least stable stamp of all groups, microseconds; 0 = not known yet.
+    pub stable_us: Arc<AtomicU64>,
+    pub clocks: Clocks,
+    /// What the operator was last told of this region's clock.
+    pub told: Verdict,
     pub info: RegionInfo,
 }
 
@@ -69,7 +80,31 @@ impl Replication {
         let txn = store.begin_read()?;
         self.step(&*txn, Event::Tick)?;
         *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = self.replicator.status();
+        let stamps = self.replicator.stability().stamps.values();
+        if let Some(least) = stamps.map(|stamp| stamp.physical_us).min() {
+            self.stable_us.store(least, Ordering::Relaxed);
+        }
+        let clocks = self.replicator.clocks();
+        self.tell(clocks.judgement.verdict);
+        *self.clocks.lock().unwrap_or_else(PoisonError::into_inner) = Some(clocks);
         Ok(())
+    }
+
+    /// Says once what changed about the clock.
+    fn tell(&mut self, verdict: Verdict) {
+        let kind = std::mem::discriminant::<Verdict>;
+        if kind(&self.told) == kind(&verdict) {
+            return;
+        }
+        match verdict {
+            Verdict::Good if self.told == Verdict::Unknown => {}
+            Verdict::Unknown | Verdict::Good => info!("this region's clock agrees with the others"),
+            Verdict::Behind { .. } | Verdict::Ahead { .. } | Verdict::Apart { .. } => {
+                let alarm = alarm(verdict).unwrap_or_default();
+                warn!(alarm, "this region's clock");
+            }
+        }
+        self.told = verdict;
     }
 
     /// Takes all news there are, the newest frontier first: a batch is only reported applied once its
@@ -134,6 +169,8 @@ impl Replication {
                 Action::Send(peer, lane, frame) => self.transport.send(peer, lane, frame),
                 Action::Apply { from, commits } => self.queue.push_remote(from, commits),
                 Action::Stable(found) => self.queue.set_stable(found),
+                Action::Fence(line) => self.queue.set_fence(line),
+                Action::Repair(offer) => self.queue.push_repair(offer),
                 Action::Disconnect(peer, reason) => {
                     debug!(peer = self.name(peer), reason, "ending the session");
                     self.transport.disconnect(peer, reason);

@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,24 +14,27 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::backend::RegionBackend;
+use super::certificate::{self, Certificate};
 use super::clock::{RegionClock, micros};
 use super::queue::Queue;
-use super::replicate::{Peers, Replication};
+use super::replicate::{Clocks, Peers, Replication};
 use super::status::Status;
 use super::writer::Writer;
 use super::{RegionError, admin, guard};
 use crate::api::{self, Backend, Keys, RegionInfo, Throttle};
 use crate::clock::RegionId;
+use crate::clock::policy::Verdict;
 use crate::config::{RegionSpec, Topology};
 use crate::replica::conflict;
 use crate::replica::mutation::GroupId;
 use crate::replica::stable::Retention;
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{Replica, ReplicaConfig};
-use crate::replication::{Replicator, ReplicatorConfig};
+use crate::replication::{ANTI_ENTROPY_US, Replicator, ReplicatorConfig};
 use crate::store::Store;
 use crate::store::lmdb::{LmdbOptions, LmdbStore};
 use crate::store::mem::MemStore;
+use crate::telemetry::Metrics;
 use crate::transport::{Identity, Peer, Transport, TransportConfig};
 
 /// The account in every ARN.
@@ -45,6 +49,8 @@ const CERTS_FOLDER: &str = "certs";
 pub enum IdentitySource {
     /// A folder of PEM files; what is missing is minted (see [`Identity::ensure`]).
     Folder(PathBuf),
+    /// A folder of PEM files from the cluster's authority; nothing is minted.
+    Issued(PathBuf),
     Ready(Identity),
 }
 
@@ -59,6 +65,10 @@ pub struct Tuning {
     pub table_delay: Duration,
     /// A replica that was lately the source of another cannot go (global-tables.md section 3.1).
     pub aws_waits: bool,
+    /// Between two comparisons of everything with one other region.
+    pub anti_entropy: Duration,
+    /// Added to this region's wall clock, milliseconds: only for tests of what a wrong clock does.
+    pub clock_offset_ms: i64,
     /// For how long conflicts are kept.
     pub conflict_keep: Duration,
     /// How many bytes of one table's conflicts are kept.
@@ -74,6 +84,8 @@ impl Default for Tuning {
             ttl_cool_down: Duration::from_micros(ttl.cool_down_us),
             table_delay: Duration::ZERO,
             aws_waits: false,
+            anti_entropy: Duration::from_micros(ANTI_ENTROPY_US),
+            clock_offset_ms: 0,
             conflict_keep: Duration::from_micros(conflicts.keep_us),
             conflict_bytes: conflicts.table_bytes,
         }
@@ -103,7 +115,7 @@ pub struct RegionConfig {
 
 /// A running region.
 pub struct Region {
-    status: Arc<Status>,
+    pub(super) status: Arc<Status>,
     backend: Arc<RegionBackend>,
     transport: Transport,
     queue: Arc<Queue>,
@@ -116,14 +128,15 @@ impl Region {
     /// Opens the store, joins the other regions and serves clients. Must be called within a tokio runtime.
     pub async fn start(config: RegionConfig) -> Result<Region, RegionError> {
         let spec = region_spec(&config.topology, &config.region)?;
-        let clock = RegionClock::start();
+        let clock = RegionClock::start(config.tuning.clock_offset_ms.saturating_mul(1_000));
         let info = region_info(&config.topology, &spec);
-        let identity = identity(&config)?;
+        let (identity, folder) = identity(&config)?;
+        let certificate = Certificate::new(&identity, folder);
         let store = open_store(&config)?;
         guard::admit(&*store, &config.topology.cluster_id, &spec.name, spec.id)?;
         let replica_config = replica_config(&config.topology, &info, config.tuning);
         let replica = Replica::open(Arc::clone(&store), replica_config, clock.now())?;
-        let replicator = replicator(&config.topology, &info, &replica);
+        let replicator = replicator(&config.topology, &info, &replica, config.tuning);
         let peers = peers(&config.topology, &spec)?;
         let (transport, events) = Transport::start(TransportConfig {
             region: info.id,
@@ -133,6 +146,9 @@ impl Region {
             peers,
         })?;
         let known = Peers::default();
+        let stable_us = Arc::new(AtomicU64::new(0));
+        let metrics = Arc::new(Metrics::default());
+        let clocks = Clocks::default();
         let queue = Arc::new(Queue::default());
         let (durable_tx, durable) = watch::channel(replica.frontier().clone());
         let backend = Arc::new(RegionBackend {
@@ -141,6 +157,7 @@ impl Region {
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
             throttle: config.topology.throttle.then(Throttle::default),
+            metrics: Arc::clone(&metrics),
             clock,
             table_delay_us: micros(config.tuning.table_delay),
             durable,
@@ -148,7 +165,7 @@ impl Region {
         let status = Arc::new(Status {
             info: info.clone(),
             cluster: config.topology.name.clone(),
-            cluster_id: config.topology.cluster_id_hex(),
+            cluster_id: config.topology.cluster_id,
             endpoint: format!("http://{}", config.client.local_addr()?),
             gossip: transport.local_addr()?.to_string(),
             admin: config.admin.local_addr()?.to_string(),
@@ -156,6 +173,11 @@ impl Region {
             store: Arc::clone(&store),
             transport: transport.clone(),
             peers: Arc::clone(&known),
+            stable_us: Arc::clone(&stable_us),
+            metrics: Arc::clone(&metrics),
+            certificate,
+            clocks: Arc::clone(&clocks),
+            max_offset_ms: config.topology.max_offset_ms,
             backend: Arc::clone(&backend),
         });
         let (news, inbox) = mpsc::unbounded_channel();
@@ -165,6 +187,8 @@ impl Region {
             clock,
             queue: Arc::clone(&queue),
             news,
+            metrics,
+            names: info.topology.iter().cloned().collect(),
             durable: durable_tx,
         };
         let writer = std::thread::Builder::new()
@@ -179,6 +203,9 @@ impl Region {
             events,
             news: inbox,
             peers: known,
+            stable_us,
+            clocks,
+            told: Verdict::Unknown,
             info,
         };
         let region = Region {
@@ -200,6 +227,8 @@ impl Region {
         self.tasks.spawn(replication.run(stop()));
         self.tasks
             .spawn(api::serve(client, backend, api::Limits::default(), stop()));
+        self.tasks
+            .spawn(certificate::watch(Arc::clone(&status), stop()));
         self.tasks.spawn(admin::serve(admin, status, stop()));
         info!(
             region = self.status.info.name,
@@ -316,26 +345,39 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
     }
 }
 
-fn replicator(topology: &Topology, info: &RegionInfo, replica: &Replica) -> Replicator {
+fn replicator(
+    topology: &Topology,
+    info: &RegionInfo,
+    replica: &Replica,
+    tuning: Tuning,
+) -> Replicator {
     let config = ReplicatorConfig {
         region: info.id,
         region_name: info.name.clone(),
         cluster_id: topology.cluster_id,
         members: members(topology),
         origin: replica.origin(),
+        max_offset_us: topology.max_offset_ms.saturating_mul(1_000),
+        anti_entropy_us: micros(tuning.anti_entropy),
     };
     Replicator::new(config, replica.frontier().clone())
 }
 
-fn identity(config: &RegionConfig) -> Result<Identity, RegionError> {
+/// The region's identity, and the folder that it came from.
+fn identity(config: &RegionConfig) -> Result<(Identity, Option<PathBuf>), RegionError> {
+    let (cluster_id, region) = (&config.topology.cluster_id, &config.region);
     let folder = match (&config.identity, &config.data) {
-        (Some(IdentitySource::Ready(identity)), _) => return Ok(identity.clone()),
+        (Some(IdentitySource::Ready(identity)), _) => return Ok((identity.clone(), None)),
+        (Some(IdentitySource::Issued(folder)), _) => {
+            let identity = Identity::load(folder, cluster_id, region)?;
+            return Ok((identity, Some(folder.clone())));
+        }
         (Some(IdentitySource::Folder(folder)), _) => folder.clone(),
         (None, Some(data)) => data.join(CERTS_FOLDER),
         (None, None) => return Err(RegionError::NoIdentity),
     };
-    let cluster_id = &config.topology.cluster_id;
-    Ok(Identity::ensure(&folder, cluster_id, &config.region)?)
+    let identity = Identity::ensure(&folder, cluster_id, region)?;
+    Ok((identity, Some(folder)))
 }
 
 fn open_store(config: &RegionConfig) -> Result<Arc<dyn Store>, RegionError> {

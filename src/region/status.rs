@@ -1,6 +1,7 @@
 //! What a region says of itself.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -8,21 +9,24 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::backend::RegionBackend;
+use super::certificate::Certificate;
 use super::clock::RegionClock;
-use super::replicate::Peers;
+use super::lag::{self, Lag};
+use super::replicate::{Clocks, Peers};
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
-use crate::replica::{conflict, log, read};
+use crate::replica::{buckets, conflict, log, read, stable};
 use crate::replication::PeerStatus;
 use crate::store::{ReadTxn, Store, StoreError};
-use crate::transport::{LinkStatus, Transport};
+use crate::telemetry::Metrics;
+use crate::transport::{LinkStatus, Refusal, Transport, now_s};
 
 /// Where the answers come from.
 pub(super) struct Status {
     pub info: RegionInfo,
     pub cluster: String,
-    pub cluster_id: String,
+    pub cluster_id: [u8; 16],
     pub endpoint: String,
     pub gossip: String,
     pub admin: String,
@@ -30,6 +34,11 @@ pub(super) struct Status {
     pub store: Arc<dyn Store>,
     pub transport: Transport,
     pub peers: Peers,
+    pub stable_us: Arc<AtomicU64>,
+    pub metrics: Arc<Metrics>,
+    pub certificate: Certificate,
+    pub clocks: Clocks,
+    pub max_offset_ms: u64,
     pub backend: Arc<RegionBackend>,
 }
 
@@ -44,10 +53,34 @@ pub(super) struct LinkReport {
     pub delay_ms: f64,
     /// Commits of this region that the peer has not acknowledged as durable.
     pub behind: u64,
+    /// How long ago the first of them was made.
+    pub behind_s: f64,
+    pub behind_bytes: u64,
     /// As commits experience it: injected delay included.
     pub rtt_ms: Option<f64>,
+    /// How far the peer's clock is ahead of this region's, and how wrong that may be.
+    pub offset_ms: Option<f64>,
+    pub offset_error_ms: Option<f64>,
     pub last_heard_ms: Option<u64>,
     pub queued_bytes: usize,
+    /// Why one side refused the other, while they are not connected.
+    pub refusal: Option<RefusalReport>,
+}
+
+/// A refusal as `status` shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct RefusalReport {
+    pub reason: String,
+    pub ago_ms: u128,
+}
+
+impl RefusalReport {
+    fn of(refusal: Refusal) -> Self {
+        RefusalReport {
+            ago_ms: refusal.at.elapsed().as_millis(),
+            reason: refusal.reason,
+        }
+    }
 }
 
 impl Status {
@@ -56,28 +89,48 @@ impl Status {
         let txn = self.store.begin_read()?;
         let now = self.clock.now();
         let frontier = log::frontier(&*txn)?;
+        let links = self.links(&*txn)?;
+        let notices = self.notices(&links, buckets::repairs(&*txn)?);
         Ok(json!({
             "name": self.info.name,
             "id": self.info.id.0,
             "pid": std::process::id(),
             "version": env!("CARGO_PKG_VERSION"),
-            "cluster": {"name": self.cluster, "id": self.cluster_id},
+            "cluster": {"name": self.cluster, "id": self.cluster_id_hex()},
             "endpoint": self.endpoint,
             "gossip": self.gossip,
             "admin": self.admin,
             "uptime_ms": now.mono_us / 1_000,
             "wall_us": now.wall_us,
+            "clock": self.clock_report(),
+            "repairs": repairs(&*txn)?,
             "frontier": self.frontier(&frontier),
             "logs": self.logs(&frontier),
-            "links": self.links(),
+            "links": links,
             "tables": self.tables(&*txn)?,
             "conflicts": conflict::count(&*txn)?,
             "conflict_counts": self.conflict_counts(&*txn)?,
+            "backlog_bytes": links.iter().map(|link| link.behind_bytes).sum::<u64>(),
+            "tombstones": stable::waiting(&*txn)?,
+            "stable_lag_ms": self.stable_lag().map(|lag| lag.as_millis()),
+            "store": self.store.usage()?.map(|usage| json!({
+                "map_bytes": usage.map_bytes,
+                "used_bytes": usage.used_bytes,
+                "free_bytes": usage.free_bytes,
+            })),
+            "serving": !notices.iter().any(|notice| notice.stops),
+            "certificate": self.certificate.report(now_s()),
+            "strangers": self.transport.stranger().map(RefusalReport::of),
+            "notices": notices,
         }))
     }
 
-    pub fn links(&self) -> Vec<LinkReport> {
-        let now_us = self.clock.now().mono_us;
+    fn cluster_id_hex(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.cluster_id))
+    }
+
+    pub fn links(&self, txn: &dyn ReadTxn) -> Result<Vec<LinkReport>, StoreError> {
+        let now = self.clock.now();
         let known: BTreeMap<RegionId, PeerStatus> = self
             .peers
             .lock()
@@ -89,14 +142,25 @@ impl Status {
         links
             .map(|link| {
                 let peer = known.get(&link.peer);
-                link_report(link, peer, now_us)
+                let lag = lag::of(txn, self.info.id, link.peer, peer, now.wall_us)?;
+                Ok(link_report(link, peer, lag, now.mono_us))
             })
             .collect()
     }
 
+    /// How long ago the newest moment was of which every region has everything.
+    pub fn stable_lag(&self) -> Option<Duration> {
+        match self.stable_us.load(Ordering::Relaxed) {
+            0 => None,
+            us => Some(Duration::from_micros(
+                self.clock.now().wall_us.saturating_sub(us),
+            )),
+        }
+    }
+
     /// Per origin, how many of its commits are applied here, all its logs together but those that no other
     /// region reads: they say nothing of what regions have of each other.
-    fn frontier(&self, frontier: &Frontier) -> BTreeMap<String, u64> {
+    pub fn frontier(&self, frontier: &Frontier) -> BTreeMap<String, u64> {
         let mut applied = BTreeMap::new();
         let shared = |log: &LogId| log.group.regions().count() > 1;
         for (log, seq) in frontier.iter().filter(|(log, _)| shared(log)) {
@@ -145,21 +209,42 @@ impl Status {
     }
 }
 
-fn link_report(link: LinkStatus, peer: Option<&PeerStatus>, now_us: u64) -> LinkReport {
+/// What anti-entropy found: any number but 0 is a bug or a bad disk.
+fn repairs(txn: &dyn ReadTxn) -> Result<Value, StoreError> {
+    let found = buckets::repairs(txn)?;
+    Ok(json!({
+        "repaired": found.repaired,
+        "reported": found.reported,
+        "suspects": found.suspects,
+    }))
+}
+
+fn link_report(link: LinkStatus, peer: Option<&PeerStatus>, lag: Lag, now_us: u64) -> LinkReport {
+    let offset = peer.and_then(|p| p.offset);
     LinkReport {
         peer: link.name,
         connected: link.connected && peer.is_some_and(|p| p.connected),
         cut: link.fault.cut.name(),
         delay_ms: millis(link.fault.delay),
         behind: peer.map_or(0, |p| p.behind),
+        behind_s: lag.seconds,
+        behind_bytes: lag.bytes,
         rtt_ms: peer
             .and_then(|p| p.rtt_us)
             .map(|us| millis(Duration::from_micros(us))),
+        offset_ms: offset.map(|o| signed_millis(o.offset_us)),
+        offset_error_ms: offset.map(|o| millis(Duration::from_micros(o.error_us))),
         last_heard_ms: peer
             .and_then(|p| p.last_heard_us)
             .map(|at| now_us.saturating_sub(at) / 1_000),
         queued_bytes: link.queued_bytes,
+        refusal: link.refusal.map(RefusalReport::of),
     }
+}
+
+fn signed_millis(us: i64) -> f64 {
+    let size = millis(Duration::from_micros(us.unsigned_abs()));
+    if us < 0 { -size } else { size }
 }
 
 fn millis(duration: Duration) -> f64 {

@@ -383,3 +383,23 @@ async fn concurrent_writes_are_all_answered() {
     let status = region.status().expect("reports");
     assert_eq!(status["tables"][0]["items"], 500);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_takes_the_region_out_of_health() {
+    let regions = cluster().await;
+    let region = &regions[0];
+    let (code, health) = http(region.admin(), "GET", "/health", "", "").await;
+    assert_eq!((code, &health["status"]), (200, &json!("serving")));
+    let full_us = &region.status.metrics.store_full_us;
+    let now_us = region.status.clock.now().mono_us;
+    full_us.store(now_us.max(1), std::sync::atomic::Ordering::Relaxed);
+    let (code, health) = http(region.admin(), "GET", "/health", "", "").await;
+    assert_eq!((code, &health["status"]), (503, &json!("store_full")));
+    let words = health["reason"].as_str().unwrap_or_default();
+    assert!(words.contains("disk is full") && health["hint"].is_string());
+    let (code, _) = http(region.admin(), "GET", "/health", "origin: x\r\n", "").await;
+    assert_eq!(code, 403, "pages in browsers see nothing");
+    for region in regions {
+        region.stop().await;
+    }
+}

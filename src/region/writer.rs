@@ -1,17 +1,21 @@
 //! The one thread that changes anything.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, warn};
 
 use super::clock::RegionClock;
+use super::measure::Measure;
 use super::queue::{Answer, Order, Queue};
 use crate::clock::{Now, RegionId, Stamp};
 use crate::replica::mutation::Frontier;
 use crate::replica::{ApiError, Job, JobResult, RemoteError, Replica};
 use crate::store::{Store, StoreError};
+use crate::telemetry::Metrics;
 
 /// An idle writer still runs an empty group this often, so that its watermark rises and peers can tell
 /// silence from loss. Costs one sync every two seconds or so, when the clock's bound is raised.
@@ -35,6 +39,8 @@ pub(super) struct Writer {
     pub news: mpsc::UnboundedSender<News>,
     /// What is durable, for those who wait for it.
     pub durable: watch::Sender<Frontier>,
+    pub metrics: Arc<Metrics>,
+    pub names: BTreeMap<RegionId, String>,
 }
 
 /// Who waits for a job.
@@ -70,14 +76,27 @@ impl Writer {
                 Order::Write(request, answer) => (Job::Write(*request), Receipt::Client(answer)),
                 Order::Remote { from, commits } => (Job::Remote(commits), Receipt::Peer(from)),
                 Order::Stable(found) => (Job::Stable(found), Receipt::Nobody),
+                Order::Repair(offer) => (Job::Repair(offer), Receipt::Nobody),
+                Order::Fence(line) => {
+                    self.replica.set_fence(line);
+                    continue;
+                }
             };
             jobs.push(job);
             receipts.push(receipt);
         }
         let now = self.clock.now();
+        let measure = Measure::begin(now, &jobs);
         match self.commit_group(now, jobs) {
-            Ok(results) => self.tell_done(now, results, receipts),
+            Ok(results) => {
+                let noted = self.replica.take_noted();
+                measure.count(&self.metrics, &self.names, noted, self.clock.now());
+                self.tell_done(now, results, receipts);
+            }
             Err(full @ StoreError::Full) => {
+                self.metrics.groups_refused.add(1);
+                let full_us = &self.metrics.store_full_us;
+                full_us.store(now.mono_us.max(1), Ordering::Relaxed);
                 if let Err(fatal) = self.replica.aborted() {
                     abort(&fatal);
                 }
@@ -119,7 +138,7 @@ impl Writer {
                     }
                     applied.push((from, result.is_ok()));
                 }
-                (JobResult::Stable, Receipt::Nobody) => {}
+                (JobResult::Stable | JobResult::Repair, Receipt::Nobody) => {}
                 _ => unreachable!("results come in the order of their jobs"),
             }
         }

@@ -12,6 +12,7 @@ use super::mutation::{
 use super::read::TableCounts;
 use super::record::Record;
 use super::{PlantedBug, RemoteError, Replica, TableState, read, stable, ttl};
+use crate::clock::policy::MAX_OFFSET_US;
 use crate::clock::{Hlc, Now, Stamp};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
@@ -87,6 +88,13 @@ impl Replica {
             Err(error) => return Ok(Err(error)),
         };
         for (commit, sealed) in &commits {
+            let lead_us = commit.issued.physical_us.saturating_sub(now.wall_us);
+            if lead_us > MAX_OFFSET_US && self.has_bug(PlantedBug::HeldDropped) {
+                txn.put(Db::Log, &keys::dot_row(commit.dot), sealed)?;
+                self.frontier.insert(commit.dot.log, commit.dot.seq);
+                self.dirty.insert(commit.dot.log);
+                continue;
+            }
             self.hlc.observe(commit.issued, now);
             self.apply(txn, now, commit, Some(sealed))?;
         }
@@ -186,7 +194,7 @@ impl Replica {
         Ok(())
     }
 
-    fn apply_item(
+    pub(super) fn apply_item(
         &mut self,
         txn: &mut dyn WriteTxn,
         now: Now,
@@ -251,6 +259,7 @@ impl Replica {
         }
         txn.put(Db::Items, &row, &incoming.encode())?;
         stable::track(txn, &row, current.as_ref(), &incoming)?;
+        self.buckets.change(&row, current.as_ref(), &incoming);
         let old_image = current.and_then(|c| c.image);
         self.count(txn.as_read(), uid, old_image, image)?;
         if let Some(def) = def {
@@ -342,6 +351,8 @@ impl Replica {
             loser_image: loser.image.map(<[u8]>::to_vec),
             detected_us: now.wall_us,
         };
+        let lost = self.noted.conflicts.entry(conflict.table.clone());
+        *lost.or_default() += 1;
         conflict::record(txn, &conflict)
     }
 

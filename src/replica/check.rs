@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 
 use super::catalog::TableDef;
 use super::read::TableCounts;
-use super::{collection, conflict, index, keys, log, read, stable, stream, ttl, work};
+use super::{buckets, collection, conflict, index, keys, log, read, stable, stream, ttl, work};
 use crate::clock::RegionId;
 use crate::item::codec;
 use crate::store::{Db, Range, ReadTxn, StoreError};
@@ -103,6 +103,14 @@ fn check_table(
     if missing + stale > 0 {
         findings.problems.push(format!(
             "table {}: {missing} index entries missing or wrong, {stale} stale",
+            def.name
+        ));
+    }
+    let wrong = buckets::wrong(txn, def.uid)?;
+    if wrong > 0 {
+        findings.problems.push(format!(
+            "table {}: the fingerprints of {wrong} ranges are not those of their items: items were changed or \
+             lost on disk",
             def.name
         ));
     }

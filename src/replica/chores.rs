@@ -21,7 +21,13 @@ pub(super) enum Chore {
 
 impl Replica {
     /// One step of every chore, bounded in rows; called at the end of a group.
-    pub(super) fn do_chores(&mut self, txn: &mut dyn WriteTxn, now: Now) -> Result<(), StoreError> {
+    /// `fenced`: the clock is not to be trusted, so nothing expires by it.
+    pub(super) fn do_chores(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        fenced: bool,
+    ) -> Result<(), StoreError> {
         if !self.chores_left && now.mono_us < self.next_chores_us {
             return Ok(());
         }
@@ -31,12 +37,17 @@ impl Replica {
             self.collect_tombstones(txn, now)?,
             self.truncate_logs(txn, now)?,
             self.rebuild_ttl(txn)?,
-            self.sweep(txn, now)?,
+            if fenced {
+                Chore::Done
+            } else {
+                self.sweep(txn, now)?
+            },
             self.keep_streams(txn, now)?,
             self.finish_deletions(txn, now)?,
             self.keep_members(txn, now)?,
             self.drop_conflicts(txn, now)?,
             self.do_heavy(txn, now)?,
+            self.scrub(txn)?,
         ];
         self.chores_left = steps.contains(&Chore::More);
         Ok(())

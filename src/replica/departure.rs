@@ -103,7 +103,7 @@ impl Replica {
                 txn.put(Db::Meta, &meta::counts(from, index), &counts.to_bytes())?;
             }
         }
-        let places = [Db::Items, Db::Index, Db::Ttl, Db::Gc];
+        let places = [Db::Items, Db::Index, Db::Ttl, Db::Gc, Db::Buckets];
         let prefixes = places.map(|db| {
             (
                 db,

@@ -208,6 +208,10 @@ pub mod meta {
     pub const REFUSALS: &[u8] = b"rx/";
     pub const TTL_WORK: &[u8] = b"x/";
     pub const DELETIONS: &[u8] = b"d/";
+    /// Buckets whose items are not what was written.
+    pub const SUSPECTS: &[u8] = b"fs/";
+    pub const REPAIRS: &[u8] = b"m/repairs";
+    pub const REPAIRS_REPORTED: &[u8] = b"m/repairs_reported";
 
     fn join(prefix: &[u8], rest: &[u8]) -> Vec<u8> {
         [prefix, rest].concat()
@@ -286,6 +290,10 @@ pub mod meta {
     }
     pub fn resent_of(uid: TableUid) -> Vec<u8> {
         join(b"rb/", &uid.0.to_be_bytes())
+    }
+    pub fn suspect(uid: TableUid, bucket: u16) -> Vec<u8> {
+        let row = join(SUSPECTS, &uid.0.to_be_bytes());
+        [row.as_slice(), &bucket.to_be_bytes()].concat()
     }
     pub fn relog(uid: TableUid) -> Vec<u8> {
         join(RELOGS, &uid.0.to_be_bytes())

@@ -156,6 +156,44 @@ pub fn read(
     Ok(commits)
 }
 
+/// What a log holds from some commit on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    pub commits: u64,
+    pub bytes: u64,
+    /// When the first of them was issued.
+    pub oldest: Option<Stamp>,
+}
+
+/// What the log holds from `from_seq` on; no more than `limit` commits are looked at.
+pub fn backlog(
+    txn: &dyn ReadTxn,
+    log: LogId,
+    from_seq: u64,
+    limit: u64,
+) -> Result<Backlog, StoreError> {
+    let from = keys::dot_row(Dot { log, seq: from_seq });
+    let to = keys::dot_row(Dot { log, seq: u64::MAX });
+    let range = Range {
+        from: Bound::Included(&from),
+        to: Bound::Included(&to),
+        reverse: false,
+    };
+    let mut found = Backlog::default();
+    txn.scan(Db::Log, range, &mut |_, value| {
+        if found.commits >= limit {
+            return ControlFlow::Break(());
+        }
+        if found.oldest.is_none() {
+            found.oldest = header(value).ok().map(|(_, issued)| issued);
+        }
+        found.commits += 1;
+        found.bytes += value.len() as u64;
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
 /// What this store has applied, log by log (I4).
 pub fn frontier(txn: &dyn ReadTxn) -> Result<Frontier, StoreError> {
     let to = keys::after_prefix(meta::FRONTIERS);

@@ -21,6 +21,7 @@
 //! [`members`] and `departure` let replicas come and go.
 
 mod apply;
+pub mod buckets;
 mod build;
 pub mod catalog;
 pub mod check;
@@ -37,11 +38,14 @@ mod local;
 pub mod log;
 pub mod members;
 pub mod mutation;
+mod noted;
 mod page;
 mod purge;
 pub mod read;
 mod record;
 mod relog;
+#[cfg(test)]
+mod repair_tests;
 pub mod request;
 pub mod stable;
 pub mod stream;
@@ -56,12 +60,15 @@ use std::sync::Arc;
 
 pub use error::{ApiError, CancellationReason, ThrottlingReason};
 
+use crate::clock::policy::FenceLine;
 use crate::clock::{Hlc, Now, RegionId, Stamp};
 use crate::store::{Db, ReadTxn, Store, StoreError, WriteTxn};
+use buckets::Offer;
 use catalog::{TableDef, TableUid};
 use keys::meta;
 use log::SealError;
 use mutation::{Dot, Frontier, GroupId, LogId, Mutation, Origin};
+pub use noted::Noted;
 use request::{WriteRequest, WriteResponse};
 use stable::{Retention, Stability};
 
@@ -88,6 +95,10 @@ pub enum PlantedBug {
     IndexDeleteForgotten,
     /// Tombstones go by this region's own clock (against I9).
     CollectAlone,
+    /// A commit stamped too far ahead is counted as applied, and its changes dropped (replication.md section 3).
+    HeldDropped,
+    /// Local writes are taken whatever the clock (replication.md section 3).
+    FenceForgotten,
     /// Removals leave no record in streams (against I12).
     StreamRecordForgotten,
     /// An expiry is ranked by when it was made, not by the version it expires (replication.md section 4).
@@ -168,6 +179,8 @@ pub enum Job {
     Remote(Vec<Vec<u8>>),
     /// What replication found to be durable everywhere.
     Stable(Stability),
+    /// What a peer has in a bucket that differs.
+    Repair(Offer),
 }
 
 #[derive(Debug)]
@@ -175,6 +188,7 @@ pub enum JobResult {
     Write(Result<WriteResponse, ApiError>),
     Remote(Result<(), RemoteError>),
     Stable,
+    Repair,
 }
 
 /// Why a peer's commits were refused. Nothing of them is applied.
@@ -236,11 +250,17 @@ pub struct Replica {
     departed: Option<TableUid>,
     /// What every member has, as replication last said.
     stable: Stability,
+    /// Where local writes are fenced, once that is known.
+    fence: Option<FenceLine>,
+    /// The fingerprints changed in the open group.
+    buckets: buckets::Buckets,
     /// Where in the tombstone queue the next look begins.
     collecting: Option<Vec<u8>>,
     /// The place in the streams' records.
     changes: stream::Changes,
     sweep: ttl::Sweep,
+    /// What the driver counts.
+    noted: Noted,
     /// A chore has more to do at once.
     chores_left: bool,
     /// When chores look for work again, on the monotonic clock.
@@ -282,6 +302,7 @@ impl Replica {
         let frontier = log::frontier(txn.as_read())?;
         let changes = stream::Changes::load(txn.as_read())?;
         let builds = work::builds(txn.as_read())?;
+        let buckets = buckets::Buckets::load(txn.as_read())?;
         txn.commit()?;
         Ok(Replica {
             config,
@@ -301,9 +322,12 @@ impl Replica {
             forwards: Vec::new(),
             departed: None,
             stable: Stability::default(),
+            fence: None,
+            buckets,
             collecting: None,
             changes,
             sweep: ttl::Sweep::default(),
+            noted: Noted::default(),
             chores_left: true,
             next_chores_us: 0,
         })
@@ -324,7 +348,31 @@ impl Replica {
 
     /// Issues a stamp that no commit has: every commit of this region so far is below it.
     pub fn watermark(&mut self, now: Now) -> Stamp {
+        let now = self.trusted(now);
         self.hlc.tick(now)
+    }
+
+    /// Replication measured where the others' clocks are. Not within a group: what a group and its
+    /// watermark take for the time must be one.
+    pub fn set_fence(&mut self, line: FenceLine) {
+        self.fence = Some(line);
+    }
+
+    /// By how much this region's clock is ahead, when that is so much that local writes are fenced.
+    pub fn fenced(&self, now: Now) -> Option<u64> {
+        self.fence.and_then(|line| line.ahead_us(now))
+    }
+
+    /// The time to stamp with: the others' while ours is fenced, for what is stamped all the same
+    /// (watermarks, tables that travel again).
+    fn trusted(&self, now: Now) -> Now {
+        match self.fence.filter(|line| line.ahead_us(now).is_some()) {
+            Some(line) => Now {
+                wall_us: line.others_us(now),
+                ..now
+            },
+            None => now,
+        }
     }
 
     /// Runs jobs in order in one transaction. A job that fails leaves nothing behind and fails alone; an
@@ -336,8 +384,11 @@ impl Replica {
         jobs: Vec<Job>,
     ) -> Result<Vec<JobResult>, StoreError> {
         let mut results = Vec::with_capacity(jobs.len());
+        let fenced = (self.fenced(now)).filter(|_| !self.has_bug(PlantedBug::FenceForgotten));
+        let now = self.trusted(now);
         for job in jobs {
             results.push(match job {
+                Job::Write(_) if fenced.is_some() => JobResult::Write(Err(fence_error(fenced))),
                 Job::Write(request) => {
                     JobResult::Write(store_errors_out(self.execute(txn, now, request))?)
                 }
@@ -346,10 +397,14 @@ impl Replica {
                     self.learn_stability(found);
                     JobResult::Stable
                 }
+                Job::Repair(offer) => {
+                    self.repair(txn, now, &offer)?;
+                    JobResult::Repair
+                }
             });
         }
         self.forward(txn, now)?;
-        self.do_chores(txn, now)?;
+        self.do_chores(txn, now, fenced.is_some())?;
         self.forward(txn, now)?;
         self.flush(txn, now)?;
         Ok(results)
@@ -376,6 +431,8 @@ impl Replica {
         self.departed = None;
         self.forget_tables();
         self.counts.clear();
+        self.noted = Noted::default();
+        self.buckets.clear();
         self.builds = work::builds(&*txn)?;
         // After a rest, so that a full disk does not see the same step again at once.
         self.heavy = true;
@@ -398,6 +455,7 @@ impl Replica {
             txn.put(Db::Meta, &meta::counts(uid, index), &counts.to_bytes())?;
         }
         self.changes.flush(txn)?;
+        self.buckets.save(txn)?;
         let last_us = self.hlc.last().physical_us.max(now.wall_us);
         if last_us + CLOCK_BOUND_SLACK_US > self.clock_bound {
             self.clock_bound = last_us + CLOCK_BOUND_WINDOW_US;
@@ -410,6 +468,10 @@ impl Replica {
             "I11: a stamp passed the clock's bound"
         );
         Ok(())
+    }
+
+    fn has_bug(&self, bug: PlantedBug) -> bool {
+        self.config.planted == Some(bug)
     }
 
     /// A table changed, or its change was dropped: definitions are read anew.
@@ -431,6 +493,16 @@ impl Replica {
         };
         Ok(state)
     }
+}
+
+/// What a write meets while the clock is ahead. Retryable.
+fn fence_error(by_us: Option<u64>) -> ApiError {
+    let by_ms = by_us.unwrap_or(0) / 1_000;
+    ApiError::ServiceUnavailable(format!(
+        "The clock of this region is {by_ms} ms ahead of the other regions, so it takes no writes: they would \
+         win over later ones. Set the clock right (look at NTP); writes go on by themselves then. Reads and \
+         replication go on; other regions take writes."
+    ))
 }
 
 /// What a region knows of a table's uid.

@@ -37,6 +37,7 @@ impl Replica {
         txn.delete(Db::Meta, &meta::local(uid))?;
         self.counts.retain(|(table, _), _| *table != uid);
         self.builds.remove(&uid);
+        self.buckets.forget(uid);
         txn.put(Db::Meta, &row, &work::encode(&Purge::Table(lost))?)?;
         self.wake_chores();
         Ok(())
@@ -110,6 +111,7 @@ fn purge_step(
             (Db::Index, keys::table_prefix(uid)),
             (Db::Ttl, keys::table_prefix(uid)),
             (Db::Gc, keys::table_prefix(uid)),
+            (Db::Buckets, keys::table_prefix(uid)),
             (Db::Meta, meta::collections_of(uid)),
         ],
     };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-use super::catalog::TableUid;
+use super::catalog::{TableDef, TableUid};
 use super::chores::Chore;
 use super::keys::{self, meta};
 use super::members::{self, MemberStatus};
@@ -128,7 +128,7 @@ impl Replica {
     }
 
     /// The issue stamp up to which tombstones of a table may go.
-    fn tombstone_floor(
+    pub(super) fn tombstone_floor(
         &mut self,
         txn: &dyn ReadTxn,
         now: Now,
@@ -149,21 +149,25 @@ impl Replica {
                 return Ok(Stamp::MIN);
             }
         }
-        let stable = self.stable.stamps.get(&def.group).copied();
-        let stable = stable.unwrap_or(Stamp::MIN);
-        let defined = tables::entry(txn, &def.name)?.map_or(Stamp::MIN, |e| e.version.issued);
-        if stable.physical_us
-            < defined
-                .physical_us
-                .saturating_add(self.config.retention.settle_us)
-        {
+        if !self.is_settled(txn, &def)? {
             return Ok(Stamp::MIN);
         }
+        let stable = self.stable.stamps.get(&def.group).copied();
+        let stable = stable.unwrap_or(Stamp::MIN);
         let grace_us = self.config.retention.tombstones_us;
         Ok(stable.min(Stamp {
             physical_us: now.wall_us.saturating_sub(grace_us),
             ..Stamp::MIN
         }))
+    }
+
+    /// Whether the stable stamp is so far past the table's last change that no older versions travel again.
+    pub(super) fn is_settled(&self, txn: &dyn ReadTxn, def: &TableDef) -> Result<bool, StoreError> {
+        let stable = self.stable.stamps.get(&def.group).copied();
+        let stable = stable.unwrap_or(Stamp::MIN);
+        let defined = tables::entry(txn, &def.name)?.map_or(Stamp::MIN, |e| e.version.issued);
+        let settle_us = self.config.retention.settle_us;
+        Ok(stable.physical_us >= defined.physical_us.saturating_add(settle_us))
     }
 
     /// Drops commits that every member has and that are old enough.
@@ -248,6 +252,11 @@ pub fn log_start(txn: &dyn ReadTxn, log: LogId) -> Result<u64, StoreError> {
     Ok(read::meta_u64(txn, &meta::log_start(log))?.unwrap_or(1))
 }
 
+/// How many tombstones wait to be collected, without looking at each.
+pub fn waiting(txn: &dyn ReadTxn) -> Result<u64, StoreError> {
+    Ok(txn.size(Db::Gc)?.entries)
+}
+
 /// How many tombstones wait to be collected.
 pub fn tombstones(txn: &dyn ReadTxn) -> Result<usize, StoreError> {
     Ok(read::rows(txn, Db::Gc, &[], usize::MAX)?.len())
@@ -259,7 +268,7 @@ pub(super) fn queued(txn: &dyn ReadTxn, uid: TableUid) -> Result<Vec<Vec<u8>>, S
 }
 
 /// The first row at or after `from`.
-fn first_row(
+pub(super) fn first_row(
     txn: &dyn ReadTxn,
     db: Db,
     from: Option<&[u8]>,

@@ -17,15 +17,15 @@ const INDEX: &str = "by-g";
 /// Rows of one step: so that twenty items take several.
 const STEP: usize = 3;
 
-struct Node {
-    store: Arc<MemStore>,
-    config: ReplicaConfig,
-    replica: Replica,
-    at_us: u64,
+pub(super) struct Node {
+    pub store: Arc<MemStore>,
+    pub config: ReplicaConfig,
+    pub replica: Replica,
+    pub at_us: u64,
 }
 
 impl Node {
-    fn new(id: u16, limits: Limits) -> Node {
+    pub fn new(id: u16, limits: Limits) -> Node {
         let store = Arc::new(MemStore::new());
         let config = ReplicaConfig {
             region: RegionId(id),
@@ -51,25 +51,31 @@ impl Node {
     }
 
     /// The process dies and another begins on the same store.
-    fn reopen(&mut self) {
+    pub fn reopen(&mut self) {
         self.at_us += 1_000;
         let store = self.store.clone();
         self.replica = Replica::open(store, self.config.clone(), now(self.at_us)).unwrap();
     }
 
-    fn group(&mut self, jobs: Vec<Job>) -> Vec<JobResult> {
+    pub fn group(&mut self, jobs: Vec<Job>) -> Vec<JobResult> {
+        let results = self.unchecked(jobs);
+        let txn = self.store.begin_read().unwrap();
+        let findings = check::check(&*txn, self.config.region).unwrap();
+        assert_eq!(findings.problems, Vec::<String>::new());
+        results
+    }
+
+    /// A group on a store that need not pass `check`.
+    pub fn unchecked(&mut self, jobs: Vec<Job>) -> Vec<JobResult> {
         self.at_us += 1_000;
         let mut txn = self.store.begin_write().unwrap();
         let results = self.replica.run_group(&mut *txn, now(self.at_us), jobs);
         txn.commit().unwrap();
         self.replica.committed();
-        let txn = self.store.begin_read().unwrap();
-        let findings = check::check(&*txn, self.config.region).unwrap();
-        assert_eq!(findings.problems, Vec::<String>::new());
         results.unwrap()
     }
 
-    fn write(&mut self, request: WriteRequest) -> Result<WriteResponse, ApiError> {
+    pub fn write(&mut self, request: WriteRequest) -> Result<WriteResponse, ApiError> {
         match self.group(vec![Job::Write(request)]).pop() {
             Some(JobResult::Write(answer)) => answer,
             other => panic!("{other:?}"),
@@ -89,7 +95,7 @@ impl Node {
             .count()
     }
 
-    fn put(&mut self, n: usize, g: &str) -> Result<WriteResponse, ApiError> {
+    pub fn put(&mut self, n: usize, g: &str) -> Result<WriteResponse, ApiError> {
         let item = Item::from([
             ("k".to_owned(), Value::S(format!("key-{n}"))),
             ("n".to_owned(), Value::N(Number::from(n as i64))),
@@ -107,7 +113,7 @@ impl Node {
             .unwrap();
     }
 
-    fn def(&self) -> TableDef {
+    pub fn def(&self) -> TableDef {
         let txn = self.store.begin_read().unwrap();
         read::table(&*txn, self.config.region, TABLE)
             .unwrap()
@@ -125,7 +131,7 @@ impl Node {
         all.into_iter().map(|(_, status)| status).collect()
     }
 
-    fn details(&self) -> read::TableDetails {
+    pub fn details(&self) -> read::TableDetails {
         let txn = self.store.begin_read().unwrap();
         read::details(&*txn, &self.def()).unwrap()
     }
@@ -152,7 +158,7 @@ impl Node {
     }
 
     /// Everything of the other's own logs that this one lacks.
-    fn pull(&mut self, other: &Node) {
+    pub fn pull(&mut self, other: &Node) {
         let txn = other.store.begin_read().unwrap();
         let logs: Vec<LogId> = other.replica.frontier().keys().copied().collect();
         let here = self.config.region;
@@ -169,7 +175,7 @@ impl Node {
     }
 }
 
-fn now(at_us: u64) -> Now {
+pub(super) fn now(at_us: u64) -> Now {
     Now {
         wall_us: 1_700_000_000_000_000 + at_us,
         mono_us: at_us,
@@ -228,7 +234,7 @@ fn create(keys: KeySchema, indexes: Vec<IndexDef>) -> WriteRequest {
     }
 }
 
-fn simple() -> WriteRequest {
+pub(super) fn simple() -> WriteRequest {
     create(KeySchema::simple(("k", KeyType::S), None), Vec::new())
 }
 

@@ -297,6 +297,8 @@ impl Replica {
             mutations.extend(self.expiry(txn.as_read(), &def, now_s, item_row)?);
         }
         if !mutations.is_empty() {
+            let expired = self.noted.expired.entry(def.name.clone());
+            *expired.or_default() += mutations.len() as u64;
             let issued = self.hlc.tick(now);
             if self.config.planted == Some(PlantedBug::ExpiryAsWrite) {
                 for mutation in &mut mutations {

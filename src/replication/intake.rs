@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use super::{APPLY_IN_FLIGHT_MAX, BATCH_BYTES_MAX, INTAKE_BYTES_MAX, RETRY_US};
-use crate::clock::{Now, RegionId};
+use crate::clock::{Now, RegionId, Stamp};
 
 #[derive(Debug)]
 struct Parcel {
     from: RegionId,
+    issued: Stamp,
     sealed: Vec<u8>,
 }
 
@@ -85,7 +86,13 @@ impl Intake {
 
     /// Queues the commit after the last one received. False when the queue is full: the sender has
     /// ignored its window, and will have to send it again.
-    pub fn push(&mut self, now: Now, from: RegionId, seq: u64, sealed: Vec<u8>) -> bool {
+    pub fn push(
+        &mut self,
+        now: Now,
+        from: RegionId,
+        (seq, issued): (u64, Stamp),
+        sealed: Vec<u8>,
+    ) -> bool {
         assert_eq!(
             seq,
             self.received + 1,
@@ -97,19 +104,25 @@ impl Intake {
         self.received = seq;
         self.progress_us = now.mono_us;
         self.queued_bytes += sealed.len();
-        self.queue.push_back(Parcel { from, sealed });
+        self.queue.push_back(Parcel {
+            from,
+            issued,
+            sealed,
+        });
         true
     }
 
-    /// The next commits to apply, as long as few are in flight.
-    pub fn take(&mut self) -> Option<Load> {
+    /// The next commits to apply, as long as few are in flight. What is stamped beyond `horizon_us` waits,
+    /// and all behind it: stamps rise within a log.
+    pub fn take(&mut self, horizon_us: u64) -> Option<Load> {
         if self.in_flight >= APPLY_IN_FLIGHT_MAX {
             return None;
         }
-        let from = self.queue.front()?.from;
+        let due = |parcel: &Parcel| parcel.issued.physical_us <= horizon_us;
+        let from = self.queue.front().filter(|p| due(p))?.from;
         let (mut commits, mut bytes) = (Vec::new(), 0);
         while bytes < BATCH_BYTES_MAX {
-            if self.queue.front().is_none_or(|p| p.from != from) {
+            if self.queue.front().is_none_or(|p| p.from != from || !due(p)) {
                 break;
             }
             let Some(parcel) = self.queue.pop_front() else {
@@ -121,6 +134,12 @@ impl Intake {
         self.queued_bytes -= bytes;
         self.in_flight += 1;
         Some(Load { from, commits })
+    }
+
+    /// How many commits are queued, and the stamp of the first.
+    pub fn waiting(&self) -> Option<(usize, Stamp)> {
+        let first = self.queue.front()?;
+        Some((self.queue.len(), first.issued))
     }
 
     /// One apply ended. After a failure everything not durable is forgotten and fetched again, once
@@ -160,5 +179,37 @@ impl Intake {
             self.wanted = None;
         }
         self.gap_wanted_us = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_beyond_the_horizon_waits_and_all_behind_it() {
+        let now = Now {
+            wall_us: 0,
+            mono_us: 0,
+        };
+        let mut intake = Intake::new(now, 0);
+        for (seq, physical_us) in [(1, 10), (2, 20), (3, 21)] {
+            let issued = Stamp {
+                physical_us,
+                ..Stamp::MIN
+            };
+            assert!(intake.push(now, RegionId(1), (seq, issued), vec![0]));
+        }
+        let taken =
+            |intake: &mut Intake, horizon_us| intake.take(horizon_us).map(|l| l.commits.len());
+        assert_eq!(taken(&mut intake, 9), None);
+        assert_eq!(taken(&mut intake, 15), Some(1));
+        assert_eq!(taken(&mut intake, 15), None);
+        assert_eq!(
+            intake.waiting().map(|(count, s)| (count, s.physical_us)),
+            Some((2, 20))
+        );
+        assert_eq!(taken(&mut intake, 21), Some(2));
+        assert_eq!(intake.waiting(), None);
     }
 }

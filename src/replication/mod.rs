@@ -11,7 +11,10 @@
 //! Nothing here waits for a frame: lost, late, doubled and reordered frames cost time, never commits.
 //! Drive a [`Replicator`] with [`Event::Tick`] every 50 ms or so.
 
+mod anti_entropy;
+mod clocks;
 mod intake;
+mod probe;
 mod pull;
 mod push;
 mod replicator;
@@ -22,10 +25,14 @@ mod stability;
 mod tests;
 pub mod wire;
 
+pub use anti_entropy::ANTI_ENTROPY_US;
+pub use clocks::{ClockStatus, HeldLog};
 pub use replicator::Replicator;
 pub use wire::{FRAME_BYTES_MAX, PROTOCOL};
 
+use crate::clock::policy::FenceLine;
 use crate::clock::{RegionId, Stamp};
+use crate::replica::buckets::Offer;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
 use crate::replica::stable::Stability;
 
@@ -43,6 +50,8 @@ pub const APPLY_IN_FLIGHT_MAX: usize = 4;
 pub const CREDIT_BYTES_MAX: usize = 1024 * 1024;
 /// Between heartbeats.
 pub const HEARTBEAT_US: u64 = 200_000;
+/// Between two probes of a peer's clock.
+pub const PROBE_US: u64 = 1_000_000;
 /// Between two looks at what is durable everywhere.
 pub const STABLE_US: u64 = 1_000_000;
 /// Between `Hello`s while they go unanswered.
@@ -63,6 +72,8 @@ pub enum Lane {
     Control,
     /// Batches of commits.
     Log,
+    /// Clock probes: datagrams, which wait for nothing and may be lost.
+    Probe,
 }
 
 /// Who this region is.
@@ -75,6 +86,10 @@ pub struct ReplicatorConfig {
     pub members: GroupId,
     /// The origin of the commits made here.
     pub origin: Origin,
+    /// How far clocks may be apart, the same in the whole cluster.
+    pub max_offset_us: u64,
+    /// Between two comparisons of everything with one peer.
+    pub anti_entropy_us: u64,
 }
 
 /// What happened.
@@ -106,6 +121,10 @@ pub enum Action {
     },
     /// What is durable everywhere, as far as is known, for the replica's chores.
     Stable(Stability),
+    /// Where the replica is to fence local writes.
+    Fence(FenceLine),
+    /// What a peer has where the two differ, for the replica to judge.
+    Repair(Offer),
     /// End the connection, for the reason given. An [`Event::Down`] may follow but need not.
     Disconnect(RegionId, String),
 }
@@ -123,6 +142,16 @@ pub struct PeerStatus {
     /// Commits of ours that it lacks.
     pub behind: u64,
     pub rtt_us: Option<u64>,
+    pub offset: Option<PeerOffset>,
     /// On our monotonic clock.
     pub last_heard_us: Option<u64>,
+}
+
+/// A peer's wall clock, against ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerOffset {
+    /// How far it is ahead of ours.
+    pub offset_us: i64,
+    /// The truth is within this of it.
+    pub error_us: u64,
 }

@@ -43,11 +43,13 @@ impl Replicator {
             .zip(batch.commits)
             .filter(|(seq, _)| *seq > received);
         for (seq, sealed) in fresh {
-            if scene.shelf.dot(&sealed) != Some(Dot { log, seq }) {
+            let header = scene.shelf.header(&sealed);
+            let Some((_, issued)) = header.filter(|(dot, _)| *dot == Dot { log, seq }) else {
                 let reason = format!("commit {seq} of {log:?} arrived damaged");
                 return self.disconnect(scene, peer, reason);
-            }
-            if !self.intake(scene, log).push(scene.now, peer, seq, sealed) {
+            };
+            let named = (seq, issued);
+            if !self.intake(scene, log).push(scene.now, peer, named, sealed) {
                 break;
             }
         }
@@ -99,10 +101,11 @@ impl Replicator {
 
     /// Hands on what is queued, as long as few applies are under way.
     pub(super) fn apply_next(&mut self, scene: &mut Scene<'_>, log: LogId) {
+        let horizon_us = self.horizon_us();
         let Some(intake) = self.intakes.get_mut(&log) else {
             return;
         };
-        while let Some(load) = intake.take() {
+        while let Some(load) = intake.take(horizon_us) {
             let applying = self.applying.entry(load.from).or_default();
             applying.push_back(log);
             scene.out.push(Action::Apply {

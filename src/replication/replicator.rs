@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::anti_entropy::AntiEntropy;
+use super::clocks::Clocks;
 use super::intake::Intake;
+use super::probe::{PeerClock, Reply};
 use super::pull::Incoming;
 use super::session::Session;
 use super::shelf::{Shelf, StoreShelf};
@@ -25,10 +28,11 @@ pub(super) struct Scene<'s> {
 
 /// What stays known of a peer when its connection does not.
 #[derive(Debug, Default)]
-struct Known {
+pub(super) struct Known {
     frontier: Frontier,
     watermark: Option<Stamp>,
     last_heard_us: Option<u64>,
+    pub clock: PeerClock,
 }
 
 /// Replication in one region.
@@ -38,10 +42,12 @@ pub struct Replicator {
     pub(super) durable: Frontier,
     watermark: Stamp,
     pub(super) sessions: BTreeMap<RegionId, Session>,
-    known: BTreeMap<RegionId, Known>,
+    pub(super) known: BTreeMap<RegionId, Known>,
     pub(super) intakes: BTreeMap<LogId, Intake>,
     /// The logs of the applies under way, in order, by who sent them. Outlives the sessions.
     pub(super) applying: BTreeMap<RegionId, VecDeque<LogId>>,
+    pub(super) clocks: Clocks,
+    pub(super) differences: AntiEntropy,
     stable: Stable,
     /// When what is durable everywhere was last looked at.
     stable_us: u64,
@@ -62,6 +68,8 @@ impl Replicator {
             known: BTreeMap::new(),
             intakes: BTreeMap::new(),
             applying: BTreeMap::new(),
+            clocks: Clocks::new(),
+            differences: AntiEntropy::default(),
             stable: Stable::default(),
             stable_us: 0,
         }
@@ -87,6 +95,7 @@ impl Replicator {
         out: &mut Vec<Action>,
     ) -> Result<(), StoreError> {
         let mut scene = Scene { now, shelf, out };
+        self.judge(&mut scene);
         match event {
             Event::Up(peer) => {
                 self.on_up(&mut scene, peer);
@@ -132,6 +141,7 @@ impl Replicator {
             watermark: known.and_then(|k| k.watermark),
             behind,
             rtt_us: session.and_then(|s| s.rtt_us),
+            offset: self.offset_of(region),
             last_heard_us: known.and_then(|k| k.last_heard_us),
         }
     }
@@ -171,6 +181,34 @@ impl Replicator {
             Message::Heartbeat(beat) => self.on_heartbeat(scene, peer, beat),
             Message::Ack { frontier } => self.on_ack(scene, peer, &frontier),
             Message::Want { log, from, credit } => self.on_want(scene, peer, log, from, credit),
+            Message::Probe { sent_us } => {
+                self.on_probe(scene, peer, sent_us);
+                Ok(())
+            }
+            Message::ProbeReply {
+                sent_us,
+                heard_wall_us,
+                answered_wall_us,
+            } => {
+                let reply = Reply {
+                    sent_us,
+                    heard_wall_us,
+                    answered_wall_us,
+                };
+                self.on_probe_reply(scene, peer, reply);
+                Ok(())
+            }
+            Message::Sums { table, groups } => self.on_sums(scene, peer, table, &groups),
+            Message::BucketSums {
+                table,
+                differ,
+                buckets,
+            } => self.on_bucket_sums(scene, peer, table, &differ, &buckets),
+            Message::AskItems { table, buckets } => self.on_ask_items(scene, peer, table, &buckets),
+            Message::Items(offer) => {
+                self.on_items(scene, offer);
+                Ok(())
+            }
             Message::Batch {
                 log,
                 first_seq,
@@ -369,6 +407,7 @@ impl Replicator {
     }
 
     fn on_tick(&mut self, scene: &mut Scene<'_>) -> Result<(), StoreError> {
+        self.watch_clocks(scene);
         let now_us = scene.now.mono_us;
         let peers: Vec<RegionId> = self.sessions.keys().copied().collect();
         for peer in peers {
@@ -395,7 +434,7 @@ impl Replicator {
         }
         self.pull_all(scene);
         self.find_stability(scene);
-        Ok(())
+        self.compare(scene)
     }
 
     /// Tells the replica what is durable everywhere, now and then.

@@ -1,5 +1,6 @@
 //! Where replication finds sealed commits: the one place that knows how the replica stores them.
 
+use crate::clock::Stamp;
 use crate::replica::log;
 use crate::replica::mutation::{Dot, LogId};
 use crate::store::{ReadTxn, StoreError};
@@ -13,8 +14,12 @@ pub(super) trait Shelf {
         from: u64,
         bytes_max: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
-    /// Which commit the sealed bytes claim to be; `None` when they are damaged.
-    fn dot(&self, sealed: &[u8]) -> Option<Dot>;
+    /// The store itself; `None` where there is only a shelf.
+    fn txn(&self) -> Option<&dyn ReadTxn> {
+        None
+    }
+    /// Which commit the sealed bytes claim to be, and its stamp; `None` when they are damaged.
+    fn header(&self, sealed: &[u8]) -> Option<(Dot, Stamp)>;
 }
 
 /// The logs of a store.
@@ -30,7 +35,11 @@ impl Shelf for StoreShelf<'_> {
         log::read(self.0, log, from, bytes_max)
     }
 
-    fn dot(&self, sealed: &[u8]) -> Option<Dot> {
-        log::header(sealed).ok().map(|(dot, _)| dot)
+    fn txn(&self) -> Option<&dyn ReadTxn> {
+        Some(self.0)
+    }
+
+    fn header(&self, sealed: &[u8]) -> Option<(Dot, Stamp)> {
+        log::header(sealed).ok()
     }
 }

@@ -3,14 +3,18 @@
 //! One versioned enum in bincode with a byte limit and full consumption of the input; bincode has no
 //! schema evolution, so golden bytes in the tests hold every released version still.
 
+use std::collections::BTreeMap;
+
 use bincode::{Decode, Encode};
 
 use super::stability::Watermarks;
 use crate::clock::{RegionId, Stamp};
+use crate::replica::buckets::Offer;
+use crate::replica::catalog::TableUid;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
 
 /// The wire protocol spoken by this build. Peers of another one are turned away.
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 
 /// The longest frame that is written or read: a batch of one transaction of 4 MB and its copies of
 /// keys fits many times over. The transport may not have a lower limit.
@@ -93,6 +97,34 @@ pub enum Message {
         /// The last batch that answers a `Want` for another region's log.
         done: bool,
     },
+    /// Asks for the receiver's wall time.
+    Probe {
+        /// The sender's monotonic clock; means nothing to the receiver, who hands it back.
+        sent_us: u64,
+    },
+    ProbeReply {
+        sent_us: u64,
+        /// The sender's wall clock when it heard the probe, and when it answered.
+        heard_wall_us: u64,
+        answered_wall_us: u64,
+    },
+    /// The sums of a table's groups of buckets (replication.md section 9).
+    Sums {
+        table: TableUid,
+        groups: Vec<u128>,
+    },
+    /// Which groups differ at the sender, and its buckets in them.
+    BucketSums {
+        table: TableUid,
+        differ: Vec<bool>,
+        buckets: BTreeMap<u16, u128>,
+    },
+    /// Asks for what the receiver has in these buckets.
+    AskItems {
+        table: TableUid,
+        buckets: Vec<u16>,
+    },
+    Items(Offer),
 }
 
 /// The envelope: its discriminant is the schema version.
@@ -167,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_protocol_2() {
+    fn golden_bytes_of_protocol_3() {
         let ack = Message::Ack {
             frontier: Frontier::from([(log(7, 1, 1), 5)]),
         };
@@ -182,6 +214,25 @@ mod tests {
             commits: vec![vec![0xAA, 0xBB], vec![]],
             done: true,
         };
+        let reply = Message::ProbeReply {
+            sent_us: 9,
+            heard_wall_us: 7,
+            answered_wall_us: 8,
+        };
+        let sums = Message::Sums {
+            table: TableUid(9),
+            groups: vec![5, 6],
+        };
+        let bucket_sums = Message::BucketSums {
+            table: TableUid(9),
+            differ: vec![false, true],
+            buckets: BTreeMap::from([(256, 7)]),
+        };
+        let offer = Offer {
+            table: TableUid(9),
+            bucket: 1,
+            items: Vec::new(),
+        };
         let golden = [
             (hello(), GOLDEN_HELLO),
             (
@@ -191,6 +242,18 @@ mod tests {
             (ack, "00020107010105"),
             (want, "000307010106fc00001000"),
             (batch, "0004070101060202aabb0001"),
+            (Message::Probe { sent_us: 9 }, "000509"),
+            (reply, "0006090708"),
+            (sums, "000709020506"),
+            (bucket_sums, "00080902000101fb000107"),
+            (
+                Message::AskItems {
+                    table: TableUid(9),
+                    buckets: vec![1],
+                },
+                "0009090101",
+            ),
+            (Message::Items(offer), "000a090100"),
         ];
         for (message, bytes) in golden {
             let encoded = encode(message.clone()).expect("is short");
@@ -199,7 +262,7 @@ mod tests {
         }
     }
 
-    const GOLDEN_HELLO: &str = "000002c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c102030701070101fb2c010001";
+    const GOLDEN_HELLO: &str = "000003c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c102030701070101fb2c010001";
 
     #[test]
     fn nothing_may_follow_the_message() {

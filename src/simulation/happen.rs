@@ -101,6 +101,7 @@ impl World<'_> {
             return Ok(());
         }
         self.schedule(TICK_US, What::Tick { region, life });
+        self.watch_clock(region);
         self.step(region, Event::Tick)?;
         let idle = self.now_us - self.grouped_us[region] >= IDLE_US;
         self.begin_group(region, idle)
@@ -123,6 +124,10 @@ impl World<'_> {
                     self.oracles.on_stable(region_id(region), &found);
                     self.regions[region].enqueue(Work::Stable(found));
                 }
+                Action::Repair(offer) => {
+                    self.regions[region].enqueue(Work::Repair(offer));
+                }
+                Action::Fence(line) => self.regions[region].set_fence(line),
                 Action::Disconnect(peer, reason) => {
                     let name = self.regions[region].name.clone();
                     let peer = self.regions[index_of(peer)].name.clone();
@@ -237,7 +242,10 @@ impl World<'_> {
         for done in finished.done {
             match done {
                 Done::Remote { from, ok, .. } => self.step(region, Event::Applied { from, ok })?,
-                Done::Write { answer, .. } => {
+                Done::Write { asker, answer } => {
+                    if matches!(asker, Asker::Client(_)) && answer.is_ok() {
+                        self.see_acknowledged(region);
+                    }
                     let expected =
                         matches!(answer, Ok(_) | Err(ApiError::ConditionalCheckFailed { .. }));
                     self.refused += u64::from(!expected);
@@ -256,6 +264,13 @@ impl World<'_> {
                 format!("commits {jobs} jobs, below {last}")
             });
         }
+        self.note_clocks();
+        let horizons: Vec<u64> = (0..self.regions.len())
+            .map(|origin| self.horizon_us(origin))
+            .collect();
+        let horizon_us = |origin: RegionId| horizons.get(index_of(origin)).copied().unwrap_or(0);
+        self.oracles
+            .check_holds(region_id(region), finished, horizon_us);
         let txn = self.regions[region].snapshot()?;
         self.oracles
             .on_group(&*txn, region_id(region), finished, told)?;
@@ -332,7 +347,15 @@ impl World<'_> {
                 let life = self.regions[kill.region].life;
                 self.crash(life, kill)?;
             }
-            Fault::Skew { region, by_us } => self.regions[region].clock.step(by_us),
+            Fault::Skew { region, by_us } => {
+                self.regions[region].clock.step(by_us);
+                self.clock_set();
+            }
+            Fault::Freeze { region, frozen } => {
+                let now_us = self.now_us;
+                self.regions[region].clock.frozen_us = frozen.then_some(now_us);
+                self.clock_set();
+            }
             Fault::Stall { region, by_us } => self.regions[region].stall_us = by_us,
         }
         Ok(())
@@ -401,6 +424,7 @@ impl World<'_> {
             return Ok(());
         }
         self.regions[region].clock.step(step_us);
+        self.clock_set();
         self.start(region)
     }
 }
@@ -416,6 +440,12 @@ fn describe(frame: &[u8]) -> String {
                 .map(|(log, seq)| format!(" {}:{seq}", log.origin.region));
             format!("ack{}", logs.collect::<String>())
         }
+        Ok(Message::Sums { .. }) => "group sums".into(),
+        Ok(Message::BucketSums { buckets, .. }) => format!("{} bucket sums", buckets.len()),
+        Ok(Message::AskItems { buckets, .. }) => format!("asks for buckets {buckets:?}"),
+        Ok(Message::Items(offer)) => format!("{} items of a bucket", offer.items.len()),
+        Ok(Message::Probe { .. }) => "probe".into(),
+        Ok(Message::ProbeReply { heard_wall_us, .. }) => format!("it is {heard_wall_us}"),
         Ok(Message::Want { log, from, .. }) => format!("want {} from {from}", log.origin.region),
         Ok(Message::Batch {
             log,

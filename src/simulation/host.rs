@@ -10,14 +10,18 @@ use std::sync::Arc;
 
 use super::plan::Operation;
 use super::skew::SkewedClock;
+use crate::clock::policy::FenceLine;
 use crate::clock::{Now, RegionId, Stamp};
+use crate::replica::buckets::Offer;
 use crate::replica::mutation::{Frontier, Origin};
 use crate::replica::request::{WriteRequest, WriteResponse};
 use crate::replica::stable::Stability;
 use crate::replica::{ApiError, Job, JobResult, OpenError, Replica, ReplicaConfig};
 use crate::replication::{Action, Event, Replicator, ReplicatorConfig};
-use crate::store::{MemStore, ReadTxn, Store, StoreError};
+use crate::store::{MemStore, ReadTxn, Store, StoreError, WriteTxn};
 
+/// Between two comparisons of everything with one peer.
+const ANTI_ENTROPY_US: u64 = 3_000_000;
 /// The cluster that all worlds are of.
 const CLUSTER_ID: [u8; 16] = *b"simulated world.";
 
@@ -45,6 +49,7 @@ pub enum Work {
         commits: Vec<Vec<u8>>,
     },
     Stable(Stability),
+    Repair(Offer),
 }
 
 /// One job that has been done.
@@ -84,7 +89,17 @@ struct Process {
     replica: Replica,
     replicator: Replicator,
     queue: VecDeque<Work>,
+    /// What the replica is told before its next group.
+    fence: Option<FenceLine>,
     group: Option<Group>,
+}
+
+impl Process {
+    fn learn_fence(&mut self) {
+        if let Some(line) = self.fence.take() {
+            self.replica.set_fence(line);
+        }
+    }
 }
 
 /// A region and, while it is alive, its process.
@@ -102,11 +117,17 @@ pub struct Region {
     /// `ship_before_sync` only: what the disk holds while a group is under way.
     synced: Option<MemStore>,
     ship_before_sync: bool,
+    max_offset_us: u64,
     process: Option<Process>,
 }
 
 impl Region {
-    pub fn new(config: ReplicaConfig, clock: SkewedClock, ship_before_sync: bool) -> Self {
+    pub fn new(
+        config: ReplicaConfig,
+        clock: SkewedClock,
+        max_offset_us: u64,
+        ship_before_sync: bool,
+    ) -> Self {
         Region {
             name: config.region_name.clone(),
             clock,
@@ -117,6 +138,7 @@ impl Region {
             store: MemStore::new(),
             synced: None,
             ship_before_sync,
+            max_offset_us,
             process: None,
         }
     }
@@ -124,6 +146,17 @@ impl Region {
     /// What readers see now.
     pub fn snapshot(&self) -> Result<Box<dyn ReadTxn + '_>, StoreError> {
         self.store.begin_read()
+    }
+
+    /// Changes what the disk holds, behind everyone's back.
+    pub fn on_disk(
+        &mut self,
+        change: impl FnOnce(&mut dyn WriteTxn, RegionId) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let mut txn = self.store.begin_write()?;
+        let changed = change(&mut *txn, self.config.region)?;
+        txn.commit()?;
+        Ok(changed)
     }
 
     pub fn id(&self) -> RegionId {
@@ -155,6 +188,8 @@ impl Region {
             cluster_id: CLUSTER_ID,
             members: self.config.members,
             origin: replica.origin(),
+            max_offset_us: self.max_offset_us,
+            anti_entropy_us: ANTI_ENTROPY_US,
         };
         let replicator = Replicator::new(config, replica.frontier().clone());
         self.life += 1;
@@ -162,6 +197,7 @@ impl Region {
             replica,
             replicator,
             queue: VecDeque::new(),
+            fence: None,
             group: None,
         });
         Ok(())
@@ -175,6 +211,18 @@ impl Region {
             process.replicator.step(now, &*txn, event, &mut actions)?;
         }
         Ok(actions)
+    }
+
+    /// Goes before the next group that is made.
+    pub fn set_fence(&mut self, line: FenceLine) {
+        if let Some(process) = &mut self.process {
+            process.fence = Some(line);
+        }
+    }
+
+    /// By how much it believes its clock to be ahead, while it takes no writes.
+    pub fn fenced(&self, now: Now) -> Option<u64> {
+        self.process.as_ref()?.replica.fenced(now)
     }
 
     /// Queues a job. False when there is nobody to do it.
@@ -207,6 +255,7 @@ impl Region {
         let image = self.store.fork();
         let disk = std::mem::replace(&mut self.store, image);
         self.synced = Some(disk);
+        process.learn_fence();
         let finished = run(&mut process.replica, &self.store, now, work)?;
         let early = Event::Durable(finished.after.clone(), finished.watermark);
         process.group = Some(Group::ShippedEarly(Box::new(finished)));
@@ -223,6 +272,7 @@ impl Region {
             None => Ok(None),
             Some(Group::ShippedEarly(finished)) => Ok(Some(*finished)),
             Some(Group::Waiting(work)) => {
+                process.learn_fence();
                 run(&mut process.replica, &self.store, now, work).map(Some)
             }
         }
@@ -261,6 +311,7 @@ fn run(
             Work::Write { request, .. } => Job::Write(WriteRequest::clone(request)),
             Work::Remote { commits, .. } => Job::Remote(commits.clone()),
             Work::Stable(found) => Job::Stable(found.clone()),
+            Work::Repair(offer) => Job::Repair(offer.clone()),
         });
     }
     let mut txn = store.begin_write()?;

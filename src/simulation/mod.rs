@@ -9,6 +9,8 @@
 //! [`scenario`] reads a file, `plan` and `storms` draw the rest from the seed, `world` and `happen` play
 //! it on `host` and `net`, `oracle` judges it, [`report`] says what came of it.
 
+mod clocks;
+mod damage;
 mod geography;
 mod happen;
 mod host;

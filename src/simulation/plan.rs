@@ -4,6 +4,7 @@
 //! the runs), then the timed steps: what clients ask and what breaks. The storm is followed by a calm in
 //! which every fault is healed and nobody asks, and everything must converge.
 
+use super::clocks;
 use super::geography::{Delay, Geography};
 use super::rng::{Chance, Rng};
 use super::scenario::Scenario;
@@ -13,6 +14,8 @@ use crate::replica::stable::Retention;
 
 /// Where nothing breaks yet: the table is being created.
 pub const QUIET_US: u64 = 2_000_000;
+/// How long regions may take to learn each other's clocks.
+pub const CLOCK_SLACK_US: u64 = 3_000_000;
 
 /// What the seed decided about a world.
 #[derive(Clone, Debug)]
@@ -33,6 +36,10 @@ pub struct Config {
     pub clients_per_region: u64,
     /// Bytes that some items carry besides.
     pub padding: usize,
+    /// What a disk does to one item when all is calm.
+    pub damage: Option<Damage>,
+    /// How far clocks may be apart.
+    pub max_offset_us: u64,
     /// Of 1,000 operations, how many create or delete the second index.
     pub reindexes: u64,
     /// Rows that one step of heavy work takes.
@@ -51,6 +58,14 @@ pub struct Config {
     pub conflicts: conflict::Retention,
     /// Of 1,000 operations, how many a client asks of another region than its own, with its session's token.
     pub moves: u64,
+}
+
+/// An item of a region is changed or lost, behind its back.
+#[derive(Clone, Copy, Debug)]
+pub struct Damage {
+    pub region: usize,
+    pub nth: usize,
+    pub flip: bool,
 }
 
 /// One region's clock at the start.
@@ -152,6 +167,11 @@ pub enum Fault {
         region: usize,
         by_us: u64,
     },
+    /// The wall clock stands still, or goes on with the right time.
+    Freeze {
+        region: usize,
+        frozen: bool,
+    },
 }
 
 /// The death of a process and its return.
@@ -178,7 +198,8 @@ pub struct Plan {
 impl Plan {
     pub fn draw(scenario: &Scenario, seed: u64) -> Plan {
         let chance = Chance::new(seed);
-        let config = config(scenario, chance);
+        let mut config = config(scenario, chance);
+        config.damage = damage(&config, chance);
         let mut steps = operations(&config, chance);
         steps.extend(expiries(&config, chance, steps.len()));
         let count = steps.len();
@@ -210,7 +231,9 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
     let delays = delays(&aws, &regions);
     let operations = rate * storm_us / 1_000_000;
     Config {
-        clocks: (0..regions.len()).map(|r| clock(chance, r)).collect(),
+        clocks: (0..regions.len())
+            .map(|r| clocks::draw(chance, r))
+            .collect(),
         storm_us,
         converge_us: scenario
             .converge_within
@@ -224,6 +247,10 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
             .unwrap_or_else(|| chance.of("expiring", &[]).pick(&[0, 0, 2, 8])),
         clients_per_region: rng.between(1, 3),
         padding: rng.pick(&[0, 0, 100, 2_000, 30_000]),
+        damage: None,
+        max_offset_us: chance
+            .of("max offset", &[])
+            .pick(&[200_000, 500_000, 5_000_000, 60_000_000]),
         retention: Retention {
             tombstones_us: rng.pick(&[0, 0, 2_000_000, 3_600_000_000]),
             log_us: rng.pick(&[0, 0, 2_000_000, 900_000_000]),
@@ -264,23 +291,23 @@ fn delays(aws: &Geography, regions: &[String]) -> Vec<Vec<Delay>> {
     regions.iter().map(from).collect()
 }
 
-/// How long convergence may take once all is healed: reconnecting and the patience of replication, forty
+/// Three of ten worlds have one, unless items expire there: what happens to an item after the damage would
+/// be done to the wrong one.
+fn damage(config: &Config, chance: Chance) -> Option<Damage> {
+    let mut rng = chance.of("damage", &[]);
+    let damage = Damage {
+        region: rng.index(config.regions.len()),
+        nth: rng.index(1_000),
+        flip: rng.coin(),
+    };
+    (config.expiring == 0 && rng.per_mille(300)).then_some(damage)
+}
+
+/// How long convergence may take once all is healed: reconnecting and the patience of replication, holds, forty
 /// of the longest round trips, and a millisecond for each commit that may have to move.
 fn converge_us(delays: &[Vec<Delay>], operations: u64) -> u64 {
     let longest = delays.iter().flatten().map(|d| d.base_us + d.spread_us);
-    15_000_000 + 80 * longest.max().unwrap_or(0) + operations * 1_000
-}
-
-/// Half of the worlds have clocks that differ, half of those by seconds.
-fn clock(chance: Chance, region: usize) -> ClockSpec {
-    let mut world = chance.of("clocks", &[]);
-    let (skewed, drifting) = (world.coin(), world.coin());
-    let size_us = world.pick(&[1_000, 100_000, 5_000_000]);
-    let mut rng = chance.of("clock", &[index(region)]);
-    ClockSpec {
-        offset_us: if skewed { rng.around(size_us) } else { 0 },
-        drift_ppm: if drifting { rng.around(200) } else { 0 },
-    }
+    15_000_000 + clocks::holds_us() + 80 * longest.max().unwrap_or(0) + operations * 1_000
 }
 
 /// Of 1,000: what clients ask. Drawn by the seed so that some runs only overwrite, others only delete.

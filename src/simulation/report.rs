@@ -38,15 +38,22 @@ pub enum OracleId {
     /// No dot names two commits, and nothing leaves a region before it is synced there.
     #[serde(rename = "O10")]
     Dots,
-    /// The stamps of a region's commits increase, across restarts and clock steps.
+    /// The stamps of a region's commits increase, across restarts and clock steps; those ahead of the time
+    /// elsewhere are held there, and applied in the end.
     #[serde(rename = "O11")]
     Clocks,
+    /// Nothing is ever repaired, but for what a disk has damaged; and that is, in time.
+    #[serde(rename = "O12")]
+    Backstop,
     /// Everything arrives within the calm phase's bound, and no peer refuses another.
     #[serde(rename = "O14")]
     Liveness,
     /// An expiry is due, and beats exactly the version that it expires.
     #[serde(rename = "O17")]
     Expiry,
+    /// A region whose clock is too far ahead takes no write, and one whose clock is right does.
+    #[serde(rename = "O18")]
+    Fence,
     /// No panic, no failed assertion, no error of the store.
     #[serde(rename = "O16")]
     Panic,
@@ -66,9 +73,11 @@ impl OracleId {
             OracleId::StableStamp => "O9",
             OracleId::Dots => "O10",
             OracleId::Clocks => "O11",
+            OracleId::Backstop => "O12",
             OracleId::Liveness => "O14",
             OracleId::Panic => "O16",
             OracleId::Expiry => "O17",
+            OracleId::Fence => "O18",
         }
     }
 
@@ -85,9 +94,11 @@ impl OracleId {
             OracleId::StableStamp => "stable stamp",
             OracleId::Dots => "dots",
             OracleId::Clocks => "clocks",
+            OracleId::Backstop => "backstop idle",
             OracleId::Liveness => "liveness",
             OracleId::Panic => "panic",
             OracleId::Expiry => "expiry",
+            OracleId::Fence => "fence",
         }
     }
 }
@@ -140,6 +151,8 @@ pub struct RunReport {
     pub commits: u64,
     /// Conflict records, all regions together.
     pub conflicts: u64,
+    /// Items that a disk damaged and anti-entropy put right.
+    pub repairs: u64,
     /// From durable at the origin to durable at another region, over all commits and regions.
     pub lag_p50_us: u64,
     pub lag_p99_us: u64,

@@ -12,6 +12,8 @@ pub struct SkewedClock {
     pub offset_us: i64,
     /// How much too fast both clocks run, parts per million.
     pub drift_ppm: i64,
+    /// The true time at which the wall clock stood still, if it does.
+    pub frozen_us: Option<u64>,
     /// Where the monotonic clock began.
     pub mono_start_us: u64,
 }
@@ -22,10 +24,18 @@ impl SkewedClock {
         let signed = i64::try_from(true_us).unwrap_or(i64::MAX);
         let drift_us = signed.saturating_mul(self.drift_ppm) / 1_000_000;
         let mono_us = (self.mono_start_us + true_us).saturating_add_signed(drift_us);
-        let wall_us = (EPOCH_US + true_us)
+        let shown_us = self.frozen_us.map_or(true_us, |us| us.min(true_us));
+        let wall_us = (EPOCH_US + shown_us)
             .saturating_add_signed(drift_us)
             .saturating_add_signed(self.offset_us);
         Now { wall_us, mono_us }
+    }
+
+    /// The wall clock runs, and is set to the truth at `true_us` and `offset_us` besides.
+    pub fn set_right(&mut self, true_us: u64, offset_us: i64) {
+        self.frozen_us = None;
+        let drift_us = i64::try_from(true_us).unwrap_or(i64::MAX) / 1_000_000 * self.drift_ppm;
+        self.offset_us = offset_us.saturating_sub(drift_us);
     }
 
     /// The wall clock is set; the monotonic one does not notice.
@@ -43,6 +53,7 @@ mod tests {
         let mut clock = SkewedClock {
             offset_us: 5,
             drift_ppm: -100,
+            frozen_us: None,
             mono_start_us: 1_000,
         };
         let before = clock.now(1_000_000);

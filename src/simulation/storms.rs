@@ -1,11 +1,12 @@
 //! What breaks, and when: the faults a scenario lists, and those a seed draws.
 
+use super::clocks;
 use super::plan::{Act, Config, Fault, Kill, QUIET_US, Step, index};
 use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
 
 /// The classes of fault that a seed may switch on, each in half of the runs.
-const CLASSES: [Class; 8] = [
+const CLASSES: [Class; 10] = [
     Class::Cut,
     Class::OneWay,
     Class::Partition,
@@ -14,6 +15,8 @@ const CLASSES: [Class; 8] = [
     Class::KillAndStep,
     Class::Skew,
     Class::Stall,
+    Class::Freeze,
+    Class::FarSkew,
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,10 @@ enum Class {
     KillAndStep,
     Skew,
     Stall,
+    /// The wall clock stands still.
+    Freeze,
+    /// The clock is set by hours to a year, and mostly set back after a while. In few runs.
+    FarSkew,
 }
 
 /// The faults of a scenario's file.
@@ -85,7 +92,8 @@ pub fn drawn(config: &Config, chance: Chance) -> Vec<Step> {
     }
     for (at, class) in CLASSES.into_iter().enumerate() {
         let mut rng = chance.of("class", &[index(at)]);
-        if rng.coin() {
+        let few = matches!(class, Class::FarSkew) && rng.per_mille(700);
+        if rng.coin() || few {
             continue;
         }
         // One to four of each class in half a minute.
@@ -104,7 +112,8 @@ fn draw_one(steps: &mut Vec<Step>, config: &Config, rng: &mut Rng, class: Class,
     let a = rng.index(count);
     let b = (a + 1 + rng.index(count - 1)) % count;
     let longest_us = rng.pick(&[500_000, 3_000_000, 15_000_000]);
-    let length_us = Some(rng.between(10_000, longest_us));
+    let long_us = rng.between(10_000, longest_us);
+    let length_us = Some(long_us);
     let fatal = rng.coin();
     match class {
         Class::Cut => push_cut(steps, at_us, length_us, vec![(a, b), (b, a)], true),
@@ -141,6 +150,21 @@ fn draw_one(steps: &mut Vec<Step>, config: &Config, rng: &mut Rng, class: Class,
             let size_us = rng.pick(&[10_000, 1_000_000, 20_000_000]);
             let by_us = rng.around(size_us);
             push(steps, at_us, Fault::Skew { region: a, by_us });
+        }
+        Class::Freeze => {
+            let (region, us) = (a, long_us);
+            let freeze = |frozen| Fault::Freeze { region, frozen };
+            push(steps, at_us, freeze(true));
+            push(steps, at_us + us, freeze(false));
+        }
+        Class::FarSkew => {
+            let size_us = clocks::far_us(rng.below(3));
+            let by_us = rng.around(size_us);
+            push(steps, at_us, Fault::Skew { region: a, by_us });
+            if rng.per_mille(800) {
+                let (back_us, by_us) = (at_us + long_us, -by_us);
+                push(steps, back_us, Fault::Skew { region: a, by_us });
+            }
         }
         Class::Stall => {
             let by_us = rng.between(50_000, 2_000_000);

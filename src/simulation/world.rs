@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use siphasher::sip::SipHasher13;
 
+use super::clocks::Watch;
 use super::host::Region;
 use super::net::Net;
 use super::oracle::Oracles;
@@ -21,7 +22,7 @@ use super::{Planted, workload};
 use crate::clock::RegionId;
 use crate::replica::mutation::{Frontier, GroupId};
 use crate::replica::ttl::TtlSettings;
-use crate::replica::{ApiError, Limits, OpenError, ReplicaConfig};
+use crate::replica::{ApiError, Limits, OpenError, PlantedBug, ReplicaConfig};
 use crate::replication::Lane;
 use crate::store::StoreError;
 
@@ -110,6 +111,10 @@ pub struct World<'o> {
     pub(super) doomed: Vec<Option<Kill>>,
     /// Per region, when it last began a group.
     pub(super) grouped_us: Vec<u64>,
+    pub(super) watches: Vec<Watch>,
+    /// The region whose disk did something, and when; until it is put right.
+    pub(super) damaged: Option<(usize, u64)>,
+    pub(super) repairs: u64,
     pub(super) net: Net,
     pub(super) oracles: Oracles,
     /// The session tokens of clients that may move, by client.
@@ -163,9 +168,17 @@ impl<'o> World<'o> {
             let clock = SkewedClock {
                 offset_us: spec.offset_us,
                 drift_ppm: spec.drift_ppm,
+                frozen_us: None,
                 mono_start_us: 1_000_000 * (index(at) + 1),
             };
-            Region::new(replica, clock, planted == Some(Planted::ShipBeforeSync))
+            let dropped = planted == Some(Planted::Replica(PlantedBug::HeldDropped));
+            let max_offset_us = if dropped {
+                u64::MAX
+            } else {
+                config.max_offset_us
+            };
+            let early = planted == Some(Planted::ShipBeforeSync);
+            Region::new(replica, clock, max_offset_us, early)
         };
         let regions: Vec<Region> = config.regions.iter().enumerate().map(region).collect();
         World {
@@ -177,6 +190,9 @@ impl<'o> World<'o> {
             scheduled: 0,
             doomed: vec![None; regions.len()],
             grouped_us: vec![0; regions.len()],
+            damaged: None,
+            repairs: 0,
+            watches: vec![Watch::default(); regions.len()],
             net: Net::new(config, chance),
             oracles: Oracles::new(seed, config.regions.clone()),
             tokens: BTreeMap::new(),
@@ -285,7 +301,10 @@ impl<'o> World<'o> {
 
     /// Looks at everything, now and then.
     fn look(&mut self) -> Result<(), Trouble> {
-        for region in self.regions.iter().filter(|r| r.is_alive()) {
+        for (at, region) in self.regions.iter().enumerate() {
+            if !region.is_alive() || self.is_damaged(at)? {
+                continue;
+            }
             let txn = region.snapshot()?;
             self.oracles
                 .check_region(&*txn, region.id(), &self.plan.config)?;
@@ -300,6 +319,7 @@ impl<'o> World<'o> {
         self.calm_us = Some(self.now_us);
         self.net.calm();
         self.doomed.fill(None);
+        self.set_clocks_right();
         for region in 0..self.regions.len() {
             self.regions[region].stall_us = 0;
             if !self.regions[region].is_alive() {
@@ -314,7 +334,9 @@ impl<'o> World<'o> {
     fn poll(&mut self) -> Result<(), Trouble> {
         let calm_us = self.calm_us.unwrap_or(self.now_us);
         let idle = self.regions.iter().all(Region::is_idle);
-        if idle && self.oracles.all_applied() {
+        let unfenced = (0..self.regions.len()).all(|r| self.fenced_us(r).is_none());
+        if idle && unfenced && self.oracles.all_applied() && self.survives_damage()? {
+            self.check_repairs()?;
             for region in &self.regions {
                 let txn = region.snapshot()?;
                 self.oracles
@@ -323,7 +345,7 @@ impl<'o> World<'o> {
             self.converged_us = Some(self.now_us - calm_us);
             return Ok(());
         }
-        if self.now_us - calm_us > self.plan.config.converge_us {
+        if self.damaged.is_none() && self.now_us - calm_us > self.plan.config.converge_us {
             let explanation = self.show_frontiers();
             self.oracles.report(OracleId::Liveness, explanation);
         }
@@ -409,6 +431,7 @@ impl<'o> World<'o> {
             crashes: self.crashes,
             commits,
             conflicts,
+            repairs: self.repairs,
             lag_p50_us: percentile(&lags_us, 500),
             lag_p99_us: percentile(&lags_us, 990),
             lag_max_us: percentile(&lags_us, 1_000),

@@ -25,8 +25,8 @@ use lmdb::{
 
 use super::folder::{DATA_FILE, Folder, unusable};
 use super::{
-    Db, FORMAT, FORMAT_KEY, KEY_BYTES_MAX, Range, ReadTxn, Store, StoreError, Visit, WriteTxn,
-    admit_key,
+    Db, DbSize, FORMAT, FORMAT_KEY, KEY_BYTES_MAX, Range, ReadTxn, Store, StoreError, Usage, Visit,
+    WriteTxn, admit_key,
 };
 
 /// Address space, not disk: the file grows as it fills. Larger than any disk a region should sit on.
@@ -55,14 +55,6 @@ impl Default for LmdbOptions {
     }
 }
 
-/// How full an environment is; for the alarm that comes before [`StoreError::Full`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LmdbUsage {
-    pub map_bytes: usize,
-    /// The highest page ever used. Pages freed below it are used again but still counted.
-    pub used_bytes: usize,
-}
-
 /// An open environment. One per folder, in this process and in all others.
 #[derive(Debug)]
 pub struct LmdbStore {
@@ -89,17 +81,6 @@ impl LmdbStore {
         Ok(LmdbStore { env, dbs, folder })
     }
 
-    /// How much of the map is used.
-    pub fn usage(&self) -> Result<LmdbUsage, StoreError> {
-        let info = self.env.info().map_err(|e| self.error(e))?;
-        let page = self.env.stat().map_err(|e| self.error(e))?.page_size() as usize;
-        let used_bytes = info.last_pgno().saturating_add(1).saturating_mul(page);
-        Ok(LmdbUsage {
-            map_bytes: info.map_size(),
-            used_bytes,
-        })
-    }
-
     fn db(&self, db: Db) -> Database {
         self.dbs[db as usize]
     }
@@ -113,6 +94,19 @@ impl LmdbStore {
 }
 
 impl Store for LmdbStore {
+    fn usage(&self) -> Result<Option<Usage>, StoreError> {
+        let info = self.env.info().map_err(|e| self.error(e))?;
+        let page = self.env.stat().map_err(|e| self.error(e))?.page_size() as usize;
+        let free = self.env.freelist().map_err(|e| self.error(e))?;
+        let used = info.last_pgno().saturating_add(1);
+        Ok(Some(Usage {
+            map_bytes: info.map_size() as u64,
+            used_bytes: used.saturating_mul(page) as u64,
+            free_bytes: free.saturating_mul(page) as u64,
+            readers: u64::from(info.num_readers()),
+        }))
+    }
+
     fn begin_read(&self) -> Result<Box<dyn ReadTxn + '_>, StoreError> {
         let txn = self.env.begin_ro_txn().map_err(|e| self.error(e))?;
         Ok(Box::new(LmdbRead { store: self, txn }))
@@ -134,6 +128,10 @@ struct LmdbRead<'s> {
 }
 
 impl ReadTxn for LmdbRead<'_> {
+    fn size(&self, db: Db) -> Result<DbSize, StoreError> {
+        size(&self.txn, self.store.db(db)).map_err(|e| self.store.error(e))
+    }
+
     fn get(&self, db: Db, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         get(&self.txn, self.store.db(db), key).map_err(|e| self.store.error(e))
     }
@@ -166,6 +164,10 @@ impl LmdbWrite<'_> {
 }
 
 impl ReadTxn for LmdbWrite<'_> {
+    fn size(&self, db: Db) -> Result<DbSize, StoreError> {
+        size(&self.txn, self.store.db(db)).map_err(|e| self.store.error(e))
+    }
+
     fn get(&self, db: Db, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         get(&self.txn, self.store.db(db), key).map_err(|e| self.store.error(e))
     }
@@ -204,6 +206,15 @@ impl WriteTxn for LmdbWrite<'_> {
     fn as_read(&self) -> &dyn ReadTxn {
         self
     }
+}
+
+fn size(txn: &impl Transaction, db: Database) -> Result<DbSize, lmdb::Error> {
+    let stat = txn.stat(db)?;
+    let pages = stat.branch_pages() + stat.leaf_pages() + stat.overflow_pages();
+    Ok(DbSize {
+        entries: stat.entries() as u64,
+        bytes: pages.saturating_mul(stat.page_size() as usize) as u64,
+    })
 }
 
 fn get<'t>(

@@ -4,11 +4,13 @@
 //! own roots and commit publishes them, so rollback is forgetting them. Readers and the writer meet
 //! only for the moment in which a root is taken or replaced.
 
+use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::tree::Tree;
 use super::{
-    Db, FORMAT, FORMAT_KEY, Range, ReadTxn, Store, StoreError, Visit, WriteTxn, admit_key,
+    Db, DbSize, FORMAT, FORMAT_KEY, Range, ReadTxn, Store, StoreError, Usage, Visit, WriteTxn,
+    admit_key,
 };
 
 #[derive(Clone)]
@@ -76,6 +78,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Store for MemStore {
+    fn usage(&self) -> Result<Option<Usage>, StoreError> {
+        Ok(None)
+    }
+
     fn begin_read(&self) -> Result<Box<dyn ReadTxn + '_>, StoreError> {
         Ok(Box::new(MemRead {
             trees: self.committed(),
@@ -93,11 +99,31 @@ impl Store for MemStore {
     }
 }
 
+/// Looks at every entry: stores in memory are small.
+fn size(tree: &Tree) -> DbSize {
+    let mut size = DbSize::default();
+    let all = Range {
+        from: Bound::Unbounded,
+        to: Bound::Unbounded,
+        reverse: false,
+    };
+    tree.scan(all, &mut |key, value| {
+        size.entries += 1;
+        size.bytes += (key.len() + value.len()) as u64;
+        ControlFlow::Continue(())
+    });
+    size
+}
+
 struct MemRead {
     trees: Arc<Trees>,
 }
 
 impl ReadTxn for MemRead {
+    fn size(&self, db: Db) -> Result<DbSize, StoreError> {
+        Ok(size(self.trees.of(db)))
+    }
+
     fn get(&self, db: Db, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         Ok(self.trees.of(db).get(key))
     }
@@ -115,6 +141,10 @@ struct MemWrite<'s> {
 }
 
 impl ReadTxn for MemWrite<'_> {
+    fn size(&self, db: Db) -> Result<DbSize, StoreError> {
+        Ok(size(self.trees.of(db)))
+    }
+
     fn get(&self, db: Db, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         Ok(self.trees.of(db).get(key))
     }

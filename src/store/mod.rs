@@ -68,7 +68,7 @@ impl Db {
 pub const KEY_BYTES_MAX: usize = 1_982;
 
 /// The version of the on-disk format (docs/storage-format.md), kept under [`FORMAT_KEY`] in [`Db::Meta`].
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Where both stores keep [`FORMAT`], as four big-endian bytes. Nobody else writes this key.
 pub const FORMAT_KEY: &[u8] = b"format";
@@ -114,8 +114,31 @@ pub struct Range<'a> {
 /// Called with each (key, value) of a scan; `Break` ends it.
 pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 
+/// How much one sub-database holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DbSize {
+    pub entries: u64,
+    /// The pages that hold them; in memory, their keys and values.
+    pub bytes: u64,
+}
+
+/// How full a store on disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The most that it may grow to.
+    pub map_bytes: u64,
+    /// Up to the highest page ever used, free pages below it included.
+    pub used_bytes: u64,
+    /// Pages below it that are free again.
+    pub free_bytes: u64,
+    /// Slots of readers taken, in all processes.
+    pub readers: u64,
+}
+
 /// A consistent view of the store.
 pub trait ReadTxn {
+    /// How much a sub-database holds, for people.
+    fn size(&self, db: Db) -> Result<DbSize, StoreError>;
     /// The value at `key`, or `None`. Borrowed from the transaction.
     fn get(&self, db: Db, key: &[u8]) -> Result<Option<&[u8]>, StoreError>;
     /// Visits the keys of `range` in order (or in reverse).
@@ -136,6 +159,8 @@ pub trait WriteTxn: ReadTxn {
 /// An environment. Readers never wait for the writer.
 pub trait Store: Send + Sync {
     fn begin_read(&self) -> Result<Box<dyn ReadTxn + '_>, StoreError>;
+    /// How full it is; `None` for what is not on disk.
+    fn usage(&self) -> Result<Option<Usage>, StoreError>;
     /// Blocks while another write transaction is open.
     fn begin_write(&self) -> Result<Box<dyn WriteTxn + '_>, StoreError>;
 }

@@ -1,4 +1,8 @@
-//! Logging: `tracing` to stderr, filtered by the environment variable `MERIDIAN_LOG`.
+//! Logging: `tracing` to stderr, filtered by the environment variable `MERIDIAN_LOG`. Metrics: [`Metrics`].
+
+mod metrics;
+
+pub use metrics::{Counter, Family, Histogram, Labels, Metrics, Page, exact};
 
 use std::io::IsTerminal;
 

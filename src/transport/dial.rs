@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::{Connection, Endpoint, Incoming, TokioRuntime};
+use quinn::{Connection, ConnectionError, Endpoint, Incoming, TokioRuntime};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
@@ -15,8 +15,10 @@ use tracing::{debug, info, warn};
 use super::Peer;
 use super::faults::{Cut, FaultSwitch, LinkFault};
 use super::identity::{self, Identity};
-use super::session::{self, Internal, Outgoing, Surroundings, close};
+use super::refusal::{Failure, Refusal, Refusals};
+use super::session::{self, Internal, Outgoing, Surroundings, close, refuse};
 use super::tls;
+use super::verify::Judge;
 use crate::clock::RegionId;
 use crate::replication::Lane;
 
@@ -73,6 +75,8 @@ pub struct LinkStatus {
     pub queued_bytes: usize,
     /// Measured by QUIC, without injected delay.
     pub path_rtt: Option<Duration>,
+    /// Why one side refused the other, last; forgotten once they are connected.
+    pub refusal: Option<Refusal>,
 }
 
 struct Link {
@@ -98,9 +102,40 @@ struct Shared {
     region: RegionId,
     cluster_id: [u8; 16],
     endpoint: Endpoint,
+    /// What this region shows and whom it accepts, at its next attempt to connect.
+    client: Mutex<quinn::ClientConfig>,
+    judge: Arc<Judge>,
+    refusals: Arc<Refusals>,
     links: BTreeMap<RegionId, Link>,
     events: mpsc::Sender<Internal>,
     shutdown: CancellationToken,
+}
+
+impl Shared {
+    /// Notes it when a connection failed because the peer refused this region; why it failed, in words. What
+    /// this region refuses is noted where it finds out.
+    fn failed(&self, peer: Option<RegionId>, error: &ConnectionError) -> String {
+        match Failure::of(error) {
+            Failure::RefusedByPeer(reason) => {
+                let reason = format!("it refused this region: {reason}");
+                self.refusals.note(peer, reason.clone());
+                reason
+            }
+            Failure::Refused(reason) => format!("this region refused it: {reason}"),
+            Failure::Other(reason) => reason,
+        }
+    }
+
+    fn client_config(&self) -> quinn::ClientConfig {
+        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        client.clone()
+    }
+
+    /// The peer that dials from this address, as far as the topology's addresses tell.
+    fn peer_at(&self, address: SocketAddr) -> Option<RegionId> {
+        let at = |link: &&Link| link.peer.address.parse() == Ok(address);
+        self.links.values().find(at).map(|link| link.peer.id)
+    }
 }
 
 /// The links of one region. Clones share them.
@@ -135,6 +170,7 @@ impl Events {
         match event {
             Internal::Up(peer, outgoing) => {
                 switch(peer, Some(outgoing));
+                self.shared.refusals.forget(peer);
                 TransportEvent::Up(peer)
             }
             Internal::Down(peer, reason) => {
@@ -149,13 +185,20 @@ impl Events {
 impl Transport {
     /// Starts to connect and to accept. Must be called within a tokio runtime.
     pub fn start(config: TransportConfig) -> Result<(Transport, Events), TransportError> {
-        let mut endpoint = Endpoint::new(
+        let refusals = Arc::new(Refusals::default());
+        let peers = config.peers.iter();
+        let judge = Arc::new(Judge {
+            cluster: config.cluster_id,
+            peers: peers.map(|peer| (peer.name.clone(), peer.id)).collect(),
+            refusals: Arc::clone(&refusals),
+        });
+        let endpoint = Endpoint::new(
             tls::endpoint(&config.identity)?,
-            Some(tls::server(&config.identity)?),
+            Some(tls::server(&config.identity, Arc::clone(&judge))?),
             config.socket,
             Arc::new(TokioRuntime),
         )?;
-        endpoint.set_default_client_config(tls::client(&config.identity)?);
+        let client = tls::client(&config.identity, Arc::clone(&judge))?;
         let mut links = BTreeMap::new();
         for peer in config.peers {
             let id = peer.id;
@@ -173,6 +216,9 @@ impl Transport {
             region: config.region,
             cluster_id: config.cluster_id,
             endpoint,
+            client: Mutex::new(client),
+            judge,
+            refusals,
             links,
             events,
             shutdown: CancellationToken::new(),
@@ -211,11 +257,27 @@ impl Transport {
         }
     }
 
-    /// Ends the session with `peer`; a new one will be tried.
+    /// Ends the session with `peer`, which is told why; a new one will be tried.
     pub fn disconnect(&self, peer: RegionId, reason: String) {
         if let Some(outgoing) = self.0.links.get(&peer).and_then(Link::outgoing) {
-            outgoing.end(reason);
+            let noted = format!("this region refused it: {reason}");
+            self.0.refusals.note(Some(peer), noted);
+            outgoing.refuse(reason);
         }
+    }
+
+    /// What this region shows from now on, and whom it accepts. Sessions that stand go on.
+    pub fn set_identity(&self, identity: &Identity) -> Result<(), TransportError> {
+        let server = tls::server(identity, Arc::clone(&self.0.judge))?;
+        let client = tls::client(identity, Arc::clone(&self.0.judge))?;
+        self.0.endpoint.set_server_config(Some(server));
+        *self.0.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+        Ok(())
+    }
+
+    /// The last refusal that had to do with no peer.
+    pub fn stranger(&self) -> Option<Refusal> {
+        self.0.refusals.last(None)
     }
 
     /// The fault on the way to `peer`; `None` for a stranger.
@@ -255,6 +317,7 @@ impl Transport {
                 fault: link.faults.get(),
                 queued_bytes: outgoing.as_ref().map_or(0, |o| o.queued_bytes()),
                 path_rtt: outgoing.as_ref().map(|o| o.path_rtt()),
+                refusal: self.0.refusals.last(Some(link.peer.id)),
             }
         };
         self.0.links.values().map(status).collect()
@@ -332,11 +395,11 @@ async fn dial(shared: &Shared, link: &Link) -> Result<Connection, String> {
         .next()
         .ok_or_else(|| format!("'{}' has no address", link.peer.address))?;
     let name = identity::dns_name(&shared.cluster_id, &link.peer.name);
-    let connecting = shared
-        .endpoint
-        .connect(address, &name)
-        .map_err(|error| error.to_string())?;
-    connecting.await.map_err(|error| error.to_string())
+    let config = shared.client_config();
+    let connecting = shared.endpoint.connect_with(config, address, &name);
+    let connecting = connecting.map_err(|error| error.to_string())?;
+    let failed = |error| shared.failed(Some(link.peer.id), &error);
+    connecting.await.map_err(failed)
 }
 
 /// Runs the connections that a peer of lower id makes, newest first.
@@ -380,7 +443,11 @@ async fn run_session(
         events: &shared.events,
         shutdown: &shared.shutdown,
     };
-    let (reason, next) = session::run(connection, around, superseded).await;
+    let (reason, next) = session::run(connection.clone(), around, superseded).await;
+    // A dialler is refused after it believes to be connected (TLS 1.3 checks its certificate last).
+    if let Some(error) = connection.close_reason() {
+        shared.failed(Some(link.peer.id), &error);
+    }
     debug!(peer = link.peer.name, reason, "session ended");
     (reason, next)
 }
@@ -421,18 +488,27 @@ async fn accept(shared: Arc<Shared>, accepted: Arc<Accepted>) {
 }
 
 async fn admit(shared: &Shared, accepted: &Accepted, incoming: Incoming) -> Result<(), String> {
+    let from = shared.peer_at(incoming.remote_address());
     let connection = match timeout(HANDSHAKE_TIMEOUT, incoming).await {
-        Ok(connection) => connection.map_err(|error| error.to_string())?,
+        Ok(connection) => connection.map_err(|error| shared.failed(from, &error))?,
         Err(_elapsed) => return Err("the handshake took too long".to_string()),
     };
+    let refused = |peer: Option<RegionId>, reason: &str| {
+        let noted = format!("this region refused it: {reason}");
+        shared.refusals.note(peer, noted);
+        refuse(&connection, reason)
+    };
     let Some(link) = identify(shared, &connection) else {
-        return Err(close(
-            &connection,
+        return Err(refused(
+            None,
             "the certificate names no region of this cluster",
         ));
     };
     let Some(sender) = accepted.get(&link.peer.id) else {
-        return Err(close(&connection, "the region of lower id dials"));
+        return Err(refused(
+            Some(link.peer.id),
+            "the region of lower id dials: the topologies differ",
+        ));
     };
     if link.faults.get().cut == Cut::Both {
         close(&connection, "cut by command");

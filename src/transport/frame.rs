@@ -14,7 +14,7 @@ pub const FRAME_BYTES_MAX: usize = 16 << 20;
 // What replication may make must fit, or a link would fail on the same frame for ever.
 const _: () = assert!(FRAME_BYTES_MAX >= crate::replication::FRAME_BYTES_MAX);
 
-/// The lanes, in the order of their numbers on the wire.
+/// The lanes that are streams, in the order of their numbers on the wire.
 pub(super) const LANES: [Lane; 2] = [Lane::Control, Lane::Log];
 
 /// Why a lane cannot go on: ends the session, never the process.
@@ -34,6 +34,8 @@ pub(super) fn lane_number(lane: Lane) -> u8 {
     match lane {
         Lane::Control => 0,
         Lane::Log => 1,
+        // No stream: datagrams carry no number.
+        Lane::Probe => u8::MAX,
     }
 }
 

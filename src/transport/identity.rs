@@ -3,28 +3,16 @@
 //! A certificate names its region twice: as the URI `region://<cluster-id>/<region>` for people and
 //! other tools, and as the DNS name `<region>.<cluster-id>.meridian` for TLS's own name check, which
 //! both sides of every connection make. No system root is trusted.
-//!
-//! The CA minted here is a development CA: its key lies beside the certificates, so whoever can read
-//! the folder can be any region. In production, give each region `ca.pem` and its own pair only.
 
-use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType,
-};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
+use super::authority::DevCa;
+use super::certificate::{Facts, Role};
+use super::files::{bad_pem, read, read_certificate, read_certificates};
 use crate::config::Topology;
-
-/// How long to wait for another process that is minting the CA in the same folder.
-const CA_WAIT: Duration = Duration::from_secs(5);
-const CA_POLL: Duration = Duration::from_millis(20);
 
 /// Why a region has no usable identity.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +39,24 @@ pub enum IdentityError {
         cluster: String,
         path: String,
     },
+    #[error(
+        "the certificate '{path}' has the role {role}, which may not originate commits\n  hint: every region of a topology is a member; issue it with --role member"
+    )]
+    Role { path: String, role: String },
+    #[error("'{path}' and the region's key do not fit: {reason}")]
+    Mismatch { path: String, reason: String },
+    #[error(
+        "'{path}' is there already and is not overwritten\n  hint: choose another folder with --out, or use `meridian cert renew`"
+    )]
+    Exists { path: String },
     #[error("a certificate cannot be made: {0}")]
     Mint(#[from] rcgen::Error),
 }
 
-/// What a region shows its peers, and the root it judges theirs by.
+/// What a region shows its peers, and the roots it judges theirs by: one, or two while the cluster moves
+/// from one authority to the next.
 pub struct Identity {
-    pub(super) root: CertificateDer<'static>,
+    pub(super) roots: Vec<CertificateDer<'static>>,
     pub(super) certificate: CertificateDer<'static>,
     pub(super) key: PrivateKeyDer<'static>,
 }
@@ -65,7 +64,7 @@ pub struct Identity {
 impl Clone for Identity {
     fn clone(&self) -> Self {
         Identity {
-            root: self.root.clone(),
+            roots: self.roots.clone(),
             certificate: self.certificate.clone(),
             key: self.key.clone_key(),
         }
@@ -93,11 +92,34 @@ impl Identity {
         let key_path = certs.join(format!("{region}.key"));
         let key = PrivateKeyDer::from_pem_slice(&read(&key_path)?)
             .map_err(|error| bad_pem(&key_path, &error))?;
-        Ok(Identity {
-            root: read_certificate(&certs.join("ca.pem"))?,
+        let role = Facts::read(&certificate).and_then(|facts| facts.role);
+        if !role.is_some_and(Role::originates) {
+            return Err(IdentityError::Role {
+                path: path.display().to_string(),
+                role: role.map_or("of no known name", Role::name).to_string(),
+            });
+        }
+        let identity = Identity {
+            roots: read_certificates(&certs.join("ca.pem"))?,
             certificate,
             key,
-        })
+        };
+        super::tls::admit(&identity).map_err(|reason| IdentityError::Mismatch {
+            path: path.display().to_string(),
+            reason: reason.to_string(),
+        })?;
+        Ok(identity)
+    }
+
+    /// What the certificate says.
+    pub fn facts(&self) -> Option<Facts> {
+        Facts::read(&self.certificate)
+    }
+
+    /// When the first of the roots expires, in seconds since 1970.
+    pub fn roots_expire_s(&self) -> Option<u64> {
+        let facts = self.roots.iter().filter_map(Facts::read);
+        facts.map(|facts| facts.not_after_s).min()
     }
 
     /// Loads a region's identity from `certs`, minting what is missing: the region's pair, when the
@@ -126,109 +148,11 @@ pub fn ensure(certs: &Path, topology: &Topology) -> Result<(), IdentityError> {
     Ok(())
 }
 
-/// A certificate authority for development, tests and clusters on one machine.
-pub struct DevCa {
-    cluster: [u8; 16],
-    key: KeyPair,
-    root: CertificateDer<'static>,
-    root_pem: String,
-}
-
-impl DevCa {
-    /// A new CA, in memory.
-    pub fn mint(cluster: &[u8; 16]) -> Result<Self, IdentityError> {
-        let key = KeyPair::generate()?;
-        let certificate = ca_params(cluster)?.self_signed(&key)?;
-        Ok(DevCa {
-            cluster: *cluster,
-            root: certificate.der().clone(),
-            root_pem: certificate.pem(),
-            key,
-        })
-    }
-
-    /// The CA in `certs`, minted there if the folder has none. `ca.key` is created first and
-    /// exclusively, so of several processes one mints and the others wait for `ca.pem`.
-    pub fn ensure(certs: &Path, cluster: &[u8; 16]) -> Result<Self, IdentityError> {
-        fs::create_dir_all(certs).map_err(|source| io(certs, source))?;
-        let key_path = certs.join("ca.key");
-        let pem_path = certs.join("ca.pem");
-        if key_path.exists() || pem_path.exists() {
-            return DevCa::load(certs, cluster);
-        }
-        let ca = DevCa::mint(cluster)?;
-        match create_private(&key_path, ca.key.serialize_pem().as_bytes()) {
-            Ok(()) => {}
-            Err(IdentityError::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::AlreadyExists =>
-            {
-                return DevCa::load(certs, cluster);
-            }
-            Err(error) => return Err(error),
-        }
-        replace(&pem_path, ca.root_pem.as_bytes())?;
-        Ok(ca)
-    }
-
-    fn load(certs: &Path, cluster: &[u8; 16]) -> Result<Self, IdentityError> {
-        let key_path = certs.join("ca.key");
-        let pem_path = certs.join("ca.pem");
-        let started = std::time::Instant::now();
-        while !pem_path.exists() && started.elapsed() < CA_WAIT {
-            std::thread::sleep(CA_POLL);
-        }
-        let text = fs::read_to_string(&key_path).map_err(|source| io(&key_path, source))?;
-        let key = KeyPair::from_pem(&text).map_err(|error| bad_pem(&key_path, &error))?;
-        let root_pem = fs::read_to_string(&pem_path).map_err(|source| io(&pem_path, source))?;
-        Ok(DevCa {
-            cluster: *cluster,
-            root: read_certificate(&pem_path)?,
-            root_pem,
-            key,
-        })
-    }
-
-    /// An identity for `region`, in memory.
-    pub fn issue(&self, region: &str) -> Result<Identity, IdentityError> {
-        let (certificate, key) = self.sign(region)?;
-        let der = key.serialize_der();
-        Ok(Identity {
-            root: self.root.clone(),
-            certificate: certificate.der().clone(),
-            key: PrivateKeyDer::Pkcs8(der.into()),
-        })
-    }
-
-    /// Writes `<region>.key` and `<region>.pem`, unless the pair is there already.
-    pub fn issue_into(&self, certs: &Path, region: &str) -> Result<(), IdentityError> {
-        let path = certs.join(format!("{region}.pem"));
-        if path.exists() {
-            return Ok(());
-        }
-        let (certificate, key) = self.sign(region)?;
-        let key_path = certs.join(format!("{region}.key"));
-        replace(&key_path, key.serialize_pem().as_bytes())?;
-        replace(&path, certificate.pem().as_bytes())
-    }
-
-    fn sign(&self, region: &str) -> Result<(rcgen::Certificate, KeyPair), IdentityError> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec![dns_name(&self.cluster, region)])?;
-        let uri = format!("region://{}/{region}", hex(&self.cluster));
-        params
-            .subject_alt_names
-            .push(SanType::URI(uri.as_str().try_into()?));
-        params.distinguished_name = common_name(region);
-        params.use_authority_key_identifier_extension = true;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        let issuer = Issuer::new(ca_params(&self.cluster)?, &self.key);
-        let certificate = params.signed_by(&key, &issuer)?;
-        Ok((certificate, key))
-    }
+/// What the certificates in a file say.
+pub fn show(file: &Path) -> Result<Vec<Facts>, IdentityError> {
+    let found = read_certificates(file)?;
+    let facts: Option<Vec<Facts>> = found.iter().map(Facts::read).collect();
+    facts.ok_or_else(|| bad_pem(file, &"what it holds is no certificate"))
 }
 
 /// The DNS name in the certificate of `region`, and what its peers expect there.
@@ -245,80 +169,15 @@ pub(super) fn names(certificate: &CertificateDer<'_>, cluster: &[u8; 16], region
         .is_ok_and(|parsed| rustls::client::verify_server_name(&parsed, &name).is_ok())
 }
 
-/// The same parameters whenever the CA signs, so that issuer names match.
-fn ca_params(cluster: &[u8; 16]) -> Result<CertificateParams, IdentityError> {
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name = common_name(&format!("meridian {}", hex(cluster)));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    Ok(params)
-}
-
-fn common_name(name: &str) -> DistinguishedName {
-    let mut names = DistinguishedName::new();
-    names.push(DnType::CommonName, name);
-    names
-}
-
-fn hex(cluster: &[u8; 16]) -> String {
+/// A cluster id in 32 hexadecimal digits.
+pub(super) fn hex(cluster: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*cluster))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
-    fs::read(path).map_err(|source| io(path, source))
-}
-
-fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, IdentityError> {
-    CertificateDer::from_pem_slice(&read(path)?).map_err(|error| bad_pem(path, &error))
-}
-
-fn io(path: &Path, source: std::io::Error) -> IdentityError {
-    IdentityError::Io {
-        path: path.display().to_string(),
-        source,
-    }
-}
-
-fn bad_pem(path: &Path, reason: &dyn std::fmt::Display) -> IdentityError {
-    IdentityError::Pem {
-        path: path.display().to_string(),
-        reason: reason.to_string(),
-    }
-}
-
-/// Creates `path`, for its owner's eyes only; an error if it is there.
-fn create_private(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
-    write_new(path, bytes).map_err(|source| io(path, source))
-}
-
-/// Writes under another name first, so that `path` is whole whenever it is there.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
-    static WRITTEN: AtomicU64 = AtomicU64::new(0);
-    let unique = WRITTEN.fetch_add(1, Ordering::Relaxed);
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}-{unique}.new", std::process::id()));
-    let temporary = path.with_file_name(name);
-    // Left over from a crash of a process of the same id.
-    let _ = fs::remove_file(&temporary);
-    create_private(&temporary, bytes)?;
-    fs::rename(&temporary, path).map_err(|source| io(path, source))
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const CLUSTER: [u8; 16] = [7; 16];
@@ -345,7 +204,7 @@ mod tests {
         let again = Identity::ensure(&certs, &CLUSTER, "eu-west-1").expect("loads");
         assert_eq!(first.certificate, again.certificate);
         let other = Identity::ensure(&certs, &CLUSTER, "us-east-1").expect("mints");
-        assert_eq!(first.root, other.root);
+        assert_eq!(first.roots, other.roots);
     }
 
     #[test]
@@ -357,7 +216,7 @@ mod tests {
             let racers: Vec<_> = regions.map(|r| scope.spawn(move || mint(r))).into();
             racers
                 .into_iter()
-                .map(|r| r.join().expect("joins").expect("mints").root)
+                .map(|r| r.join().expect("joins").expect("mints").roots)
                 .collect()
         });
         assert!(roots.iter().all(|root| *root == roots[0]));

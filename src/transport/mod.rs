@@ -6,8 +6,8 @@
 //!   gaps; across lanes there is no order.
 //! - T2 A frame sent after `Up(p)` was *received* belongs to that session, never to one before or
 //!   after: outgoing sides are switched as the events are taken, not as they happen.
-//! - T3 `Up(p)` is only said of a peer whose certificate, signed by the cluster's own CA, names `p`
-//!   and this cluster.
+//! - T3 `Up(p)` is only said of a peer whose certificate, signed by the cluster's own CA, names `p`,
+//!   this cluster and the role of a member. Who is refused is told why, and so is this side's operator.
 //! - T4 Memory is bounded per peer in both directions: [`QUEUE_BYTES_MAX`] outgoing (overflow ends the
 //!   session; the log is the real queue), [`INBOX_BYTES_MAX`] incoming (then QUIC pushes back).
 //! - T5 Nothing is sent in 0-RTT data, and sessions are not resumed.
@@ -21,18 +21,26 @@
 //!
 //! Start with [`Transport::start`]; drive [`Events::recv`] and call [`Transport::send`] from one task.
 
+mod authority;
+mod certificate;
 mod dial;
 mod faults;
+mod files;
 mod frame;
 pub mod identity;
+mod refusal;
 mod session;
 mod tls;
+mod verify;
 
 pub use crate::replication::Lane;
+pub use authority::{DevCa, Terms, now_s};
+pub use certificate::{Facts, Role, date, date_time};
 pub use dial::{Events, LinkStatus, Transport, TransportConfig, TransportError, TransportEvent};
 pub use faults::{Cut, LinkFault};
 pub use frame::FRAME_BYTES_MAX;
-pub use identity::{DevCa, Identity, IdentityError};
+pub use identity::{Identity, IdentityError};
+pub use refusal::Refusal;
 
 use std::time::Duration;
 
@@ -58,5 +66,7 @@ pub struct Peer {
     pub delay: Duration,
 }
 
+#[cfg(test)]
+mod refusal_tests;
 #[cfg(test)]
 mod tests;

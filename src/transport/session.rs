@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::{Connection, RecvStream, SendStream, VarInt};
+use quinn::{Connection, ConnectionError, RecvStream, SendDatagramError, SendStream, VarInt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -15,6 +15,7 @@ use super::faults::{Cut, LinkFault};
 use super::frame::{
     FRAME_BYTES_MAX, FrameError, LANES, lane_number, read_frame, read_lane, write_frame, write_lane,
 };
+use super::refusal::{Failure, REFUSED_CODE};
 use super::{INBOX_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::clock::RegionId;
 use crate::replication::Lane;
@@ -47,6 +48,8 @@ pub(super) struct Outgoing {
     lossy: AtomicBool,
     end: CancellationToken,
     end_reason: Mutex<Option<String>>,
+    /// The session ends because this region refuses the peer.
+    refused: AtomicBool,
     connection: Connection,
 }
 
@@ -81,6 +84,12 @@ impl Outgoing {
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert(reason);
         self.end.cancel();
+    }
+
+    /// Ends the session and tells the peer that it is refused.
+    pub fn refuse(&self, reason: String) {
+        self.refused.store(true, Ordering::Relaxed);
+        self.end(reason);
     }
 
     pub fn queued_bytes(&self) -> usize {
@@ -122,7 +131,13 @@ pub(super) async fn run(
     };
     let (sending, receiving) = match lanes {
         Ok(Ok(lanes)) => lanes,
-        Ok(Err(error)) => return (close(&connection, &error.to_string()), None),
+        Ok(Err(error)) => {
+            let lost = connection.close_reason().map(|c| ended_by(&c));
+            return (
+                lost.unwrap_or_else(|| close(&connection, &error.to_string())),
+                None,
+            );
+        }
         Err(_elapsed) => return (close(&connection, "the lanes took too long"), None),
     };
     let mut tasks = JoinSet::new();
@@ -131,10 +146,16 @@ pub(super) async fn run(
     if around.events.send(up).await.is_err() {
         return (close(&connection, "nobody listens"), None);
     }
-    start_readers(&around, receiving, &mut tasks);
+    start_readers(&around, &connection, receiving, &mut tasks);
     let (reason, next) =
         watch_over(&connection, &mut around, &outgoing, superseded, &mut tasks).await;
-    close(&connection, &reason);
+    if connection.close_reason().is_some() {
+        // Closing it here too would hide who closed it, and why.
+    } else if outgoing.refused.load(Ordering::Relaxed) {
+        refuse(&connection, &reason);
+    } else {
+        close(&connection, &reason);
+    }
     // Readers are gone before `Down` is said, so no frame follows it.
     tasks.shutdown().await;
     let down = Internal::Down(around.peer, reason.clone());
@@ -154,9 +175,9 @@ async fn watch_over(
             Some(ended) = tasks.join_next() => {
                 // A lost lane is most often a lost connection, which knows better why.
                 let lane = ended.map_or_else(|error| error.to_string(), |error| error.to_string());
-                return (connection.close_reason().map_or(lane, |c| c.to_string()), None);
+                return (connection.close_reason().map_or(lane, |c| ended_by(&c)), None);
             }
-            error = connection.closed() => return (error.to_string(), None),
+            error = connection.closed() => return (ended_by(&error), None),
             () = outgoing.end.cancelled() => return (outgoing.reason(), None),
             Some(next) = superseded.recv() => {
                 return ("the peer connected anew".to_string(), Some(next));
@@ -217,14 +238,22 @@ fn start_writers(
         lanes.insert(lane_number(lane), sender);
         queues.push((stream, queue));
     }
+    let (sender, probes) = mpsc::unbounded_channel();
+    lanes.insert(lane_number(Lane::Probe), sender);
     let outgoing = Arc::new(Outgoing {
         lanes,
         queued_bytes: AtomicUsize::new(0),
         lossy: AtomicBool::new(false),
         end: CancellationToken::new(),
         end_reason: Mutex::new(None),
+        refused: AtomicBool::new(false),
         connection: connection.clone(),
     });
+    tasks.spawn(write_datagrams(
+        probes,
+        faults.clone(),
+        Arc::clone(&outgoing),
+    ));
     for (stream, queue) in queues {
         tasks.spawn(write_lane_frames(
             stream,
@@ -254,6 +283,24 @@ async fn write_lane_frames(
     FrameError::Closed
 }
 
+/// Probes, each in a datagram of its own; one that cannot be sent is lost, which is all a datagram promises.
+async fn write_datagrams(
+    mut queue: mpsc::UnboundedReceiver<Waiting>,
+    mut faults: watch::Receiver<LinkFault>,
+    outgoing: Arc<Outgoing>,
+) -> FrameError {
+    while let Some(waiting) = queue.recv().await {
+        wait_out_delay(waiting.since, &mut faults).await;
+        let length = waiting.frame.len();
+        let sent = outgoing.connection.send_datagram(waiting.frame.into());
+        outgoing.queued_bytes.fetch_sub(length, Ordering::Relaxed);
+        if let Err(SendDatagramError::ConnectionLost(error)) = sent {
+            return FrameError::Lost(error.to_string());
+        }
+    }
+    FrameError::Closed
+}
+
 /// Waits until a frame queued at `since` is due under the delay of the moment, which may change.
 async fn wait_out_delay(since: Instant, faults: &mut watch::Receiver<LinkFault>) {
     loop {
@@ -268,8 +315,19 @@ async fn wait_out_delay(since: Instant, faults: &mut watch::Receiver<LinkFault>)
     }
 }
 
-fn start_readers(around: &Surroundings<'_>, receiving: Receiving, tasks: &mut JoinSet<FrameError>) {
+fn start_readers(
+    around: &Surroundings<'_>,
+    connection: &Connection,
+    receiving: Receiving,
+    tasks: &mut JoinSet<FrameError>,
+) {
     let budget = Arc::new(Semaphore::new(INBOX_BYTES_MAX));
+    tasks.spawn(read_datagrams(
+        around.peer,
+        connection.clone(),
+        around.events.clone(),
+        Arc::clone(&budget),
+    ));
     for (lane, mut stream) in receiving {
         let (peer, events, budget) = (around.peer, around.events.clone(), Arc::clone(&budget));
         tasks.spawn(async move {
@@ -287,8 +345,46 @@ fn start_readers(around: &Surroundings<'_>, receiving: Receiving, tasks: &mut Jo
     }
 }
 
+/// Datagrams come while there is room for them, and are lost otherwise.
+async fn read_datagrams(
+    peer: RegionId,
+    connection: Connection,
+    events: mpsc::Sender<Internal>,
+    budget: Arc<Semaphore>,
+) -> FrameError {
+    loop {
+        let datagram = match connection.read_datagram().await {
+            Ok(datagram) => datagram,
+            Err(error) => return FrameError::Lost(error.to_string()),
+        };
+        let length = u32::try_from(datagram.len()).unwrap_or(u32::MAX);
+        let Ok(permit) = Arc::clone(&budget).try_acquire_many_owned(length) else {
+            continue;
+        };
+        let event = Internal::Frame(peer, Lane::Probe, datagram.to_vec(), permit);
+        if events.send(event).await.is_err() {
+            return FrameError::Lost("nobody listens".to_string());
+        }
+    }
+}
+
 /// Closes with a reason that the peer can show, and hands the reason back.
 pub(super) fn close(connection: &Connection, reason: &str) -> String {
     connection.close(VarInt::from_u32(CLOSE_CODE), reason.as_bytes());
     reason.to_string()
+}
+
+/// Closes as [`close`] does, in a way that tells the peer that it is refused.
+pub(super) fn refuse(connection: &Connection, reason: &str) -> String {
+    connection.close(VarInt::from_u32(REFUSED_CODE), reason.as_bytes());
+    reason.to_string()
+}
+
+/// Why a connection ended, as the log says it.
+fn ended_by(error: &ConnectionError) -> String {
+    match Failure::of(error) {
+        Failure::RefusedByPeer(reason) => format!("it refused this region: {reason}"),
+        Failure::Refused(reason) => format!("this region refused it: {reason}"),
+        Failure::Other(reason) => reason,
+    }
 }

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::replication::Lane;
 
-const CLUSTER: [u8; 16] = [3; 16];
-const NAMES: [&str; 2] = ["us-east-1", "eu-west-1"];
-const LOW: RegionId = RegionId(0);
-const HIGH: RegionId = RegionId(1);
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const CLUSTER: [u8; 16] = [3; 16];
+pub(super) const NAMES: [&str; 2] = ["us-east-1", "eu-west-1"];
+pub(super) const LOW: RegionId = RegionId(0);
+pub(super) const HIGH: RegionId = RegionId(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-struct Side {
-    transport: Transport,
+pub(super) struct Side {
+    pub transport: Transport,
     events: Events,
 }
 
@@ -25,23 +25,23 @@ impl Side {
             .expect("the transport runs")
     }
 
-    async fn quiet(&mut self, ms: u64) {
+    pub async fn quiet(&mut self, ms: u64) {
         let next = tokio::time::timeout(Duration::from_millis(ms), self.events.recv()).await;
         assert!(next.is_err(), "{next:?}");
     }
 
-    async fn up(&mut self, peer: RegionId) {
+    pub async fn up(&mut self, peer: RegionId) {
         assert_eq!(self.next().await, TransportEvent::Up(peer));
     }
 
-    async fn down(&mut self) -> String {
+    pub async fn down(&mut self) -> String {
         match self.next().await {
             TransportEvent::Down(_, reason) => reason,
             other => panic!("{other:?}"),
         }
     }
 
-    async fn frame(&mut self) -> Vec<u8> {
+    pub async fn frame(&mut self) -> Vec<u8> {
         match self.next().await {
             TransportEvent::Frame(_, _, frame) => frame,
             other => panic!("{other:?}"),
@@ -49,7 +49,7 @@ impl Side {
     }
 }
 
-fn socket() -> (UdpSocket, String) {
+pub(super) fn socket() -> (UdpSocket, String) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("binds");
     let address = socket.local_addr().expect("bound").to_string();
     (socket, address)
@@ -60,7 +60,7 @@ fn start(me: usize, socket: UdpSocket, other: &str, ca: &DevCa, certified_as: &s
     start_as(me, socket, other, identity)
 }
 
-fn start_as(me: usize, socket: UdpSocket, other: &str, identity: Identity) -> Side {
+pub(super) fn start_as(me: usize, socket: UdpSocket, other: &str, identity: Identity) -> Side {
     let peer = 1 - me;
     let id = |n: usize| RegionId(u16::try_from(n).expect("small"));
     let config = TransportConfig {

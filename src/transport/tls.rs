@@ -9,15 +9,17 @@ use quinn::{
     ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, TransportConfig, VarInt,
 };
 use rustls::RootCertStore;
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::SecureRandom;
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::crypto::tls13::{Hkdf, OkmBlock};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
 
 use super::dial::TransportError;
 use super::frame::LANES;
 use super::identity::Identity;
+use super::verify::{ClientJudge, Judge, ServerJudge};
 use super::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 
 /// Names the protocol family; a peer that speaks another is refused in the handshake.
@@ -102,12 +104,24 @@ impl HmacKey for ResetKey {
     }
 }
 
-pub(super) fn server(identity: &Identity) -> Result<quinn::ServerConfig, TransportError> {
+/// Whether the parts of an identity fit each other.
+pub(super) fn admit(identity: &Identity) -> Result<(), TransportError> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let chain = vec![identity.certificate.clone()];
+    CertifiedKey::from_der(chain, identity.key.clone_key(), &provider).map_err(tls_error)?;
+    roots(identity).map(|_| ())
+}
+
+pub(super) fn server(
+    identity: &Identity,
+    judge: Arc<Judge>,
+) -> Result<quinn::ServerConfig, TransportError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier =
+    let checks =
         WebPkiClientVerifier::builder_with_provider(roots(identity)?, Arc::clone(&provider))
             .build()
             .map_err(|error| TransportError::Tls(error.to_string()))?;
+    let verifier = Arc::new(ClientJudge { judge, tls: checks });
     let mut tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls_error)?
@@ -125,12 +139,22 @@ pub(super) fn server(identity: &Identity) -> Result<quinn::ServerConfig, Transpo
     Ok(config)
 }
 
-pub(super) fn client(identity: &Identity) -> Result<quinn::ClientConfig, TransportError> {
+pub(super) fn client(
+    identity: &Identity,
+    judge: Arc<Judge>,
+) -> Result<quinn::ClientConfig, TransportError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let checks =
+        WebPkiServerVerifier::builder_with_provider(roots(identity)?, Arc::clone(&provider))
+            .build()
+            .map_err(|error| TransportError::Tls(error.to_string()))?;
+    let verifier = Arc::new(ServerJudge { judge, tls: checks });
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls_error)?
-        .with_root_certificates(roots(identity)?)
+        // Not to check less: to say more. The verifier begins with TLS's own checks.
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
         .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())
         .map_err(tls_error)?;
     tls.alpn_protocols = vec![ALPN.to_vec()];
@@ -159,7 +183,9 @@ fn quic() -> TransportConfig {
 
 fn roots(identity: &Identity) -> Result<Arc<RootCertStore>, TransportError> {
     let mut roots = RootCertStore::empty();
-    roots.add(identity.root.clone()).map_err(tls_error)?;
+    for root in &identity.roots {
+        roots.add(root.clone()).map_err(tls_error)?;
+    }
     Ok(Arc::new(roots))
 }
 

@@ -90,7 +90,10 @@ fn lost_history_is_noticed() {
     assert!(refused_because(&answer(1, apart), "topology"));
     let mut newer = hello_from(1);
     newer.protocol += 1;
-    assert!(refused_because(&answer(1, newer), "protocol 3"));
+    assert!(refused_because(
+        &answer(1, newer),
+        &format!("protocol {}", PROTOCOL + 1)
+    ));
 }
 
 #[test]

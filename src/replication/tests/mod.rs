@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use super::shelf::Shelf;
 use super::*;
-use crate::clock::Now;
+use crate::clock::policy::MAX_OFFSET_US;
+use crate::clock::{Now, Stamp};
 use crate::replica::mutation::{Dot, LogId};
 use crate::store::StoreError;
 
@@ -45,10 +46,10 @@ impl Shelf for MemShelf {
         Ok(out)
     }
 
-    fn dot(&self, sealed: &[u8]) -> Option<Dot> {
+    fn header(&self, sealed: &[u8]) -> Option<(Dot, Stamp)> {
         let decoded =
             bincode::decode_from_slice::<(Dot, Vec<u8>), _>(sealed, bincode::config::standard());
-        decoded.ok().map(|((dot, _), _)| dot)
+        decoded.ok().map(|((dot, _), _)| (dot, Stamp::MIN))
     }
 }
 
@@ -90,6 +91,8 @@ fn config(region: u16) -> ReplicatorConfig {
         cluster_id: [1; 16],
         members: MEMBERS,
         origin: origin(region),
+        max_offset_us: MAX_OFFSET_US,
+        anti_entropy_us: ANTI_ENTROPY_US,
     }
 }
 
@@ -179,7 +182,7 @@ impl World {
         match action {
             Action::Send(to, lane, bytes) => self.send(at, to.0, lane, bytes),
             Action::Apply { from, commits } => self.apply(at, from, commits),
-            Action::Stable(_) => {}
+            Action::Stable(_) | Action::Fence(_) | Action::Repair(_) => {}
             Action::Disconnect(peer, reason) => {
                 self.disconnects.push((at, peer.0, reason));
                 if usize::from(peer.0) < self.nodes.len() {
@@ -218,7 +221,7 @@ impl World {
         let mut ok = !std::mem::take(&mut node.fail_next);
         let commits = if ok { commits } else { Vec::new() };
         for sealed in commits {
-            let dot = node.shelf.dot(&sealed).expect("checked on arrival");
+            let dot = node.shelf.header(&sealed).expect("checked on arrival").0;
             let log = node.shelf.0.entry(dot.log).or_default();
             let applied = log.len() as u64;
             if dot.seq == applied + 1 {

@@ -6,6 +6,7 @@
 
 mod derived;
 mod groups;
+mod holds;
 mod last;
 mod reads;
 mod stable;
@@ -65,6 +66,8 @@ struct Known {
     conflicts: u64,
     /// Changes of an item that a reader here could see.
     visible: u64,
+    /// Its streams may lack their beginning.
+    trimmed: bool,
     last_issued: Option<Stamp>,
     /// The greatest stable stamp the region has found, per group, and its logs' floors.
     stable: BTreeMap<GroupId, Stamp>,
@@ -135,7 +138,12 @@ impl Oracles {
     }
 
     /// Notes that an oracle looked, and reports what it saw.
-    fn check(&mut self, oracle: OracleId, holds: bool, explain: impl FnOnce(&Self) -> String) {
+    pub(super) fn check(
+        &mut self,
+        oracle: OracleId,
+        holds: bool,
+        explain: impl FnOnce(&Self) -> String,
+    ) {
         *self.checks.entry(oracle).or_default() += 1;
         if !holds {
             let explanation = explain(self);

@@ -10,7 +10,7 @@ use crate::clock::RegionId;
 use crate::item::{Item, codec};
 use crate::replica::catalog::TableDef;
 use crate::replica::mutation::Rank;
-use crate::replica::{ApiError, conflict, read, ttl};
+use crate::replica::{ApiError, buckets, conflict, read, ttl};
 use crate::store::{ReadTxn, StoreError};
 
 impl Oracles {
@@ -124,6 +124,13 @@ impl Oracles {
         self.check_kept_conflicts(txn, region)?;
         self.check_streams(txn, region, &def)?;
         self.check_derived(txn, region, &def)?;
+        let wrong = buckets::wrong(txn, def.uid)?;
+        self.check(OracleId::DerivedState, wrong == 0, |world| {
+            format!(
+                "{} keeps fingerprints of {wrong} ranges that are not those of their items",
+                world.name(region)
+            )
+        });
         self.check_expiries_of(txn, region, &def)
     }
 

@@ -1,0 +1,532 @@
+//! Range fingerprints: what anti-entropy compares (replication.md section 9).
+//!
+//! Every table has 65,536 buckets, by the first two bytes of an item's hashed partition key, so that a
+//! bucket is one range of rows. A bucket's sum is the sum, modulo 2^128, of a hash of every live item in it:
+//! row, rank and image. Kept per table, it survives a table's moves between groups. Tombstones are not in
+//! it: they come and go at each region's own time, and one that is lost matters only where an older version
+//! is left, which has a sum.
+//!
+//! The hash is SipHash-2-4 of 128 bits, keyed with the cluster's id: clients do not know it, so nobody who
+//! may write items can choose them to cancel out. The same in every region of a cluster, and in `check`.
+//!
+//! Sums change with the items' own transaction. A chore counts buckets again, a few rows at a time: where
+//! the items are not what their sum says, the disk has changed them, the bucket is *suspect*, and the sum
+//! says whether what a peer has is what was here ([`Replica::repair`]).
+
+use std::collections::BTreeMap;
+use std::hash::Hasher as _;
+use std::ops::{Bound, ControlFlow};
+
+use bincode::{Decode, Encode};
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use super::catalog::{TableDef, TableUid};
+use super::chores::Chore;
+use super::keys::{self, meta};
+use super::mutation::{ItemKey, Version};
+use super::record::Record;
+use super::{Replica, TableState, read, stable};
+use crate::clock::{Hlc, Now, RegionId};
+use crate::item::codec;
+use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
+
+/// Where a store keeps its cluster's id, the key of the hash.
+pub const CLUSTER_KEY: &[u8] = b"g/cluster";
+/// Sums of how many groups are compared first, each of 256 buckets.
+pub const GROUPS: usize = 256;
+/// Rows that are counted again in one step.
+const SCRUB_ROWS: usize = 64;
+/// A bucket with more rows than this is counted by `check` only: one step may not take long.
+const BUCKET_ROWS_MAX: usize = 4_096;
+
+/// The items of one bucket as a peer has them.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Offer {
+    pub table: TableUid,
+    pub bucket: u16,
+    pub items: Vec<Offered>,
+}
+
+/// One version of one item, a tombstone perhaps.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Offered {
+    pub key: ItemKey,
+    pub version: Version,
+    pub image: Option<Vec<u8>>,
+}
+
+/// What anti-entropy has found in this region, since its store began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repairs {
+    /// Items put right.
+    pub repaired: u64,
+    /// Times a peer had an item that is not here and may have been deleted: left as it is.
+    pub reported: u64,
+    /// Buckets whose items are not what was written, and wait for a peer that has them.
+    pub suspects: usize,
+}
+
+type Sums = BTreeMap<u16, u128>;
+
+/// The hash of one cluster.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fingerprints {
+    key: (u64, u64),
+}
+
+impl Fingerprints {
+    pub fn of(txn: &dyn ReadTxn) -> Result<Self, StoreError> {
+        let id = txn.get(Db::Meta, CLUSTER_KEY)?.unwrap_or_default();
+        let id: [u8; 16] = id.try_into().unwrap_or_default();
+        let [high, low] = [0, 8].map(|at| {
+            let half = id.get(at..at + 8).and_then(|b| b.try_into().ok());
+            u64::from_be_bytes(half.unwrap_or_default())
+        });
+        Ok(Fingerprints { key: (high, low) })
+    }
+
+    /// What a live item adds to its bucket; a tombstone nothing.
+    fn weigh(self, row: &[u8], version: Version, image: Option<&[u8]>) -> u128 {
+        let Some(image) = image else { return 0 };
+        let mut hasher = SipHasher24::new_with_keys(self.key.0, self.key.1);
+        hasher.write(&(row.len() as u64).to_be_bytes());
+        hasher.write(row);
+        hasher.write(&version.rank.stamp.to_bytes());
+        hasher.write(&[version.rank.kind as u8]);
+        hasher.write(image);
+        hasher.finish128().as_u128()
+    }
+
+    fn weigh_stored(self, row: &[u8], stored: &[u8]) -> u128 {
+        // What cannot be read adds nothing, and so is missed.
+        Record::decode(stored).map_or(0, |r| self.weigh(row, r.version, r.image))
+    }
+
+    /// The sums of a table, by its items.
+    pub fn recount(self, txn: &dyn ReadTxn, uid: TableUid) -> Result<Sums, StoreError> {
+        let mut sums = Sums::new();
+        scan(
+            txn,
+            Db::Items,
+            &keys::table_prefix(uid),
+            &mut |row, stored| {
+                let sum = sums.entry(bucket_of(row)).or_default();
+                *sum = sum.wrapping_add(self.weigh_stored(row, stored));
+                ControlFlow::Continue(())
+            },
+        )?;
+        sums.retain(|_, sum| *sum != 0);
+        Ok(sums)
+    }
+
+    /// The sum of one bucket by its items, and how many rows it has; `None` when it has too many.
+    fn recount_one(
+        self,
+        txn: &dyn ReadTxn,
+        uid: TableUid,
+        bucket: u16,
+    ) -> Result<(Option<u128>, usize), StoreError> {
+        let (mut sum, mut rows) = (0u128, 0);
+        scan(
+            txn,
+            Db::Items,
+            &bucket_row(uid, bucket),
+            &mut |row, stored| {
+                rows += 1;
+                sum = sum.wrapping_add(self.weigh_stored(row, stored));
+                if rows <= BUCKET_ROWS_MAX {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        Ok(((rows <= BUCKET_ROWS_MAX).then_some(sum), rows))
+    }
+}
+
+/// Sums that changed in the open group, and where the counting is.
+#[derive(Debug)]
+pub(super) struct Buckets {
+    pub hash: Fingerprints,
+    changes: BTreeMap<(TableUid, u16), u128>,
+    scrubbed: Option<Vec<u8>>,
+}
+
+impl Buckets {
+    pub fn load(txn: &dyn ReadTxn) -> Result<Self, StoreError> {
+        Ok(Buckets {
+            hash: Fingerprints::of(txn)?,
+            changes: BTreeMap::new(),
+            scrubbed: None,
+        })
+    }
+
+    /// An item changes.
+    pub fn change(&mut self, row: &[u8], old: Option<&Record<'_>>, new: &Record<'_>) {
+        let Some(uid) = table_of(row) else { return };
+        let weigh = |r: &Record<'_>| self.hash.weigh(row, r.version, r.image);
+        let (less, more) = (old.map_or(0, weigh), weigh(new));
+        let sum = self.changes.entry((uid, bucket_of(row))).or_default();
+        *sum = sum.wrapping_sub(less).wrapping_add(more);
+    }
+
+    /// Forgets what a dropped group would have changed.
+    pub fn clear(&mut self) {
+        self.changes.clear();
+    }
+
+    /// The table is gone, with its sums.
+    pub fn forget(&mut self, uid: TableUid) {
+        self.changes.retain(|(table, _), _| *table != uid);
+    }
+
+    /// Saves what the group changed.
+    pub fn save(&mut self, txn: &mut dyn WriteTxn) -> Result<(), StoreError> {
+        for ((uid, bucket), change) in std::mem::take(&mut self.changes) {
+            let sum = sum(txn.as_read(), uid, bucket)?.wrapping_add(change);
+            let row = bucket_row(uid, bucket);
+            if sum == 0 {
+                txn.delete(Db::Buckets, &row)?;
+            } else {
+                txn.put(Db::Buckets, &row, &sum.to_be_bytes())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Replica {
+    /// The chore: counts the next buckets again. Never in a hurry.
+    pub(super) fn scrub(&mut self, txn: &mut dyn WriteTxn) -> Result<Chore, StoreError> {
+        self.buckets.save(txn)?;
+        let mut looked = 0;
+        while looked < SCRUB_ROWS {
+            let from = self.buckets.scrubbed.as_deref();
+            let Some(row) = stable::first_row(txn.as_read(), Db::Buckets, from)? else {
+                self.buckets.scrubbed = None;
+                break;
+            };
+            let uid = table_of(&row).ok_or_else(unreadable)?;
+            let bucket = bucket_of(&row);
+            looked += 1;
+            if let TableState::Live(_) = self.table_by_uid(txn.as_read(), uid)? {
+                let (counted, rows) =
+                    (self.buckets.hash).recount_one(txn.as_read(), uid, bucket)?;
+                looked += rows;
+                let suspect = meta::suspect(uid, bucket);
+                let kept = sum(txn.as_read(), uid, bucket)?;
+                if counted.is_some_and(|counted| counted != kept) {
+                    txn.put(Db::Meta, &suspect, &[])?;
+                } else {
+                    txn.delete(Db::Meta, &suspect)?;
+                }
+            }
+            self.buckets.scrubbed = Some([row.as_slice(), &[0]].concat());
+        }
+        Ok(Chore::Done)
+    }
+
+    /// A peer's items of a bucket that differs, or is suspect here.
+    ///
+    /// An offered version was lost here when this region has applied the commit that made it and has nothing
+    /// as great: that is the whole test, so what is merely on its way is never taken for lost.
+    pub(super) fn repair(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        offer: &Offer,
+    ) -> Result<(), StoreError> {
+        let uid = offer.table;
+        let TableState::Live(def) = self.table_by_uid(txn.as_read(), uid)? else {
+            return Ok(());
+        };
+        if !def.group.contains(self.config.region) {
+            return Ok(());
+        }
+        self.buckets.save(txn)?;
+        let offered = offer.items.iter().filter(|item| self.is_lost(offer, item));
+        let offered: Vec<Offered> = offered.cloned().collect();
+        if txn
+            .get(Db::Meta, &meta::suspect(uid, offer.bucket))?
+            .is_some()
+        {
+            return self.put_back(txn, offer, &offered);
+        }
+        self.merge(txn, now, &def, &offered)
+    }
+
+    /// Whether the commit that made an offered version is applied here; and it is one that can be.
+    fn is_lost(&self, offer: &Offer, item: &Offered) -> bool {
+        let dot = item.version.dot;
+        let sane = Hlc::admit(item.version.rank.stamp).is_ok()
+            && Hlc::admit(item.version.issued).is_ok()
+            && bucket_of(&keys::item_row(offer.table, &item.key)) == offer.bucket
+            && (item.image.as_deref()).is_none_or(|image| codec::decode(image).is_ok());
+        let applied = self.frontier.get(&dot.log).copied().unwrap_or(0);
+        sane && dot.seq <= applied
+    }
+
+    /// Puts back what the disk has changed, if that makes the bucket what its sum says: then everything
+    /// derived from it is right as it is.
+    fn put_back(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        offer: &Offer,
+        offered: &[Offered],
+    ) -> Result<(), StoreError> {
+        let (uid, bucket, hash) = (offer.table, offer.bucket, self.buckets.hash);
+        let (Some(mut total), _) = hash.recount_one(txn.as_read(), uid, bucket)? else {
+            return Ok(());
+        };
+        let mut put = Vec::new();
+        for item in offered.iter().filter(|item| item.image.is_some()) {
+            let row = keys::item_row(uid, &item.key);
+            let has = txn.get(Db::Items, &row)?;
+            let has = has.map_or(0, |stored| hash.weigh_stored(&row, stored));
+            let wanted = hash.weigh(&row, item.version, item.image.as_deref());
+            if has != wanted {
+                total = total.wrapping_sub(has).wrapping_add(wanted);
+                put.push((row, record(item).encode()));
+            }
+        }
+        if total != sum(txn.as_read(), uid, bucket)? {
+            return Ok(());
+        }
+        for (row, record) in &put {
+            txn.put(Db::Items, row, record)?;
+        }
+        txn.delete(Db::Meta, &meta::suspect(uid, bucket))?;
+        add(txn, meta::REPAIRS, put.len() as u64)
+    }
+
+    /// Merges what was lost by rank, through the one door.
+    fn merge(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        def: &TableDef,
+        offered: &[Offered],
+    ) -> Result<(), StoreError> {
+        if !self.is_settled(txn.as_read(), def)? {
+            return Ok(());
+        }
+        let floor = self.tombstone_floor(txn.as_read(), now, def.uid)?;
+        for item in offered {
+            let row = keys::item_row(def.uid, &item.key);
+            let here = txn.get(Db::Items, &row)?.map(Record::decode).transpose()?;
+            match here.map(|record| record.version) {
+                Some(here) if here.rank >= item.version.rank => continue,
+                // A deletion that was collected here.
+                None if item.image.is_none() => continue,
+                None if item.version.issued <= floor => {
+                    add(txn, meta::REPAIRS_REPORTED, 1)?;
+                    continue;
+                }
+                _ => {}
+            }
+            let (version, image) = (item.version, item.image.as_deref());
+            let change = (def.uid, &item.key, image);
+            self.apply_item(txn, now, (version.dot, version.issued), version, change)?;
+            add(txn, meta::REPAIRS, 1)?;
+        }
+        Ok(())
+    }
+}
+
+fn record(item: &Offered) -> Record<'_> {
+    Record {
+        version: item.version,
+        partition: &item.key.partition,
+        image: item.image.as_deref(),
+    }
+}
+
+/// What anti-entropy has found here.
+pub fn repairs(txn: &dyn ReadTxn) -> Result<Repairs, StoreError> {
+    Ok(Repairs {
+        repaired: read::meta_u64(txn, meta::REPAIRS)?.unwrap_or(0),
+        reported: read::meta_u64(txn, meta::REPAIRS_REPORTED)?.unwrap_or(0),
+        suspects: read::rows(txn, Db::Meta, meta::SUSPECTS, usize::MAX)?.len(),
+    })
+}
+
+/// How many buckets of a table have items that are not what their sums say.
+pub fn wrong(txn: &dyn ReadTxn, uid: TableUid) -> Result<usize, StoreError> {
+    let (kept, counted) = (sums(txn, uid)?, Fingerprints::of(txn)?.recount(txn, uid)?);
+    let missed = kept
+        .iter()
+        .filter(|(bucket, sum)| counted.get(bucket) != Some(sum));
+    let unknown = counted.keys().filter(|bucket| !kept.contains_key(bucket));
+    Ok(missed.count() + unknown.count())
+}
+
+/// What a bad disk does: changes the image of a live item of a table, or loses it. Only the simulator calls
+/// it. False when there is none.
+pub fn damage(
+    txn: &mut dyn WriteTxn,
+    uid: TableUid,
+    nth: usize,
+    flip: bool,
+) -> Result<bool, StoreError> {
+    let mut live = Vec::new();
+    scan(
+        txn.as_read(),
+        Db::Items,
+        &keys::table_prefix(uid),
+        &mut |row, stored| {
+            if Record::decode(stored).is_ok_and(|record| record.image.is_some()) {
+                live.push((row.to_vec(), stored.to_vec()));
+            }
+            ControlFlow::Continue(())
+        },
+    )?;
+    let Some((row, mut stored)) = nth.checked_rem(live.len()).map(|at| live.swap_remove(at)) else {
+        return Ok(false);
+    };
+    if let Some(last) = stored.last_mut() {
+        *last ^= 1;
+    }
+    let image = Record::decode(&stored).ok().and_then(|record| record.image);
+    if flip && image.is_some_and(|image| codec::decode(image).is_ok()) {
+        txn.put(Db::Items, &row, &stored)?;
+    } else {
+        txn.delete(Db::Items, &row)?;
+    }
+    Ok(true)
+}
+
+/// The suspect buckets, at most `limit`.
+pub fn suspects(txn: &dyn ReadTxn, limit: usize) -> Result<Vec<(TableUid, u16)>, StoreError> {
+    let rows = read::rows(txn, Db::Meta, meta::SUSPECTS, limit)?;
+    let parse = |row: &Vec<u8>| {
+        let rest = row.get(meta::SUSPECTS.len()..).unwrap_or_default();
+        table_of(rest).map(|uid| (uid, bucket_of(rest)))
+    };
+    Ok(rows.iter().filter_map(parse).collect())
+}
+
+/// The uids of the tables that this region and `peer` both have.
+pub fn shared_tables(
+    txn: &dyn ReadTxn,
+    region: RegionId,
+    peer: RegionId,
+) -> Result<Vec<TableUid>, StoreError> {
+    let defs = read::tables(txn, region)?.into_iter();
+    let shared = defs.filter(|def| def.group.contains(peer));
+    Ok(shared.map(|def| def.uid).collect())
+}
+
+/// The kept sums of a table.
+pub fn sums(txn: &dyn ReadTxn, uid: TableUid) -> Result<BTreeMap<u16, u128>, StoreError> {
+    let mut sums = Sums::new();
+    scan(
+        txn,
+        Db::Buckets,
+        &keys::table_prefix(uid),
+        &mut |row, value| {
+            sums.insert(bucket_of(row), as_sum(value));
+            ControlFlow::Continue(())
+        },
+    )?;
+    Ok(sums)
+}
+
+/// The sums of a table's 256 groups of buckets.
+pub fn group_sums(sums: &BTreeMap<u16, u128>) -> Vec<u128> {
+    let mut groups = vec![0u128; GROUPS];
+    for (bucket, sum) in sums {
+        if let Some(group) = groups.get_mut(usize::from(bucket >> 8)) {
+            *group = group.wrapping_add(*sum);
+        }
+    }
+    groups
+}
+
+/// The versions of a bucket, as many as `bytes_max` holds.
+pub fn offer(
+    txn: &dyn ReadTxn,
+    uid: TableUid,
+    bucket: u16,
+    bytes_max: usize,
+) -> Result<Offer, StoreError> {
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    scan(
+        txn,
+        Db::Items,
+        &bucket_row(uid, bucket),
+        &mut |row, stored| {
+            bytes += row.len() + stored.len();
+            if bytes > bytes_max {
+                return ControlFlow::Break(());
+            }
+            // What cannot be read here is not offered.
+            if let Ok(record) = Record::decode(stored) {
+                items.push(Offered {
+                    key: read::item_key(row, &record),
+                    version: record.version,
+                    image: record.image.map(<[u8]>::to_vec),
+                });
+            }
+            ControlFlow::Continue(())
+        },
+    )?;
+    Ok(Offer {
+        table: uid,
+        bucket,
+        items,
+    })
+}
+
+/// The kept sum of one bucket.
+fn sum(txn: &dyn ReadTxn, uid: TableUid, bucket: u16) -> Result<u128, StoreError> {
+    Ok(as_sum(
+        txn.get(Db::Buckets, &bucket_row(uid, bucket))?
+            .unwrap_or_default(),
+    ))
+}
+
+/// What cannot be read is no sum of anything, and will not match.
+fn as_sum(value: &[u8]) -> u128 {
+    value.try_into().map_or(0, u128::from_be_bytes)
+}
+
+fn bucket_row(uid: TableUid, bucket: u16) -> Vec<u8> {
+    [keys::table_prefix(uid).as_slice(), &bucket.to_be_bytes()].concat()
+}
+
+fn table_of(row: &[u8]) -> Option<TableUid> {
+    let uid = row.get(..keys::TABLE_PREFIX_LEN)?;
+    Some(TableUid(u64::from_be_bytes(uid.try_into().ok()?)))
+}
+
+/// The bucket in a row of `items` or of `buckets`.
+fn bucket_of(row: &[u8]) -> u16 {
+    let bytes = row.get(keys::TABLE_PREFIX_LEN..keys::TABLE_PREFIX_LEN + 2);
+    let bytes = bytes.and_then(|b| b.try_into().ok());
+    bytes.map_or(0, u16::from_be_bytes)
+}
+
+fn unreadable() -> StoreError {
+    StoreError::Damaged("a row of the fingerprints cannot be read".into())
+}
+
+fn add(txn: &mut dyn WriteTxn, key: &[u8], more: u64) -> Result<(), StoreError> {
+    let count = read::meta_u64(txn.as_read(), key)?.unwrap_or(0) + more;
+    txn.put(Db::Meta, key, &count.to_be_bytes())
+}
+
+fn scan(
+    txn: &dyn ReadTxn,
+    db: Db,
+    prefix: &[u8],
+    visit: &mut crate::store::Visit<'_>,
+) -> Result<(), StoreError> {
+    let end = keys::after_prefix(prefix);
+    let range = Range {
+        from: Bound::Included(prefix),
+        to: end.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
+        reverse: false,
+    };
+    txn.scan(db, range, visit)
+}

@@ -1,0 +1,143 @@
+//! What anti-entropy repairs, and what it leaves: on replicas in memory.
+
+use std::collections::BTreeMap;
+
+use super::buckets::{self, Offer};
+use super::stable::Stability;
+use super::tests::{Node, simple};
+use super::*;
+use crate::clock::policy::MAX_OFFSET_US;
+
+/// Everything of a node's table, bucket by bucket.
+fn offers(node: &Node) -> Vec<Offer> {
+    let txn = node.store.begin_read().unwrap();
+    let uid = node.def().uid;
+    let buckets = buckets::sums(&*txn, uid).unwrap().into_keys();
+    buckets
+        .map(|bucket| buckets::offer(&*txn, uid, bucket, usize::MAX).unwrap())
+        .collect()
+}
+
+fn repairs(node: &Node) -> (u64, u64, usize) {
+    let found = buckets::repairs(&*node.store.begin_read().unwrap()).unwrap();
+    (found.repaired, found.reported, found.suspects)
+}
+
+/// Two regions with a global table of three items; the first version of the third never reached the second,
+/// and the second version of the second neither, though their commits count as applied.
+fn diverged() -> (Node, Node) {
+    let mut a = Node::new(0, Limits::default());
+    let mut b = Node::new(1, Limits::default());
+    a.config.replicate_all = true;
+    a.reopen();
+    a.write(simple()).unwrap();
+    for n in [1, 2] {
+        a.put(n, "first").unwrap();
+    }
+    b.pull(&a);
+    b.config.planted = Some(PlantedBug::HeldDropped);
+    b.reopen();
+    a.at_us += 2 * MAX_OFFSET_US;
+    for n in [2, 3] {
+        a.put(n, "second").unwrap();
+    }
+    b.pull(&a);
+    b.config.planted = None;
+    b.reopen();
+    (a, b)
+}
+
+fn settle(node: &mut Node, seconds: u64) {
+    let group = node.def().group;
+    let stamp = Stamp {
+        physical_us: now(node.at_us).wall_us + seconds * 1_000_000,
+        ..Stamp::MIN
+    };
+    let found = Stability {
+        stamps: BTreeMap::from([(group, stamp)]),
+        ..Stability::default()
+    };
+    node.group(vec![Job::Stable(found)]);
+}
+
+fn now(at_us: u64) -> Now {
+    super::tests::now(at_us)
+}
+
+#[test]
+fn what_was_lost_is_merged_by_rank_and_counted() {
+    let (a, mut b) = diverged();
+    let sums = |node: &Node| {
+        let txn = node.store.begin_read().unwrap();
+        buckets::sums(&*txn, node.def().uid).unwrap()
+    };
+    assert_ne!(sums(&a), sums(&b));
+    // Before the table has settled nothing is believed lost.
+    b.group(offers(&a).into_iter().map(Job::Repair).collect());
+    assert_eq!(repairs(&b), (0, 0, 0));
+    settle(&mut b, 100);
+    b.group(offers(&a).into_iter().map(Job::Repair).collect());
+    assert_eq!(repairs(&b), (2, 0, 0));
+    assert_eq!(sums(&a), sums(&b));
+    b.group(offers(&a).into_iter().map(Job::Repair).collect());
+    assert_eq!(repairs(&b), (2, 0, 0), "once is enough");
+}
+
+#[test]
+fn what_may_have_been_deleted_is_reported_and_not_resurrected() {
+    let (a, mut b) = diverged();
+    settle(&mut b, 10_000);
+    // Longer than tombstones are kept: item 3 may have been deleted here, and its deletion forgotten.
+    b.at_us += 2 * 3_600_000_000;
+    b.group(offers(&a).into_iter().map(Job::Repair).collect());
+    assert_eq!(repairs(&b), (1, 1, 0));
+    assert_eq!(b.details().counts.items, 2);
+}
+
+#[test]
+fn what_is_on_its_way_is_not_lost() {
+    let (mut a, mut b) = diverged();
+    settle(&mut b, 100);
+    b.group(offers(&a).into_iter().map(Job::Repair).collect());
+    a.put(1, "third").unwrap();
+    a.put(4, "first").unwrap();
+    b.group(offers(&a).into_iter().map(Job::Repair).collect());
+    assert_eq!(repairs(&b), (2, 0, 0));
+    b.pull(&a);
+    assert_eq!(repairs(&b), (2, 0, 0));
+}
+
+#[test]
+fn a_damaged_item_is_found_and_put_back() {
+    for flip in [false, true] {
+        let mut a = Node::new(0, Limits::default());
+        let mut b = Node::new(1, Limits::default());
+        a.config.replicate_all = true;
+        a.reopen();
+        a.write(simple()).unwrap();
+        for n in 0..20 {
+            a.put(n, "g").unwrap();
+        }
+        b.pull(&a);
+        let mut txn = b.store.begin_write().unwrap();
+        assert!(buckets::damage(&mut *txn, b.def().uid, 7, flip).unwrap());
+        txn.commit().unwrap();
+        let problems = {
+            let txn = b.store.begin_read().unwrap();
+            check::check(&*txn, b.config.region).unwrap().problems
+        };
+        assert!(
+            problems.iter().any(|p| p.contains("fingerprints")),
+            "{problems:?}"
+        );
+        for _ in 0..4 {
+            b.at_us += 1_000_000;
+            b.unchecked(Vec::new());
+        }
+        assert_eq!(repairs(&b), (0, 0, 1), "the chore has found it");
+        b.unchecked(offers(&a).into_iter().map(Job::Repair).collect());
+        assert_eq!(repairs(&b), (1, 0, 0));
+        // And `check` finds nothing.
+        b.group(Vec::new());
+    }
+}
