@@ -103,6 +103,7 @@ impl Replica {
                 txn.put(Db::Meta, &meta::counts(from, index), &counts.to_bytes())?;
             }
         }
+        self.buckets.save(txn)?;
         let places = [Db::Items, Db::Index, Db::Ttl, Db::Gc, Db::Buckets];
         let prefixes = places.map(|db| {
             (
