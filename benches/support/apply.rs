@@ -71,6 +71,7 @@ fn table() -> WriteRequest {
         name: TABLE.into(),
         uid: TableUid(0),
         group: GroupId(0),
+        members: Vec::new(),
         attributes: vec![key.clone()],
         keys: KeySchema {
             partition: vec![key],

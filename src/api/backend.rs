@@ -10,7 +10,7 @@ use crate::clock::RegionId;
 use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::mutation::{Frontier, lacks};
 use crate::replica::request::{WriteRequest, WriteResponse};
-use crate::replica::{ApiError, log};
+use crate::replica::{ApiError, log, members};
 use crate::store::ReadTxn;
 use crate::telemetry::Metrics;
 
@@ -78,9 +78,11 @@ pub trait Backend: Send + Sync + 'static {
     fn metrics(&self) -> Option<&Metrics> {
         None
     }
-    /// What a table is busy with, where this region slows the states of tables down; by default it does not.
-    fn busy(&self, _txn: &dyn ReadTxn, _def: &TableDef) -> Result<Option<Busy>, ApiError> {
-        Ok(None)
+    /// What a table is busy with: its replica here does not have everything yet, or this region slows the
+    /// states of tables down, which by default it does not.
+    fn busy(&self, txn: &dyn ReadTxn, def: &TableDef) -> Result<Option<Busy>, ApiError> {
+        let joining = members::is_joining(txn, def, self.region().id)?;
+        Ok(joining.then_some(Busy::Creating))
     }
     /// What this region has applied, as a reader that begins now sees it.
     fn frontier(&self) -> Result<Frontier, ApiError> {

@@ -15,11 +15,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::{Backend, Keys, Limits, RegionInfo, WriteFuture, http};
-use crate::clock::{Now, RegionId};
-use crate::replica::mutation::GroupId;
+use crate::clock::{Now, RegionId, Stamp};
+use crate::replica::members::{Progress, Report};
+use crate::replica::mutation::{Change, Commit, Dot, GroupId, LogId, Mutation, Origin};
 use crate::replica::request::WriteRequest;
 use crate::replica::ttl::TtlSettings;
-use crate::replica::{ApiError, Job, JobResult, Replica, ReplicaConfig};
+use crate::replica::{ApiError, Job, JobResult, Replica, ReplicaConfig, log, read};
 use crate::store::mem::MemStore;
 use crate::store::{ReadTxn, Store};
 
@@ -51,6 +52,7 @@ impl TestBackend {
             retention: Default::default(),
             ttl: TtlSettings::default(),
             table_delay_us: 0,
+            aws_waits: false,
             conflicts: crate::replica::conflict::Retention::default(),
             planted: None,
             limits: Default::default(),
@@ -71,6 +73,54 @@ impl TestBackend {
 }
 
 impl TestBackend {
+    /// What eu-west-1 would say in time of its replica of a table.
+    pub(crate) fn reports(&self, table: &str, progress: Progress) {
+        let mut seq = 1;
+        let region = RegionId(1);
+        let origin = Origin {
+            region,
+            incarnation: 1,
+        };
+        let txn = self.store.begin_read().unwrap();
+        let def = read::table(&*txn, RegionId(0), table).unwrap().unwrap();
+        let log = LogId {
+            group: def.group.with(region),
+            origin,
+        };
+        seq += log::frontier(&*txn)
+            .unwrap()
+            .get(&log)
+            .copied()
+            .unwrap_or(0);
+        drop(txn);
+        let (replica, now) = &mut *self.replica.lock().unwrap();
+        now.wall_us += 1000;
+        let added = def.member(region).unwrap().added;
+        let change = Change::Report {
+            table: def.uid,
+            report: Report { added, progress },
+        };
+        let commit = Commit {
+            dot: Dot { log, seq },
+            issued: Stamp {
+                physical_us: now.wall_us,
+                logical: 0,
+                region,
+            },
+            context: None,
+            mutations: vec![Mutation {
+                version: None,
+                change,
+            }],
+        };
+        let mut txn = self.store.begin_write().unwrap();
+        let job = Job::Remote(vec![log::seal(&commit)]);
+        let results = replica.run_group(txn.as_mut(), *now, vec![job]).unwrap();
+        assert!(matches!(results.as_slice(), [JobResult::Remote(Ok(()))]));
+        txn.commit().unwrap();
+        replica.committed();
+    }
+
     /// Lets time pass and the chores that it brings be done.
     pub(crate) fn pass(&self, us: u64) {
         let (replica, now) = &mut *self.replica.lock().unwrap();

@@ -364,6 +364,7 @@ mod tests {
             stream_view: None,
             stream_us: None,
             protected: GroupId(0),
+            members: Vec::new(),
             ttl: TimeToLive::default(),
             recorded: Vec::new(),
             next_index: 0,

@@ -24,6 +24,9 @@ pub struct TuningArgs {
     /// How long deletions are remembered once all regions have them
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "60m")]
     tombstone_retention: Duration,
+    /// Keep DynamoDB's waiting rules too: a replica that was the source of a new one stays for 24 hours
+    #[arg(long)]
+    aws_waits: bool,
     /// Between two comparisons of everything with one other region
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10m")]
     anti_entropy: Duration,
@@ -53,6 +56,7 @@ impl TuningArgs {
             table_delay: self.table_delay,
             log_retention: self.log_retention,
             tombstone_retention: self.tombstone_retention,
+            aws_waits: self.aws_waits,
             anti_entropy: self.anti_entropy,
             clock_offset_ms: offset.map_or(0, |(_, ms)| *ms),
             conflict_keep: self.conflict_keep,
@@ -79,8 +83,10 @@ impl TuningArgs {
         ];
         let offset = |(region, ms): &(String, i64)| format!("--clock-offset={region}={ms}");
         let offsets = self.clock_offset.iter().map(offset);
+        let waits = self.aws_waits.then(|| "--aws-waits".to_owned());
         (given.into_iter().flat_map(text).chain(bytes))
             .chain(offsets)
+            .chain(waits)
             .collect()
     }
 }

@@ -12,7 +12,7 @@ use crate::api::{Backend, Keys, ReachFuture, RegionInfo, Throttle, WriteFuture};
 use crate::replica::catalog::{Busy, TableDef};
 use crate::replica::mutation::{Frontier, lacks};
 use crate::replica::request::WriteRequest;
-use crate::replica::{ApiError, deletion};
+use crate::replica::{ApiError, deletion, members};
 use crate::store::{ReadTxn, Store};
 use crate::telemetry::Metrics;
 
@@ -80,6 +80,9 @@ impl Backend for RegionBackend {
     }
 
     fn busy(&self, txn: &dyn ReadTxn, def: &TableDef) -> Result<Option<Busy>, ApiError> {
+        if members::is_joining(txn, def, self.info.id)? {
+            return Ok(Some(Busy::Creating));
+        }
         if self.table_delay_us == 0 {
             return Ok(None);
         }

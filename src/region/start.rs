@@ -72,6 +72,8 @@ pub struct Tuning {
     pub log_retention: Duration,
     /// How long deletions are remembered once all regions have them.
     pub tombstone_retention: Duration,
+    /// A replica that was lately the source of another cannot go (global-tables.md section 3.1).
+    pub aws_waits: bool,
     /// Between two comparisons of everything with one other region.
     pub anti_entropy: Duration,
     /// Added to this region's wall clock, milliseconds: only for tests of what a wrong clock does.
@@ -92,6 +94,7 @@ impl Default for Tuning {
             table_delay: Duration::ZERO,
             log_retention: Duration::from_micros(kept.log_us),
             tombstone_retention: Duration::from_micros(kept.tombstones_us),
+            aws_waits: false,
             anti_entropy: Duration::from_micros(ANTI_ENTROPY_US),
             clock_offset_ms: 0,
             conflict_keep: Duration::from_micros(conflicts.keep_us),
@@ -361,6 +364,7 @@ fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> Rep
             ..TtlSettings::default()
         },
         table_delay_us: micros(tuning.table_delay),
+        aws_waits: tuning.aws_waits,
         conflicts: conflict::Retention {
             keep_us: micros(tuning.conflict_keep),
             table_bytes: tuning.conflict_bytes,

@@ -82,6 +82,7 @@ fn table() -> TableDef {
         stream_view: None,
         stream_us: None,
         protected: GroupId(0),
+        members: Vec::new(),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,

@@ -163,13 +163,22 @@ impl Replica {
             let version = mutation.version_in(dot, commit.issued);
             match &mutation.change {
                 Change::Item { table, key, image } => {
-                    self.apply_item(txn, now, version, *table, key, image.as_deref())?
+                    let change = (*table, key, image.as_deref());
+                    self.apply_item(txn, now, (dot, commit.issued), version, change)?
                 }
                 Change::Expire { table, key, .. } => {
-                    self.apply_item(txn, now, version, *table, key, None)?
+                    let change = (*table, key, None);
+                    self.apply_item(txn, now, (dot, commit.issued), version, change)?
                 }
-                Change::Table { name, def } => {
-                    self.apply_table(txn, now, version, name, def.as_deref())?
+                Change::Table { name, uid, def } => {
+                    let change = (name.as_str(), *uid, def.as_deref());
+                    self.apply_table(txn, now, dot, version, change)?
+                }
+                Change::Report { table, report } => {
+                    self.apply_report(txn, *table, dot.log.origin.region, report)?
+                }
+                Change::Sent { table, to, upto } => {
+                    self.apply_sent(txn, *table, dot.log.origin, to, upto)?
                 }
                 Change::Restored { conflict } => conflict::mark_restored(txn, *conflict, version)?,
                 Change::Local { table, settings } => {
@@ -192,10 +201,9 @@ impl Replica {
         &mut self,
         txn: &mut dyn WriteTxn,
         now: Now,
+        carrier: (Dot, Stamp),
         version: Version,
-        uid: TableUid,
-        key: &ItemKey,
-        image: Option<&[u8]>,
+        (uid, key, image): (TableUid, &ItemKey, Option<&[u8]>),
     ) -> Result<(), StoreError> {
         let def = match self.table_by_uid(txn.as_read(), uid)? {
             TableState::Dead => return Ok(()),
@@ -203,6 +211,16 @@ impl Replica {
             TableState::Live(def) => Some(def),
             TableState::Unknown => None,
         };
+        if let Some(def) = &def {
+            self.forward_stray(carrier.0, carrier.1, def, || Mutation {
+                version: Some(version),
+                change: Change::Item {
+                    table: uid,
+                    key: key.clone(),
+                    image: image.map(<[u8]>::to_vec),
+                },
+            });
+        }
         let row = keys::item_row(uid, key);
         let stored = txn.get(Db::Items, &row)?.map(<[u8]>::to_vec);
         let current = stored.as_deref().map(Record::decode).transpose()?;
@@ -230,7 +248,7 @@ impl Replica {
                 return Ok(());
             }
             let wins = version.rank > current.version.rank;
-            if self.is_conflict(txn.as_read(), version, current.version)? {
+            if self.is_conflict(txn.as_read(), def.as_deref(), version, current.version)? {
                 let (winner, loser) = if wins {
                     (&incoming, current)
                 } else {
@@ -266,9 +284,13 @@ impl Replica {
     /// the write that beats it, such as a refresh made where the expiry had not been heard of. An expiry
     /// that beats a write other than the one it expires is one: the version it expires has beaten that
     /// write already, unseen, and may come here only after its expiry, when nothing is left to compare.
+    ///
+    /// What was there when a replica was added came to it before anybody could write there, though not in
+    /// the log that it was made in: its writers have seen it.
     fn is_conflict(
         &self,
         txn: &dyn ReadTxn,
+        def: Option<&TableDef>,
         incoming: Version,
         current: Version,
     ) -> Result<bool, StoreError> {
@@ -278,6 +300,14 @@ impl Replica {
             incoming
         };
         if loser.rank.kind == RankKind::Expire || self.has_met_already(current.dot) {
+            return Ok(false);
+        }
+        let with_replica = |old: Version, new: Version| {
+            let writer = new.dot.log.origin.region;
+            let added = def.and_then(|d| d.member(writer)).map(|m| m.added);
+            !old.dot.log.group.contains(writer) && added.is_some_and(|added| old.issued < added)
+        };
+        if with_replica(incoming, current) || with_replica(current, incoming) {
             return Ok(false);
         }
         self.concurrent(txn, incoming, current)

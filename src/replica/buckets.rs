@@ -326,7 +326,8 @@ impl Replica {
                 _ => {}
             }
             let (version, image) = (item.version, item.image.as_deref());
-            self.apply_item(txn, now, version, def.uid, &item.key, image)?;
+            let change = (def.uid, &item.key, image);
+            self.apply_item(txn, now, (version.dot, version.issued), version, change)?;
             add(txn, meta::REPAIRS, 1)?;
         }
         Ok(())

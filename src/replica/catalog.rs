@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bincode::{Decode, Encode};
 
 use super::mutation::GroupId;
+use crate::clock::{RegionId, Stamp};
 use crate::item::{KeyAttribute, KeySchema};
 
 /// The cluster-wide identity of one creation of a table; a table re-created under its name has another.
@@ -55,6 +56,36 @@ pub enum Busy {
     Deleting,
 }
 
+/// One region's replica of a table, as the definition has it. What the region itself has reported since
+/// ([`super::members`]) says how far it has come.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Member {
+    pub region: RegionId,
+    /// When it was added, which tells one stay of a region from the next; [`Stamp::MIN`] = with the table.
+    pub added: Stamp,
+    pub state: MemberState,
+    /// When it was last the source of a new replica; 0 = never.
+    pub sourced_us: u64,
+}
+
+/// What is being done with a member.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum MemberState {
+    Active,
+    /// Added by `source`, which sends it all it has.
+    Creating {
+        source: RegionId,
+    },
+    /// Out of the group, and about to remove its items.
+    Deleting {
+        since_us: u64,
+    },
+    /// Refused by its region, and why.
+    Failed(String),
+    /// About to become a table of its own, once all that was written before has arrived everywhere.
+    Leaving,
+}
+
 /// The definition of a table, the same in every region of its group.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct TableDef {
@@ -77,6 +108,8 @@ pub struct TableDef {
     /// The regions whose replica is protected against deletion, as they last said: what others go by. A region
     /// goes by its own [`LocalSettings`].
     pub protected: GroupId,
+    /// The regions of `group` and those that are leaving it or were refused, in the order they came.
+    pub members: Vec<Member>,
     pub ttl: TimeToLive,
     /// Settings kept and echoed only, by their API name, as JSON text; those of an index by `name/index`.
     pub recorded: Vec<(String, String)>,
@@ -89,6 +122,8 @@ pub struct TableDef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct LocalSettings {
     pub deletion_protection: bool,
+    /// DisassociationProtectionEnabled was set to false.
+    pub may_disassociate: bool,
     /// Tags, resource policy, insights, destinations: kept and echoed only, by name, as JSON text.
     pub recorded: BTreeMap<String, String>,
 }
@@ -98,6 +133,18 @@ impl TableDef {
     pub fn recorded(&self, name: &str) -> Option<&str> {
         let found = self.recorded.iter().find(|(n, _)| n == name);
         found.map(|(_, text)| text.as_str())
+    }
+
+    /// A region's replica.
+    pub fn member(&self, region: RegionId) -> Option<&Member> {
+        self.members.iter().find(|m| m.region == region)
+    }
+
+    /// When the newest stream of a region's replica was enabled, which is its label: with the table's, or with
+    /// the replica itself.
+    pub fn stream_us_in(&self, region: RegionId) -> Option<u64> {
+        let added_us = self.member(region).map_or(0, |m| m.added.physical_us);
+        self.stream_us.map(|us| us.max(added_us))
     }
 
     pub fn index(&self, name: &str) -> Option<&IndexDef> {

@@ -44,6 +44,7 @@ impl Replica {
             },
             self.keep_streams(txn, now)?,
             self.finish_deletions(txn, now)?,
+            self.keep_members(txn, now)?,
             self.drop_conflicts(txn, now)?,
             self.do_heavy(txn, now)?,
             self.scrub(txn)?,

@@ -9,7 +9,7 @@ use super::keys::{self, meta};
 use super::mutation::{Change, GroupId, ItemKey, Mutation};
 use super::record::Record;
 use super::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
-use super::{ExecuteError, Replica, collection, index, read};
+use super::{ExecuteError, Replica, collection, index, members, read};
 use crate::clock::Now;
 use crate::expression::Update;
 use crate::item::{Item, KeyError, codec, size};
@@ -155,6 +155,9 @@ impl Replica {
         let Some(def) = read::table(txn, self.config.region, name)? else {
             return Err(ApiError::resource_not_found().into());
         };
+        if members::is_joining(txn, &def, self.config.region)? {
+            return Err(ApiError::resource_not_found().into());
+        }
         let def = Arc::new(def);
         self.names.insert(name.to_owned(), def.clone());
         Ok(def)

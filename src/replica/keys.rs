@@ -186,7 +186,7 @@ pub fn parse_change_row(row: &[u8]) -> Option<(u64, u64)> {
 
 /// Rows of `meta`.
 pub mod meta {
-    use super::{GroupId, LogId, TableUid, log_prefix};
+    use super::{GroupId, LogId, RegionId, TableUid, log_prefix};
 
     pub const INCARNATION: &[u8] = b"m/incarnation";
     pub const CLOCK_BOUND: &[u8] = b"m/clock_bound";
@@ -205,6 +205,14 @@ pub mod meta {
     pub const BUILDS: &[u8] = b"ib/";
     pub const PURGES: &[u8] = b"xp/";
     pub const RELOGS: &[u8] = b"rl/";
+    /// What this region has to tell of its own replicas.
+    pub const ANNOUNCEMENTS: &[u8] = b"ra/";
+    /// New replicas here whose source has sent everything.
+    pub const ARRIVALS: &[u8] = b"rw/";
+    /// Replicas here that are about to become tables of their own.
+    pub const DEPARTURES: &[u8] = b"rd/";
+    /// Tables of which a new replica was refused.
+    pub const REFUSALS: &[u8] = b"rx/";
     pub const TTL_WORK: &[u8] = b"x/";
     pub const DELETIONS: &[u8] = b"d/";
     /// There while a store that began empty may lack what its region had before.
@@ -266,6 +274,36 @@ pub mod meta {
     /// That all rows of an index are to go.
     pub fn purge_index(uid: TableUid, index: u32) -> Vec<u8> {
         [purge_table(uid).as_slice(), &index.to_be_bytes()].concat()
+    }
+    pub fn announcement(uid: TableUid) -> Vec<u8> {
+        join(ANNOUNCEMENTS, &uid.0.to_be_bytes())
+    }
+    pub fn arrival(uid: TableUid) -> Vec<u8> {
+        join(ARRIVALS, &uid.0.to_be_bytes())
+    }
+    pub fn departure(uid: TableUid) -> Vec<u8> {
+        join(DEPARTURES, &uid.0.to_be_bytes())
+    }
+    pub fn refusal(uid: TableUid) -> Vec<u8> {
+        join(REFUSALS, &uid.0.to_be_bytes())
+    }
+    /// That this region does not take part in the table: when it was last asked to.
+    pub fn kept_out(uid: TableUid) -> Vec<u8> {
+        join(b"rf/", &uid.0.to_be_bytes())
+    }
+    /// What a region last reported of its replica.
+    pub fn report(uid: TableUid, region: RegionId) -> Vec<u8> {
+        [reports_of(uid).as_slice(), &region.0.to_be_bytes()].concat()
+    }
+    pub fn reports_of(uid: TableUid) -> Vec<u8> {
+        join(b"rp/", &uid.0.to_be_bytes())
+    }
+    /// For which stay of a member its versions travel again, or did.
+    pub fn resent(uid: TableUid, region: RegionId) -> Vec<u8> {
+        [resent_of(uid).as_slice(), &region.0.to_be_bytes()].concat()
+    }
+    pub fn resent_of(uid: TableUid) -> Vec<u8> {
+        join(b"rb/", &uid.0.to_be_bytes())
     }
     pub fn suspect(uid: TableUid, bucket: u16) -> Vec<u8> {
         let row = join(SUSPECTS, &uid.0.to_be_bytes());

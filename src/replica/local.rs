@@ -9,7 +9,7 @@ use super::{ExecuteError, Replica, TableState};
 use crate::clock::Now;
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// What this region keeps of a table; nothing, where nothing was ever set.
 pub(super) fn settings(txn: &dyn ReadTxn, uid: TableUid) -> Result<LocalSettings, StoreError> {
@@ -60,7 +60,7 @@ impl Replica {
                 def.protected.without(region)
             };
             let (group, name) = (def.group, def.name.clone());
-            self.commit_table(txn, now, group, name, Some(def.clone()))?;
+            self.commit_table(txn, now, group, name, uid, Some(def.clone()))?;
         }
         Ok(WriteResponse::Table(Box::new(def)))
     }

@@ -18,6 +18,7 @@
 //! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables`, [`ttl`]
 //! and `chores` plan changes; `apply`, `build`, `index`, [`collection`], [`conflict`] make them; [`log`] seals them;
 //! [`read`] and `page` answer. `work` remembers heavy work: `build`, `purge` and `relog` do it in steps.
+//! [`members`] and `departure` let replicas come and go.
 
 mod apply;
 pub mod buckets;
@@ -28,6 +29,8 @@ mod chores;
 pub mod collection;
 pub mod conflict;
 pub mod deletion;
+mod departure;
+mod entry;
 mod error;
 mod execute;
 mod index;
@@ -35,6 +38,7 @@ mod keys;
 mod life;
 mod local;
 pub mod log;
+pub mod members;
 pub mod mutation;
 mod noted;
 mod page;
@@ -66,7 +70,7 @@ use buckets::Offer;
 use catalog::{TableDef, TableUid};
 use keys::meta;
 use log::SealError;
-use mutation::{Dot, Frontier, GroupId, LogId, Origin};
+use mutation::{Dot, Frontier, GroupId, LogId, Mutation, Origin};
 pub use noted::Noted;
 use request::{WriteRequest, WriteResponse};
 use snapshot::Portion;
@@ -144,6 +148,8 @@ pub struct ReplicaConfig {
     pub ttl: ttl::TtlSettings,
     /// How long a table that is deleted shows DELETING, microseconds; 0 = it is gone at once.
     pub table_delay_us: u64,
+    /// DynamoDB's waiting rules that only protect AWS's own operations hold here too.
+    pub aws_waits: bool,
     /// For how long conflicts are kept.
     pub conflicts: conflict::Retention,
     pub planted: Option<PlantedBug>,
@@ -161,6 +167,7 @@ impl ReplicaConfig {
             retention: Retention::default(),
             ttl: ttl::TtlSettings::default(),
             table_delay_us: 0,
+            aws_waits: false,
             conflicts: conflict::Retention::default(),
             planted: None,
             limits: Limits::default(),
@@ -257,6 +264,10 @@ pub struct Replica {
     builds: work::Builds,
     /// Heavy work may be under way.
     heavy: bool,
+    /// What was found in the open group to have to travel on, and to whom.
+    forwards: Vec<(GroupId, Mutation)>,
+    /// The table that a replica becomes in the open transaction: its rows have moved already.
+    departed: Option<TableUid>,
     /// What every member has, as replication last said.
     stable: Stability,
     /// Groups are being copied: what is here is not yet as anyone had it, and nothing expires.
@@ -325,6 +336,8 @@ impl Replica {
             counts: BTreeMap::new(),
             builds,
             heavy: true,
+            forwards: Vec::new(),
+            departed: None,
             stable: Stability::default(),
             rebuilding,
             copying: None,
@@ -421,7 +434,9 @@ impl Replica {
                 }
             });
         }
+        self.forward(txn, now)?;
         self.do_chores(txn, now, fenced.is_some())?;
+        self.forward(txn, now)?;
         self.flush(txn, now)?;
         Ok(results)
     }
@@ -449,6 +464,8 @@ impl Replica {
         self.clock_bound = read::meta_u64(&*txn, meta::CLOCK_BOUND)?.unwrap_or(0);
         self.dirty.clear();
         self.contexts.clear();
+        self.forwards.clear();
+        self.departed = None;
         self.forget_tables();
         self.counts.clear();
         self.noted = Noted::default();
@@ -505,7 +522,7 @@ impl Replica {
         if let Some(known) = self.tables.get(&uid) {
             return Ok(known.clone().map_or(TableState::Dead, TableState::Live));
         }
-        let state = tables::state_of(txn, uid)?;
+        let state = entry::state_of(txn, uid)?;
         match &state {
             TableState::Live(def) => self.tables.insert(uid, Some(def.clone())),
             TableState::Dead => self.tables.insert(uid, None),

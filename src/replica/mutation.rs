@@ -6,6 +6,7 @@ use bincode::{Decode, Encode};
 
 use super::catalog::{LocalSettings, TableDef, TableUid};
 use super::conflict::ConflictId;
+use super::members::Report;
 use crate::clock::{RegionId, Stamp};
 
 /// A placement group: the set of regions (bit n = `RegionId(n)`) that hold the same tables.
@@ -145,7 +146,17 @@ pub enum Change {
     /// A new definition of the table of that name, or its absence.
     Table {
         name: String,
+        uid: TableUid,
         def: Option<Box<TableDef>>,
+    },
+    /// How far the replica of the region that made the commit has come.
+    Report { table: TableUid, report: Report },
+    /// The region that made the commit has sent these new members (region, when added) all it had of a
+    /// table: it is in its logs up to these numbers.
+    Sent {
+        table: TableUid,
+        to: Vec<(RegionId, Stamp)>,
+        upto: Vec<(GroupId, u64)>,
     },
     /// The loser of this conflict was written back by the commit: where the conflict is kept, it is marked.
     Restored { conflict: ConflictId },

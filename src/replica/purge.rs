@@ -8,7 +8,7 @@ use super::conflict::{self, Conflict};
 use super::keys::{self, meta};
 use super::record::Record;
 use super::work::{self, Lost, Purge};
-use super::{Replica, deletion, read, ttl};
+use super::{Replica, deletion, members, read, ttl};
 use crate::clock::Now;
 use crate::store::{Db, StoreError, WriteTxn};
 
@@ -31,6 +31,7 @@ impl Replica {
             work::remove_some(txn, Db::Meta, &prefix, &mut all)?;
         }
         txn.delete(Db::Meta, &meta::relog(uid))?;
+        members::forget(txn, uid)?;
         ttl::forget(txn, uid)?;
         deletion::forget(txn, uid)?;
         txn.delete(Db::Meta, &meta::local(uid))?;

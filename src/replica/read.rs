@@ -6,9 +6,10 @@ use std::ops::{Bound, ControlFlow};
 use super::catalog::{IndexDef, LocalSettings, TableDef, TableUid};
 use super::error::ApiError;
 use super::keys::{self, meta};
+use super::members::MemberStatus;
 use super::mutation::{ItemKey, Version};
 use super::record::Record;
-use super::{local, tables, work};
+use super::{entry, local, members, tables, work};
 use crate::clock::RegionId;
 use crate::item::key::KeyBytes;
 use crate::item::{Item, codec, size};
@@ -33,6 +34,8 @@ pub struct TableDetails {
     pub building: BTreeSet<u32>,
     /// Indexes that are gone, and whose rows are being removed here.
     pub deleting: Vec<IndexDef>,
+    /// Its replicas, this region's included, and how they stand.
+    pub members: Vec<(RegionId, MemberStatus)>,
 }
 
 impl TableDetails {
@@ -66,7 +69,7 @@ pub fn table(
     region: RegionId,
     name: &str,
 ) -> Result<Option<TableDef>, StoreError> {
-    let entry = tables::entry(txn, name)?;
+    let entry = entry::entry(txn, name)?;
     Ok(entry
         .and_then(|e| e.def)
         .filter(|def| tables::is_here(def, region)))
@@ -164,6 +167,7 @@ pub fn details(txn: &dyn ReadTxn, def: &TableDef) -> Result<TableDetails, StoreE
         indexes,
         building: work::builds_of(txn, def.uid)?.into_keys().collect(),
         deleting: work::deleting(txn, def.uid)?,
+        members: members::statuses(txn, def)?,
     })
 }
 

@@ -1,15 +1,17 @@
-//! Logging versions again, in the group their table moved to, so that a new replica gets them: the region
-//! that made the change sends all it has, every other what it made itself and may still be on its way.
+//! Logging versions again, in the group their table moved to, so that a new replica gets them: its source
+//! sends all it has, every other member what it made itself and may still be on its way.
 //!
-//! In steps, in row order. A version that replaces one before the cursor meets the walk later; one that
-//! replaces another behind it is in the new group's logs by itself, as it is issued after the move, or its
-//! origin logs it again when it hears of the move. So nothing is missed, and what travels twice is known
-//! by its version and changes nothing.
+//! Only once the new replica has said that it knows of the table ([`super::members`]), for what comes to a
+//! region that does not know that it is a member again is dropped there. In steps, in row order. A version
+//! that replaces one before the cursor meets the walk later; one that replaces another behind it is in the
+//! new group's logs by itself, as its origin knows of the new replica too, or its origin sends it again when
+//! it hears of that. So nothing is missed, and what travels twice is known by its version and changes
+//! nothing.
 
-use super::catalog::{TableDef, TableUid};
+use super::catalog::TableUid;
 use super::chores::Chore;
 use super::keys::{self, meta};
-use super::mutation::{Change, Mutation, Version};
+use super::mutation::{Change, Mutation};
 use super::record::Record;
 use super::work::{self, Relog};
 use super::{Replica, TableState, read};
@@ -20,26 +22,21 @@ use crate::store::{Db, StoreError, WriteTxn};
 const RELOG_CHUNK: usize = 256;
 
 impl Replica {
-    /// The table moved to another group by the change `moved`: begins, or begins again, if regions came to it.
+    /// A new member has heard of the table: begins, or begins again. `all`: not only what this region made.
     pub(super) fn begin_relog(
         &mut self,
         txn: &mut dyn WriteTxn,
-        old: &TableDef,
-        new: &TableDef,
-        moved: Version,
+        uid: TableUid,
+        all: bool,
     ) -> Result<(), StoreError> {
-        if new.group.0 & !old.group.0 == 0 {
-            return Ok(());
-        }
-        let row = meta::relog(new.uid);
+        let row = meta::relog(uid);
         let under_way = match txn.get(Db::Meta, &row)? {
             Some(bytes) => Some(work::decode::<Relog>(bytes)?),
             None => None,
         };
         let relog = Relog {
-            all: moved.dot.log.origin.region == self.config.region
-                || under_way.is_some_and(|r| r.all),
-            since: moved.issued,
+            all: all || under_way.is_some_and(|r| r.all),
+            since: self.hlc.last(),
             after: Vec::new(),
         };
         txn.put(Db::Meta, &row, &work::encode(&relog)?)?;
@@ -60,6 +57,11 @@ impl Replica {
         let mut relog: Relog = work::decode(txn.get(Db::Meta, &row)?.unwrap_or_default())?;
         if self.relog_step(txn, now, uid, &mut relog)? {
             txn.delete(Db::Meta, &row)?;
+            if let (true, TableState::Live(def)) =
+                (relog.all, self.table_by_uid(txn.as_read(), uid)?)
+            {
+                self.all_sent(txn, now, &def)?;
+            }
         } else {
             txn.put(Db::Meta, &row, &work::encode(&relog)?)?;
         }
@@ -93,8 +95,8 @@ impl Replica {
         for (row, stored) in &rows {
             let record = Record::decode(stored)?;
             let version = record.version;
-            let there = version.dot.log.group == def.group && version.issued > relog.since;
             let mine = version.dot.log.origin.region == self.config.region;
+            let there = mine && version.dot.log.group == def.group && version.issued > relog.since;
             if !there && (relog.all || mine) {
                 let change = Change::Item {
                     table: uid,

@@ -102,6 +102,8 @@ impl WriteRequest {
 pub enum TableChange {
     AddReplica(RegionId),
     RemoveReplica(RegionId),
+    /// This region's replica becomes a table of its own.
+    Disassociate,
     /// The new definition's settings: throughput, stream, recorded settings. Keys and indexes are left
     /// alone. Made only of the definition it was worked out from: see [`WriteResponse::Stale`].
     Settings {

@@ -28,7 +28,7 @@ use super::catalog::{TableDef, TableUid};
 use super::keys::{self, meta};
 use super::mutation::{Change, Dot, Frontier, GroupId, LogId, Mutation};
 use super::record::Record;
-use super::{PlantedBug, Replica, log, read, stable, tables, ttl};
+use super::{PlantedBug, Replica, entry, log, read, stable, ttl};
 use crate::clock::{Now, RegionId};
 use crate::store::{Db, Range, ReadTxn, StoreError, Visit, WriteTxn};
 
@@ -126,7 +126,7 @@ fn read_tables(
         }
         let name = row.get(meta::TABLES.len()..).unwrap_or_default();
         let name = std::str::from_utf8(name).map_err(read::damaged)?.to_owned();
-        let Some(entry) = tables::entry(txn, &name)? else {
+        let Some(entry) = entry::entry(txn, &name)? else {
             continue;
         };
         let here = entry.def.as_ref().is_some_and(|def| def.group == group);
@@ -138,6 +138,7 @@ fn read_tables(
             version: Some(entry.version),
             change: Change::Table {
                 name: name.clone(),
+                uid: entry.uid,
                 def: entry.def.map(Box::new),
             },
         });
@@ -289,18 +290,31 @@ impl Replica {
             }
             self.hlc
                 .observe(version.rank.stamp.max(version.issued), now);
+            // Whoever the copy is for has all of it: nothing must travel on from here.
+            let log = LogId {
+                group: portion.group,
+                origin: version.dot.log.origin,
+            };
+            let carrier = Dot { log, ..version.dot };
             match &mutation.change {
                 Change::Item { table, key, image } => {
                     let skip = self.config.planted == Some(PlantedBug::CopyWithoutTombstones);
                     if image.is_some() || !skip {
-                        self.apply_item(txn, now, version, *table, key, image.as_deref())?;
+                        let (carrier, item) =
+                            ((carrier, version.issued), (*table, key, image.as_deref()));
+                        self.apply_item(txn, now, carrier, version, item)?;
                     }
                 }
-                Change::Table { name, def } => {
-                    self.apply_table(txn, now, version, name, def.as_deref())?;
+                Change::Table { name, uid, def } => {
+                    let table = (name.as_str(), *uid, def.as_deref());
+                    self.apply_table(txn, now, carrier, version, table)?;
                 }
                 // A copy has outcomes, not what led to them.
-                Change::Expire { .. } | Change::Local { .. } | Change::Restored { .. } => {}
+                Change::Expire { .. }
+                | Change::Local { .. }
+                | Change::Report { .. }
+                | Change::Restored { .. }
+                | Change::Sent { .. } => {}
             }
         }
         self.copying = None;

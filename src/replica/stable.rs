@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{TableDef, TableUid};
 use super::chores::Chore;
 use super::keys::{self, meta};
+use super::members::{self, MemberStatus};
 use super::mutation::{Dot, Frontier, GroupId, LogId, Version};
 use super::record::Record;
-use super::{PlantedBug, Replica, TableState, log, read, tables};
+use super::{PlantedBug, Replica, TableState, entry, log, read};
 use crate::clock::{Now, Stamp};
 use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
 
@@ -145,6 +146,12 @@ impl Replica {
         if def.group == GroupId::of([self.config.region]) {
             return Ok(self.hlc.last());
         }
+        // What a new member must still be sent must not go meanwhile.
+        for (_, status) in members::statuses(txn, &def)? {
+            if status == MemberStatus::Creating {
+                return Ok(Stamp::MIN);
+            }
+        }
         if !self.is_settled(txn, &def)? {
             return Ok(Stamp::MIN);
         }
@@ -161,7 +168,7 @@ impl Replica {
     pub(super) fn is_settled(&self, txn: &dyn ReadTxn, def: &TableDef) -> Result<bool, StoreError> {
         let stable = self.stable.stamps.get(&def.group).copied();
         let stable = stable.unwrap_or(Stamp::MIN);
-        let defined = tables::entry(txn, &def.name)?.map_or(Stamp::MIN, |e| e.version.issued);
+        let defined = entry::entry(txn, &def.name)?.map_or(Stamp::MIN, |e| e.version.issued);
         let settle_us = self.config.retention.settle_us;
         Ok(stable.physical_us >= defined.physical_us.saturating_add(settle_us))
     }

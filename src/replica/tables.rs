@@ -1,81 +1,27 @@
 //! Tables: their creation, change and removal, planned here and applied like every other change.
 
-use std::sync::Arc;
-
-use bincode::{Decode, Encode};
-
-use super::catalog::{LocalSettings, TableDef, TableUid, TimeToLive};
+use super::catalog::{LocalSettings, Member, MemberState, TableDef, TableUid, TimeToLive};
+use super::entry::{DEAD, TableEntry, encode_entry, entry};
 use super::error::ApiError;
 use super::keys::meta;
-use super::mutation::{Change, GroupId, Mutation, Version};
+use super::members::MemberStatus;
+use super::mutation::{Change, Dot, GroupId, Version};
 use super::request::{TableChange, WriteResponse};
 use super::work::{self, Lost};
-use super::{ExecuteError, Replica, TableState, read, ttl};
+use super::{ExecuteError, Replica, departure, members, read, ttl};
 use crate::clock::{Now, RegionId};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
-const FORMAT: u8 = 3;
 /// Bits of an index id that count; the others are the region.
 const INDEX_COUNT_BITS: u32 = 26;
 /// errors-and-validation.md section 2.
 const ONE_ONLINE_INDEX: &str = "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table";
-/// The value of a uid whose table is gone.
-const DEAD: &[u8] = b"";
-
-/// What `meta` holds under a table's name.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
-pub(super) struct TableEntry {
-    pub version: Version,
-    pub def: Option<TableDef>,
-}
-
-pub(super) fn entry(txn: &dyn ReadTxn, name: &str) -> Result<Option<TableEntry>, StoreError> {
-    txn.get(Db::Meta, &meta::table(name))?
-        .map(decode_entry)
-        .transpose()
-}
-
-pub(super) fn decode_entry(bytes: &[u8]) -> Result<TableEntry, StoreError> {
-    let body = match bytes.split_first() {
-        Some((&FORMAT, body)) => body,
-        _ => {
-            return Err(StoreError::Damaged(
-                "a table's definition of an unknown format".into(),
-            ));
-        }
-    };
-    bincode::decode_from_slice(body, bincode::config::standard())
-        .map(|(entry, _)| entry)
-        .map_err(|e| StoreError::Damaged(format!("a table's definition cannot be read: {e}")))
-}
-
-fn encode_entry(entry: &TableEntry) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = vec![FORMAT];
-    let body = bincode::encode_to_vec(entry, bincode::config::standard())
-        .map_err(|e| StoreError::Damaged(format!("a table's definition cannot be written: {e}")))?;
-    bytes.extend(body);
-    Ok(bytes)
-}
-
-/// What this store knows of a uid.
-pub(super) fn state_of(txn: &dyn ReadTxn, uid: TableUid) -> Result<TableState, StoreError> {
-    let Some(name) = txn.get(Db::Meta, &meta::uid(uid))? else {
-        return Ok(TableState::Unknown);
-    };
-    if name == DEAD {
-        return Ok(TableState::Dead);
-    }
-    let name = std::str::from_utf8(name).map_err(read::damaged)?;
-    Ok(
-        match entry(txn, name)?
-            .and_then(|e| e.def)
-            .filter(|def| def.uid == uid)
-        {
-            Some(def) => TableState::Live(Arc::new(def)),
-            None => TableState::Dead,
-        },
-    )
-}
+/// How long a replica that was the source of another stays, where AWS's rule is kept.
+const SOURCE_STAYS_US: u64 = 24 * 3_600_000_000;
+/// A replica that has not come to be after so long may be removed again: its region may be gone.
+const GIVE_UP_US: u64 = 60_000_000;
+/// What a stream shows that a global table needs and nobody had enabled (global-tables.md section 3.1).
+const GLOBAL_VIEW: &str = "NEW_AND_OLD_IMAGES";
 
 impl Replica {
     pub(super) fn create_table(
@@ -113,8 +59,9 @@ impl Replica {
         } else {
             GroupId(0)
         };
-        let group = def.group;
-        self.commit_table(txn, now, group, def.name.clone(), Some(def.clone()))?;
+        let (group, uid) = (def.group, def.uid);
+        def.members = departure::founding(group);
+        self.commit_table(txn, now, group, def.name.clone(), uid, Some(def.clone()))?;
         if local != LocalSettings::default() {
             self.commit_settings(txn, now, def.uid, local)?;
         }
@@ -122,7 +69,11 @@ impl Replica {
     }
 
     /// A uid that no table of the cluster has had: region (6 bits), incarnation (32), count (26).
-    fn next_uid(&mut self, txn: &mut dyn WriteTxn, now: Now) -> Result<TableUid, StoreError> {
+    pub(super) fn next_uid(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+    ) -> Result<TableUid, StoreError> {
         self.begin_life(txn, now)?;
         let count = read::meta_u64(txn.as_read(), meta::NEXT_TABLE)?.unwrap_or(1);
         assert!(
@@ -170,8 +121,11 @@ impl Replica {
             )
             .into());
         }
-        if work::is_busy(txn.as_read(), def.uid)? {
+        if work::is_busy(txn.as_read(), def.uid)? || self.is_needed(txn.as_read(), &def)? {
             return Err(ApiError::table_in_use(name).into());
+        }
+        if !everywhere {
+            self.admit_removal(&def, self.config.region, now)?;
         }
         if self.config.table_delay_us > 0 {
             self.delete_later(txn, now, &def)?;
@@ -191,14 +145,42 @@ impl Replica {
         let group = def.group;
         let left = group.without(self.config.region);
         if self.config.replicate_all || left == GroupId(0) {
-            return self.commit_table(txn, now, group, def.name.clone(), None);
+            return self.commit_table(txn, now, group, def.name.clone(), def.uid, None);
         }
         let mut rest = def.clone();
-        rest.group = left;
+        members::settle(txn.as_read(), &mut rest)?;
+        rest.members.retain(|m| m.region != self.config.region);
+        rest.group = rest.group.without(self.config.region);
         rest.protected = rest.protected.without(self.config.region);
         rest.updated_us = now.wall_us;
         // The region that leaves says so in a log that still reaches it.
-        self.commit_table(txn, now, group, def.name.clone(), Some(rest))
+        self.commit_table(txn, now, group, def.name.clone(), def.uid, Some(rest))
+    }
+
+    /// Whether a member is coming that only this region can send what it needs, or this region is coming itself.
+    fn is_needed(&self, txn: &dyn ReadTxn, def: &TableDef) -> Result<bool, StoreError> {
+        let mine = MemberState::Creating {
+            source: self.config.region,
+        };
+        let creating = |(region, status): &(RegionId, MemberStatus)| {
+            *status == MemberStatus::Creating
+                && (*region == self.config.region
+                    || def.member(*region).is_some_and(|m| m.state == mine))
+        };
+        Ok(members::statuses(txn, def)?.iter().any(creating))
+    }
+
+    /// AWS's rule, where it is kept, that a source stays for a day.
+    fn admit_removal(&self, def: &TableDef, region: RegionId, now: Now) -> Result<(), ApiError> {
+        let sourced_us = def.member(region).map_or(0, |m| m.sourced_us);
+        let until_us = sourced_us.saturating_add(SOURCE_STAYS_US);
+        if self.config.aws_waits && sourced_us > 0 && now.wall_us < until_us {
+            return Err(ApiError::validation(
+                "Replica cannot be deleted because it has acted as a source region for new replica(s) being \
+                 added to the table in the last 24 hours.",
+            ));
+        }
+        Ok(())
     }
 
     pub(super) fn update_table(
@@ -213,15 +195,22 @@ impl Replica {
         if takes_a_while(&old, &change) {
             def.updated_us = now.wall_us;
         }
+        if !self.admits(txn.as_read(), now, &old, &change)? {
+            return Err(in_use().into());
+        }
+        members::settle(txn.as_read(), &mut def)?;
         match change {
             TableChange::Local { uid, read, new } => {
                 return self.update_local(txn, now, old, (uid, *read), *new);
             }
-            TableChange::AddReplica(region) => def.group = old.group.with(region),
-            TableChange::RemoveReplica(region) => {
-                def.group = old.group.without(region);
-                def.protected = old.protected.without(region);
+            TableChange::AddReplica(region) => {
+                self.add_replica(txn.as_read(), now, &mut def, region)?
             }
+            TableChange::RemoveReplica(region) => {
+                self.admit_removal(&def, region, now)?;
+                remove_replica(&mut def, region, now)?;
+            }
+            TableChange::Disassociate => self.leave(&mut def)?,
             TableChange::Settings { read, .. } if *read != old => return Ok(WriteResponse::Stale),
             TableChange::Settings { new, .. } => {
                 self.admit_stream(&def, new.stream_view.as_deref())?;
@@ -268,17 +257,82 @@ impl Replica {
                 def.ttl = time_to_live(&old.ttl, enabled, attribute, now.wall_us, cool_down_us)?;
             }
         }
-        if def.stream_view.is_some() && old.stream_view.is_none() {
+        if def.stream_view.is_some() && old.stream_view.is_none() && def.stream_us == old.stream_us
+        {
             def.stream_us = Some(self.new_label(txn.as_read(), now, name, def.stream_us)?);
         }
         // A region that leaves must hear of it, in a log that still reaches it.
-        let group = if def.group.0 & old.group.0 == def.group.0 {
-            old.group
-        } else {
-            def.group
-        };
-        self.commit_table(txn, now, group, name.to_owned(), Some(def.clone()))?;
+        let (group, uid) = (GroupId(def.group.0 | old.group.0), def.uid);
+        self.commit_table(txn, now, group, name.to_owned(), uid, Some(def.clone()))?;
         Ok(WriteResponse::Table(Box::new(def)))
+    }
+
+    /// Whether a change may be made while members come and go: settings of the table's own region, TTL, and
+    /// giving up on a replica that does not come to be.
+    fn admits(
+        &self,
+        txn: &dyn ReadTxn,
+        now: Now,
+        def: &TableDef,
+        change: &TableChange,
+    ) -> Result<bool, StoreError> {
+        if members::is_joining(txn, def, self.config.region)? {
+            return Ok(false);
+        }
+        Ok(match change {
+            TableChange::Local { .. } | TableChange::TimeToLive { .. } => true,
+            TableChange::RemoveReplica(region) => {
+                let given_up = def
+                    .member(*region)
+                    .is_some_and(|m| now.wall_us > m.added.physical_us.saturating_add(GIVE_UP_US));
+                let creating = (*region, MemberStatus::Creating);
+                let stuck = given_up && members::statuses(txn, def)?.contains(&creating);
+                stuck || !members::is_busy(txn, def, now.wall_us)?
+            }
+            _ => !members::is_busy(txn, def, now.wall_us)?,
+        })
+    }
+
+    fn add_replica(
+        &mut self,
+        txn: &dyn ReadTxn,
+        now: Now,
+        def: &mut TableDef,
+        region: RegionId,
+    ) -> Result<(), ExecuteError> {
+        let failed = |m: &Member| matches!(m.state, MemberState::Failed(_));
+        if def.member(region).is_some_and(|m| !failed(m)) {
+            return Err(in_use().into());
+        }
+        let me = self.config.region;
+        def.members.retain(|m| m.region != region);
+        if let Some(source) = def.members.iter_mut().find(|m| m.region == me) {
+            source.sourced_us = now.wall_us;
+        }
+        def.members.push(Member {
+            region,
+            added: self.hlc.tick(now),
+            state: MemberState::Creating { source: me },
+            sourced_us: 0,
+        });
+        def.group = def.group.with(region);
+        def.protected = def.protected.without(region);
+        if def.stream_view.is_none() && !self.config.replicate_all {
+            def.stream_view = Some(GLOBAL_VIEW.to_owned());
+            def.stream_us = Some(self.new_label(txn, now, &def.name, def.stream_us)?);
+        }
+        Ok(())
+    }
+
+    /// This region's replica asks to become a table of its own.
+    fn leave(&self, def: &mut TableDef) -> Result<(), ExecuteError> {
+        let me = self.config.region;
+        let alone = def.group == GroupId::of([me]);
+        match def.members.iter_mut().find(|m| m.region == me) {
+            Some(member) if !alone => member.state = MemberState::Leaving,
+            _ => return Err(in_use().into()),
+        }
+        Ok(())
     }
 
     fn table_to_change(&self, txn: &dyn ReadTxn, name: &str) -> Result<TableDef, ExecuteError> {
@@ -293,45 +347,46 @@ impl Replica {
         now: Now,
         group: GroupId,
         name: String,
+        uid: TableUid,
         def: Option<TableDef>,
     ) -> Result<(), StoreError> {
-        let change = Change::Table {
-            name,
-            def: def.map(Box::new),
-        };
-        let issued = self.hlc.tick(now);
-        self.commit_local(
-            txn,
-            now,
-            group,
-            vec![Mutation {
-                version: None,
-                change,
-            }],
-            issued,
-        )
+        let def = def.map(Box::new);
+        self.commit_change(txn, now, group, Change::Table { name, uid, def })
     }
 
-    /// The table half of the one door: a name is a register, the greatest rank wins.
+    /// The table half of the one door: a name is a register, the greatest rank wins. `dot` is the commit it
+    /// came in, which may be another than its version's when it travels on.
     pub(super) fn apply_table(
         &mut self,
         txn: &mut dyn WriteTxn,
         now: Now,
+        dot: Dot,
         version: Version,
-        name: &str,
-        def: Option<&TableDef>,
+        (name, uid, def): (&str, TableUid, Option<&TableDef>),
     ) -> Result<(), StoreError> {
         let stored = entry(txn.as_read(), name)?;
         self.forget_tables();
+        if self.keep_out(txn, dot, (uid, def), stored.as_ref())? {
+            return Ok(());
+        }
         if let Some(stored) = &stored
             && stored.version.rank >= version.rank
+            && !self.is_of_another(stored, uid, def)
         {
             let current = stored.def.as_ref().map(|d| d.uid);
             if let Some(loser) = def.filter(|d| Some(d.uid) != current) {
                 txn.put(Db::Meta, &meta::uid(loser.uid), DEAD)?;
                 self.purge_table(txn, loser.uid, Some(lost(loser, stored.version)))?;
             }
+            if stored.version.rank > version.rank && stored.uid == uid {
+                let standing = (stored.version, name, uid, stored.def.as_ref());
+                self.forward_definition(standing, reach(def, version));
+            }
             return Ok(());
+        }
+        if let Some(stored) = stored.as_ref().filter(|s| s.uid == uid) {
+            let reached = reach(stored.def.as_ref(), stored.version);
+            self.forward_definition((version, name, uid, def), reached);
         }
         let old = stored.and_then(|s| s.def);
         let unseen = match def {
@@ -340,6 +395,7 @@ impl Replica {
         };
         let new_entry = TableEntry {
             version,
+            uid,
             def: def.cloned(),
         };
         txn.put(Db::Meta, &meta::table(name), &encode_entry(&new_entry)?)?;
@@ -347,30 +403,72 @@ impl Replica {
             && def.is_none_or(|d| d.uid != old.uid)
         {
             txn.put(Db::Meta, &meta::uid(old.uid), DEAD)?;
-            let replaced = def.is_some().then(|| lost(old, version));
+            let here = is_here(old, self.config.region);
+            let replaced = (def.is_some() && here).then(|| lost(old, version));
             self.purge_table(txn, old.uid, replaced)?;
         }
-        let here = def.filter(|def| def.group.contains(self.config.region));
-        self.follow_stream(txn, now, name, here, unseen)?;
+        let here = def.filter(|def| is_here(def, self.config.region));
+        let departed = def.is_some_and(|d| self.departed == Some(d.uid));
+        self.follow_stream(txn, now, name, here, unseen && !departed)?;
         let Some(def) = def else { return Ok(()) };
         txn.put(Db::Meta, &meta::uid(def.uid), name.as_bytes())?;
-        if !def.group.contains(self.config.region) {
-            return self.purge_table(txn, def.uid, None);
+        let old = old.filter(|o| o.uid == def.uid);
+        if here.is_none() {
+            self.purge_table(txn, def.uid, None)?;
+            return self.follow_members(txn, old.as_ref(), def, version);
         }
         self.finish_purge(txn, now, def.uid)?;
-        let old = old.filter(|o| o.uid == def.uid);
-        let was_here = old.as_ref().filter(|o| is_here(o, self.config.region));
+        let was_here = match departed {
+            true => Some(def),
+            false => old.as_ref().filter(|o| is_here(o, self.config.region)),
+        };
         self.reconcile_indexes(txn, was_here, def)?;
-        let expires_by = old.as_ref().and_then(|o| o.ttl.attribute.as_ref());
+        let expires_by = was_here.and_then(|o| o.ttl.attribute.as_ref());
         if expires_by != def.ttl.attribute.as_ref() {
             ttl::begin_rebuild(txn, def.uid)?;
             self.chores_left = true;
         }
-        match old {
-            Some(old) => self.begin_relog(txn, &old, def, version),
-            None => Ok(()),
+        self.follow_members(txn, old.as_ref(), def, version)
+    }
+
+    /// Whether what is stored under the name is a table that is not here, and this region is asked to join one
+    /// with which it shares nothing but the name: then their ranks say nothing.
+    fn is_of_another(&self, stored: &TableEntry, uid: TableUid, def: Option<&TableDef>) -> bool {
+        let here = stored
+            .def
+            .as_ref()
+            .is_some_and(|d| is_here(d, self.config.region));
+        let asked = def.and_then(|def| self.asked_to_join(def)).is_some();
+        stored.uid != uid && !here && asked
+    }
+}
+
+/// The regions that hear of a definition: those it names, and those its log goes to.
+fn reach(def: Option<&TableDef>, version: Version) -> GroupId {
+    GroupId(def.map_or(0, |d| d.group.0) | version.dot.log.group.0)
+}
+
+/// Takes a member out. One that never came to be leaves nothing behind.
+fn remove_replica(def: &mut TableDef, region: RegionId, now: Now) -> Result<(), ApiError> {
+    def.group = def.group.without(region);
+    def.protected = def.protected.without(region);
+    let Some(member) = def.members.iter_mut().find(|m| m.region == region) else {
+        return Err(in_use());
+    };
+    match member.state {
+        MemberState::Failed(_) => def.members.retain(|m| m.region != region),
+        MemberState::Deleting { .. } => return Err(in_use()),
+        _ => {
+            member.state = MemberState::Deleting {
+                since_us: now.wall_us,
+            }
         }
     }
+    Ok(())
+}
+
+fn in_use() -> ApiError {
+    ApiError::ResourceInUse("The resource which you are attempting to change is in use.".into())
 }
 
 fn lost(table: &TableDef, winner: Version) -> Lost {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::catalog::{IndexDef, IndexKind, Projection, TableDef};
+use super::members::MemberStatus;
 use super::mutation::{GroupId, LogId};
 use super::request::{
     ItemWrite, PageRequest, TableChange, WriteAction, WriteRequest, WriteResponse,
@@ -10,6 +11,8 @@ use super::request::{
 use super::*;
 use crate::item::{Item, KeyAttribute, KeySchema, KeyType, Number, Value};
 use crate::store::MemStore;
+
+mod replicas;
 
 const TABLE: &str = "items";
 const INDEX: &str = "by-g";
@@ -29,11 +32,12 @@ impl Node {
         let config = ReplicaConfig {
             region: RegionId(id),
             region_name: format!("region-{id}"),
-            members: GroupId::of([RegionId(0), RegionId(1)]),
+            members: GroupId::of([RegionId(0), RegionId(1), RegionId(2)]),
             replicate_all: false,
             retention: Default::default(),
             ttl: Default::default(),
             table_delay_us: 0,
+            aws_waits: false,
             conflicts: Default::default(),
             planted: None,
             limits,
@@ -116,6 +120,17 @@ impl Node {
         read::table(&*txn, self.config.region, TABLE)
             .unwrap()
             .unwrap()
+    }
+
+    fn joining(&self) -> bool {
+        let txn = self.store.begin_read().unwrap();
+        members::is_joining(&*txn, &self.def(), self.config.region).unwrap()
+    }
+
+    fn member_statuses(&self) -> Vec<MemberStatus> {
+        let txn = self.store.begin_read().unwrap();
+        let all = members::statuses(&*txn, &self.def()).unwrap();
+        all.into_iter().map(|(_, status)| status).collect()
     }
 
     pub fn details(&self) -> read::TableDetails {
@@ -211,6 +226,7 @@ fn create(keys: KeySchema, indexes: Vec<IndexDef>) -> WriteRequest {
         stream_view: None,
         stream_us: None,
         protected: GroupId(0),
+        members: Vec::new(),
         ttl: Default::default(),
         recorded: Vec::new(),
         next_index: 0,
@@ -374,31 +390,6 @@ fn a_table_that_lost_its_name_is_kept_as_conflicts() {
     assert_eq!(conflict::count(&*txn).unwrap(), 10);
     drop(txn);
     assert_eq!(a.rows(Db::Items), 0);
-}
-
-#[test]
-fn a_new_replica_gets_everything_in_steps_and_again_when_it_returns() {
-    let (mut a, mut b) = (filled(20), Node::new(1, small()));
-    for round in 0..3 {
-        a.write(update(TableChange::AddReplica(RegionId(1))))
-            .unwrap();
-        a.reopen();
-        a.put(0, "during").unwrap();
-        a.delete(7 + round);
-        b.pull(&a);
-        a.settle();
-        b.pull(&a);
-        b.settle();
-        assert_eq!(b.details().counts, a.details().counts, "round {round}");
-        // Rows of one stay must not meet those of the next.
-        a.put(200 + round, "shared").unwrap();
-        a.write(update(TableChange::RemoveReplica(RegionId(1))))
-            .unwrap();
-        a.put(300 + round, "alone").unwrap();
-        b.pull(&a);
-    }
-    b.settle();
-    assert_eq!(b.rows(Db::Items), 0);
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn config(id: u16) -> ReplicaConfig {
             ..TtlSettings::default()
         },
         table_delay_us: 0,
+        aws_waits: false,
         conflicts: crate::replica::conflict::Retention::default(),
         retention: Default::default(),
         planted: None,
@@ -194,6 +195,7 @@ fn table(ttl: Option<&str>) -> WriteRequest {
         stream_view: None,
         stream_us: None,
         protected: GroupId(0),
+        members: Vec::new(),
         ttl: TimeToLive {
             attribute: ttl.map(str::to_owned),
             changed_us: 0,

@@ -43,7 +43,7 @@ pub(super) struct Lost {
 pub(super) struct Relog {
     /// All versions here, or only those this region made.
     pub all: bool,
-    /// When the table moved: what was issued later is in the new group's logs.
+    /// When it began: what this region issued later goes to the new member by itself.
     pub since: Stamp,
     /// The last item row that was looked at.
     pub after: Vec<u8>,

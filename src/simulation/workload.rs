@@ -53,6 +53,7 @@ pub fn create_table(streams: bool) -> WriteRequest {
         stream_view: streams.then(|| "NEW_AND_OLD_IMAGES".into()),
         stream_us: None,
         protected: GroupId(0),
+        members: Vec::new(),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,

@@ -157,6 +157,7 @@ impl<'o> World<'o> {
                     ..TtlSettings::default()
                 },
                 table_delay_us: 0,
+                aws_waits: false,
                 conflicts: config.conflicts,
                 planted: planted.and_then(Planted::in_replica),
                 limits: Limits {

@@ -12,6 +12,7 @@
 )]
 
 mod cluster;
+pub mod global;
 mod http;
 mod items;
 mod process;

@@ -8,7 +8,7 @@ use super::super::catalog::{TableDef, TableUid};
 use super::super::keys::{self, meta};
 use super::super::{ApiError, Replica, read};
 use super::label;
-use crate::clock::Now;
+use crate::clock::{Now, RegionId};
 use crate::item::KeySchema;
 use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
 
@@ -152,9 +152,9 @@ pub(super) fn scan(txn: &dyn ReadTxn, prefix: &[u8]) -> Result<Vec<Stream>, Stor
     failure.map_or(Ok(streams), Err)
 }
 
-/// When the stream that a table has on was enabled.
-pub(super) fn label_of(def: &TableDef) -> u64 {
-    def.stream_us.unwrap_or(def.created_us)
+/// When the stream that a table has on in a region was enabled.
+pub(super) fn label_of(def: &TableDef, region: RegionId) -> u64 {
+    def.stream_us_in(region).unwrap_or(def.created_us)
 }
 
 pub(super) fn view_of(def: &TableDef) -> Result<Option<View>, StoreError> {
@@ -215,11 +215,12 @@ impl Replica {
         def: Option<&TableDef>,
         unseen: bool,
     ) -> Result<(), StoreError> {
+        let region = self.config.region;
         let wanted = def.filter(|d| d.stream_view.is_some());
         let mut found = false;
         for mut stream in scan(txn.as_read(), &meta::streams_of(name))? {
-            let same =
-                wanted.is_some_and(|d| d.uid == stream.uid && label_of(d) == stream.label_us);
+            let same = wanted
+                .is_some_and(|d| d.uid == stream.uid && label_of(d, region) == stream.label_us);
             found |= same;
             match (stream.disabled_us, same) {
                 (None, false) => {
@@ -240,7 +241,7 @@ impl Replica {
             let mut stream = Stream {
                 table: name.to_owned(),
                 uid: def.uid,
-                label_us: label_of(def),
+                label_us: label_of(def, region),
                 view,
                 keys: def.keys.clone(),
                 disabled_us: None,

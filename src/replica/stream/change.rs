@@ -214,7 +214,11 @@ impl Replica {
         if let Some(known) = self.changes.targets.get(&def.uid) {
             return Ok(*known);
         }
-        let row = meta::stream(&def.name, catalog::label_of(def), def.uid);
+        let row = meta::stream(
+            &def.name,
+            catalog::label_of(def, self.config.region),
+            def.uid,
+        );
         let found = catalog::scan(txn, &row)?.into_iter().next();
         let target = found.and_then(|stream| {
             let shard = stream.open()?.number;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::mutation::ItemKey;
-use super::super::{read, tables};
+use super::super::{entry, read};
 use super::change::{EventName, StreamRecord};
 use super::{Stream, View, all_records, bounds, list};
 use crate::store::{ReadTxn, StoreError};
@@ -74,7 +74,7 @@ fn check_stream(
             problems.push(format!("{name}: change {lsn} begins where none ended"));
         }
     }
-    let def = tables::entry(txn, &stream.table)?.and_then(|e| e.def);
+    let def = entry::entry(txn, &stream.table)?.and_then(|e| e.def);
     let Some(def) = def.filter(|d| d.uid == stream.uid && stream.disabled_us.is_none()) else {
         return Ok(());
     };

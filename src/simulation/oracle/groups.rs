@@ -161,7 +161,11 @@ impl Oracles {
                     let (stamp, kind) = (*expired, RankKind::Expire);
                     (key, None, Rank { stamp, kind })
                 }
-                Change::Table { .. } | Change::Local { .. } | Change::Restored { .. } => continue,
+                Change::Table { .. }
+                | Change::Local { .. }
+                | Change::Report { .. }
+                | Change::Sent { .. }
+                | Change::Restored { .. } => continue,
             };
             let version = mutation.version.unwrap_or(Version {
                 rank,
@@ -479,6 +483,8 @@ fn carried(commit: &Commit, operation: &Operation) -> usize {
         Change::Expire { .. }
         | Change::Table { .. }
         | Change::Local { .. }
+        | Change::Report { .. }
+        | Change::Sent { .. }
         | Change::Restored { .. } => false,
     };
     commit

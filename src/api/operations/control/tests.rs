@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::api::tests::{TestBackend, call};
+use crate::replica::members::Progress;
 
 const ARN: &str = "arn:aws:dynamodb:us-east-1:000000000000:table/abc";
 const DOCUMENT: &str = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"dynamodb:GetItem\"}]}";
@@ -341,6 +342,7 @@ async fn auto_scaling_of_global_tables_is_recorded() {
     let replica =
         json!({"TableName": "abc", "ReplicaUpdates": [{"Create": {"RegionName": "eu-west-1"}}]});
     success(&backend, "UpdateTable", replica).await;
+    backend.reports("abc", Progress::Ready);
     let name = json!({"TableName": "abc"});
     let answer = success(&backend, "DescribeTableReplicaAutoScaling", name).await;
     let replicas = answer["TableAutoScalingDescription"]["Replicas"]

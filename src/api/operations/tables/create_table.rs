@@ -124,6 +124,7 @@ fn definition(name: String, request: &Request) -> Result<TableDef, ApiError> {
         stream_view,
         stream_us: None,
         protected: GroupId(0),
+        members: Vec::new(),
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,

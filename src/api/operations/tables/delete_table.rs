@@ -1,7 +1,7 @@
 //! DeleteTable (api.md section 4). What it removes of a global table is the replica's to say.
 
 use super::description::describe_deleted;
-use super::{change, counts, find, refuse_busy};
+use super::{change, counts, find_any, refuse_busy};
 use crate::api::operations::Answer;
 use crate::api::{Backend, Fields, error, fields};
 use crate::replica::ApiError;
@@ -10,7 +10,7 @@ use crate::replica::request::WriteRequest;
 /// Runs DeleteTable.
 pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let name = fields::table_name(fields.string("TableName")?)?;
-    let def = find(backend, &name)?;
+    let def = find_any(backend, &name)?;
     refuse_busy(backend, &def)?;
     if def.protected.contains(backend.region().id) {
         return Err(ApiError::validation(

@@ -1,7 +1,7 @@
 //! DescribeTable.
 
 use super::description::{Status, describe};
-use super::{busy, counts, find};
+use super::{busy, counts, find_any};
 use crate::api::operations::Answer;
 use crate::api::{Backend, Fields, error, fields};
 use crate::replica::catalog::Busy;
@@ -9,7 +9,7 @@ use crate::replica::catalog::Busy;
 /// Runs DescribeTable.
 pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let name = fields::table_name(fields.string("TableName")?)?;
-    let def = find(backend, &name)?;
+    let def = find_any(backend, &name)?;
     let status = match busy(backend, &def)? {
         None => Status::Active,
         Some(Busy::Creating) => Status::Creating,

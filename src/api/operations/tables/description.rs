@@ -8,13 +8,15 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use super::settings::{self, recorded};
 use super::{capacity, date, maxima, now_ms, overrides, warm};
 use crate::api::RegionInfo;
+use crate::clock::Stamp;
 use crate::item::KeySchema;
 use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef};
+use crate::replica::members::MemberStatus;
 use crate::replica::read::TableDetails;
 use crate::replica::stream;
 
 const GLOBAL_TABLE_VERSION: &str = "2019.11.21";
-const SETTINGS_MODE: &str = "GlobalTableSettingsReplicationMode";
+pub(super) const SETTINGS_MODE: &str = "GlobalTableSettingsReplicationMode";
 const WITH_OVERRIDES: &str = "ENABLED_WITH_OVERRIDES";
 
 /// The status to show. Tables are made at once, yet the answer to a change shows the state in which AWS's
@@ -52,17 +54,22 @@ pub(super) fn describe(
         .map(|a| json!({"AttributeName": a.name, "AttributeType": a.kind.name()}));
     out.insert("AttributeDefinitions".into(), attributes.collect());
     out.insert("KeySchema".into(), key_schema(&def.keys));
-    out.insert("CreationDateTime".into(), seconds(def.created_us));
+    out.insert("CreationDateTime".into(), seconds(created_us(region, def)));
     let shown = match status {
-        Status::Active if here.is_busy() => Status::Updating,
+        Status::Active if here.is_busy() || leaves(region, here) => Status::Updating,
         status => status,
     };
     identity(region, def, shown.name(), here, &mut out);
     indexes(region, def, status, here, &mut out);
     stream(region, def, &mut out);
-    replicas(region, def, &mut out);
+    replicas(region, def, here, &mut out);
     echoes(region, def, &mut out);
     Value::Object(out)
+}
+
+/// Whether the replica here is becoming a table of its own.
+fn leaves(region: &RegionInfo, here: &TableDetails) -> bool {
+    here.members.contains(&(region.id, MemberStatus::Leaving))
 }
 
 /// What DeleteTable shows: no schema and no indexes any more.
@@ -189,7 +196,9 @@ fn stream(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
         let specification = json!({"StreamEnabled": true, "StreamViewType": view});
         out.insert("StreamSpecification".into(), specification);
     }
-    let Some(us) = def.stream_us else { return };
+    let Some(us) = def.stream_us_in(region.id) else {
+        return;
+    };
     let label = stream::label(us);
     out.insert(
         "LatestStreamArn".into(),
@@ -198,28 +207,59 @@ fn stream(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
     out.insert("LatestStreamLabel".into(), json!(label));
 }
 
-/// The other members of the table's group; a regional table has none of these members.
-fn replicas(region: &RegionInfo, def: &TableDef, out: &mut Map<String, Value>) {
-    let others = def.group.regions().filter(|id| *id != region.id);
-    let entry = |name: &str| {
+/// The other members of the table's group, in the order they came; a regional table has none of these members
+/// (global-tables.md section 2.2).
+fn replicas(
+    region: &RegionInfo,
+    def: &TableDef,
+    here: &TableDetails,
+    out: &mut Map<String, Value>,
+) {
+    let others = here.members.iter().filter(|(id, _)| *id != region.id);
+    let entry = |name: &str, status: &MemberStatus| {
         let mut entry = Map::new();
         entry.insert("RegionName".into(), json!(name));
-        entry.insert("ReplicaStatus".into(), json!("ACTIVE"));
+        entry.insert("ReplicaStatus".into(), json!(replica_status(status)));
+        if let MemberStatus::Failed(why) = status {
+            entry.insert("ReplicaStatusDescription".into(), json!(why));
+        }
         entry.insert(warm::MEMBER.into(), warm::describe(def, None));
         entry.insert(SETTINGS_MODE.into(), json!(WITH_OVERRIDES));
         overrides::describe(def, name, &mut entry);
         Value::Object(entry)
     };
     let list: Vec<Value> = others
-        .filter_map(|id| region.name_of(id))
-        .map(entry)
+        .filter_map(|(id, status)| Some(entry(region.name_of(*id)?, status)))
         .collect();
     if list.is_empty() {
+        if let Some(mode) = recorded(def, SETTINGS_MODE) {
+            out.insert(SETTINGS_MODE.into(), mode);
+        }
         return;
     }
     out.insert("GlobalTableVersion".into(), json!(GLOBAL_TABLE_VERSION));
     out.insert(SETTINGS_MODE.into(), json!(WITH_OVERRIDES));
     out.insert("Replicas".into(), Value::from(list));
+}
+
+fn replica_status(status: &MemberStatus) -> &'static str {
+    match status {
+        MemberStatus::Creating => "CREATING",
+        MemberStatus::Active => "ACTIVE",
+        MemberStatus::Deleting => "DELETING",
+        MemberStatus::Failed(_) => "CREATION_FAILED",
+        MemberStatus::Leaving => "UPDATING",
+    }
+}
+
+/// When this region's replica came to be.
+fn created_us(region: &RegionInfo, def: &TableDef) -> u64 {
+    let added = def.member(region.id).map_or(Stamp::MIN, |m| m.added);
+    if added > Stamp::MIN {
+        added.physical_us
+    } else {
+        def.created_us
+    }
 }
 
 /// Settings that are recorded and echoed.
@@ -270,6 +310,10 @@ pub(crate) fn table_id(region: &RegionInfo, def: &TableDef) -> String {
     let mut hasher = SipHasher13::new();
     hasher.write_u64(def.uid.0);
     hasher.write_u16(region.id.0);
+    // A region that left and came back has another replica.
+    if let Some(member) = def.member(region.id).filter(|m| m.added > Stamp::MIN) {
+        hasher.write(&member.added.to_bytes());
+    }
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] =
         hasher.finish128().as_u128().to_be_bytes();
     // The version and variant bits of a random UUID.

@@ -7,8 +7,8 @@ use super::{ATTEMPTS_MAX, in_use, settings::text_to_json};
 use crate::api::Backend;
 use crate::replica::ApiError;
 use crate::replica::catalog::{LocalSettings, TableDef};
-use crate::replica::read;
 use crate::replica::request::{TableChange, WriteRequest, WriteResponse};
+use crate::replica::{members, read};
 
 /// Names under which local settings are recorded.
 pub(crate) const TAGS: &str = "Tags";
@@ -17,8 +17,27 @@ pub(crate) const INSIGHTS: &str = "ContributorInsights";
 pub(crate) const KINESIS: &str = "KinesisDataStreamDestinations";
 pub(crate) const RECOVERY: &str = "PointInTimeRecoverySpecification";
 
-/// The table of that name in this region, and what the region keeps of it.
+/// The table of that name in this region, and what the region keeps of it. A replica that is still being
+/// created is not there for most operations (global-tables.md section 3).
 pub(crate) fn lookup(
+    backend: &dyn Backend,
+    name: &str,
+) -> Result<Option<(TableDef, LocalSettings)>, ApiError> {
+    let mut found = None;
+    backend.read(&mut |txn| {
+        found = read::table_here(txn, backend.region().id, name)?;
+        if let Some((def, _)) = &found
+            && members::is_joining(txn, def, backend.region().id)?
+        {
+            found = None;
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The same, with a replica that is still being created too.
+pub(crate) fn lookup_any(
     backend: &dyn Backend,
     name: &str,
 ) -> Result<Option<(TableDef, LocalSettings)>, ApiError> {

@@ -19,6 +19,7 @@ mod overrides;
 mod replica_updates;
 mod schema;
 pub(crate) mod settings;
+mod strong;
 pub(crate) mod tags;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,12 @@ fn in_use() -> ApiError {
 /// The table of that name, or the control plane's ResourceNotFoundException.
 pub(crate) fn find(backend: &dyn Backend, name: &str) -> Result<TableDef, ApiError> {
     Ok(local::find(backend, name)?.0)
+}
+
+/// The same, with a replica that is still being created too: for DescribeTable, UpdateTable and DeleteTable.
+fn find_any(backend: &dyn Backend, name: &str) -> Result<TableDef, ApiError> {
+    let found = local::lookup_any(backend, name)?;
+    Ok(found.ok_or_else(|| ApiError::table_not_found(name))?.0)
 }
 
 /// Milliseconds since 1970, for the dates that descriptions show.

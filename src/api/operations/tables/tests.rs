@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::api::Backend;
 use crate::api::tests::{TestBackend, call};
 use crate::clock::RegionId;
+use crate::replica::members::Progress;
 use crate::replica::mutation::GroupId;
 use crate::replica::read;
 
@@ -227,7 +228,7 @@ async fn replicas_come_and_go_one_at_a_time() {
     assert_eq!(
         answer["Table"]["Replicas"],
         json!([{
-            "RegionName": "eu-west-1", "ReplicaStatus": "ACTIVE",
+            "RegionName": "eu-west-1", "ReplicaStatus": "CREATING",
             "GlobalTableSettingsReplicationMode": "ENABLED_WITH_OVERRIDES",
             "WarmThroughput": {"ReadUnitsPerSecond": 12000, "WriteUnitsPerSecond": 4000, "Status": "ACTIVE"},
         }])
@@ -237,9 +238,25 @@ async fn replicas_come_and_go_one_at_a_time() {
             .await
             .contains("already existed as tables")
     );
-
-    let remove = update(json!([{"Delete": {"RegionName": "eu-west-1"}}]));
-    assert_eq!(call(&backend, "UpdateTable", remove).await.0, 200);
+    let status = async || {
+        let (_, answer) = call(&backend, "DescribeTable", json!({"TableName": "abc"})).await;
+        answer["Table"]["Replicas"][0]["ReplicaStatus"].clone()
+    };
+    let remove = || update(json!([{"Delete": {"RegionName": "eu-west-1"}}]));
+    let (_, answer) = call(&backend, "UpdateTable", remove()).await;
+    assert!(
+        answer["__type"]
+            .as_str()
+            .unwrap()
+            .ends_with("#ResourceInUseException")
+    );
+    backend.reports("abc", Progress::Joined);
+    assert_eq!(status().await, "CREATING");
+    backend.reports("abc", Progress::Ready);
+    assert_eq!(status().await, "ACTIVE");
+    assert_eq!(call(&backend, "UpdateTable", remove()).await.0, 200);
+    assert_eq!(status().await, "DELETING");
+    backend.reports("abc", Progress::Gone);
     let (_, answer) = call(&backend, "DescribeTable", json!({"TableName": "abc"})).await;
     assert!(
         answer["Table"].get("Replicas").is_none()
@@ -357,6 +374,7 @@ async fn delete_table_in_a_member_removes_that_member_alone() {
     let create =
         json!({"TableName": "abc", "ReplicaUpdates": [{"Create": {"RegionName": "eu-west-1"}}]});
     assert_eq!(call(&backend, "UpdateTable", create).await.0, 200);
+    backend.reports("abc", Progress::Ready);
     let (status, answer) = call(&backend, "DeleteTable", json!({"TableName": "abc"})).await;
     assert_eq!(status, 200, "{answer}");
     let mut elsewhere = None;

@@ -1,18 +1,21 @@
 //! UpdateTable: one kind of change per call (api.md section 4, global-tables.md section 3).
 
 use super::capacity::{self, Moment};
-use super::description::{Status, describe};
+use super::description::{SETTINGS_MODE, Status, describe};
 use super::index_updates::IndexUpdates;
 use super::replica_updates::ReplicaUpdates;
 use super::schema::Definitions;
 use super::settings::Settings;
-use super::{change, change_settings, counts, find, invalid, local, maxima, now_ms, refuse_busy};
+use super::strong::Strong;
+use super::{
+    change, change_settings, counts, find_any, invalid, local, maxima, now_ms, refuse_busy, strong,
+};
 use crate::api::operations::Answer;
 use crate::api::{Backend, Constraints, Fields, error, fields};
-use crate::replica::ApiError;
 use crate::replica::catalog::{LocalSettings, TableDef};
 use crate::replica::read::TableDetails;
 use crate::replica::request::{TableChange, WriteRequest};
+use crate::replica::{ApiError, members};
 
 /// What an UpdateTable may change, as AWS lists it to a request that changes nothing. Members that were sent
 /// and change nothing are left out.
@@ -39,8 +42,11 @@ struct Request {
     settings: Settings,
     indexes: Option<IndexUpdates>,
     replicas: Option<ReplicaUpdates>,
-    consistency: Option<String>,
-    witnesses: bool,
+    strong: Strong,
+    /// DisassociationProtectionEnabled.
+    stays: Option<bool>,
+    /// GlobalTableSettingsReplicationMode.
+    mode: Option<String>,
     vectors: bool,
 }
 
@@ -53,12 +59,16 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     check_capacity(&request.settings)?;
     let region = backend.region();
     if let Some(replicas) = &request.replicas {
-        replicas.check(region)?;
+        replicas.check(region, request.strong.is_strong())?;
+        request.strong.check(region, replicas)?;
     }
     if let Some(indexes) = &request.indexes {
         indexes.check()?;
     }
-    let before = find(backend, &name)?;
+    let before = find_any(backend, &name)?;
+    if request.replicas.is_some() {
+        refuse_joining(backend, &before)?;
+    }
     refuse_busy(backend, &before)?;
     let one_online_index = request
         .indexes
@@ -68,7 +78,11 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
     if !one_online_index && counts(backend, &before)?.is_busy() {
         return Err(ApiError::table_in_use(&before.name));
     }
-    let after = if let Some(protection) = request.settings.protection {
+    let after = if let Some(stays) = request.stays {
+        stay(backend, &before, stays).await?
+    } else if let Some(mode) = &request.mode {
+        set_mode(backend, &name, mode).await?
+    } else if let Some(protection) = request.settings.protection {
         protect(backend, &name, protection).await?
     } else if let Some(replicas) = &request.replicas {
         change_replicas(backend, &name, replicas).await?
@@ -79,7 +93,7 @@ pub(crate) async fn run(backend: &dyn Backend, mut fields: Fields) -> Answer {
         change_settings(backend, &name, |def| set(&request, def, throttled)).await?
     };
     let regional = after.group.regions().count() == 1;
-    let status = match request.settings.protection {
+    let status = match request.settings.protection.or(request.stays) {
         Some(_) if regional => Status::Active,
         _ => Status::Updating,
     };
@@ -109,7 +123,58 @@ async fn protect(backend: &dyn Backend, name: &str, on: bool) -> Result<TableDef
         Ok(())
     };
     local::change(backend, || local::find(backend, name), edit).await?;
-    find(backend, name)
+    find_any(backend, name)
+}
+
+/// Disassociation protection is each replica's own.
+async fn stay(backend: &dyn Backend, def: &TableDef, on: bool) -> Result<TableDef, ApiError> {
+    let name = &def.name;
+    let edit = |def: &TableDef, local: &mut LocalSettings| {
+        if def.group.regions().count() < 2 {
+            return Err(invalid(
+                "DisassociationProtectionEnabled can only be changed for a Global Table replica",
+            ));
+        }
+        local.may_disassociate = !on;
+        Ok(())
+    };
+    local::change(backend, || local::find(backend, name), edit).await?;
+    find_any(backend, name)
+}
+
+/// Recorded and echoed only, and only while the table is of one region: it says what a replica in another
+/// account would do, and there is one account (global-tables.md section 7).
+async fn set_mode(backend: &dyn Backend, name: &str, mode: &str) -> Result<TableDef, ApiError> {
+    if mode == "ENABLED_WITH_OVERRIDES" {
+        return Err(invalid(format!("{SETTINGS_MODE} cannot be set to {mode}")));
+    }
+    change_settings(backend, name, |def| {
+        if def.group.regions().count() > 1 {
+            return Err(invalid(format!(
+                "{SETTINGS_MODE} cannot be changed for a Global Table replica"
+            )));
+        }
+        super::settings::set(def, SETTINGS_MODE, serde_json::json!(mode));
+        Ok(())
+    })
+    .await
+}
+
+/// What a region answers whose own replica is still being created.
+fn refuse_joining(backend: &dyn Backend, def: &TableDef) -> Result<(), ApiError> {
+    let mut joining = false;
+    let region = backend.region();
+    backend.read(&mut |txn| {
+        joining = members::is_joining(txn, def, region.id)?;
+        Ok(())
+    })?;
+    if joining {
+        return Err(ApiError::validation(format!(
+            "Create/Update/Delete of replica is not allowed while the replica is being added to table with name: \u{2018}{}\u{2019} in region: \u{2018}{}\u{2019}.",
+            def.name, region.name
+        )));
+    }
+    Ok(())
 }
 
 /// The overrides, then the group. A replica that does not come to be leaves overrides that nobody sees.
@@ -119,12 +184,14 @@ async fn change_replicas(
     replicas: &ReplicaUpdates,
 ) -> Result<TableDef, ApiError> {
     let region = backend.region();
+    let stands = |def: &TableDef| Ok::<_, ApiError>(counts(backend, def)?.members);
+    let local = local::find(backend, name)?.1;
     let def = change_settings(backend, name, |def| {
-        replicas.change(region, def)?;
+        replicas.change(region, def, &stands(def)?, &local)?;
         replicas.record(def)
     })
     .await?;
-    let Some(change_of_group) = replicas.change(region, &def)? else {
+    let Some(change_of_group) = replicas.change(region, &def, &stands(&def)?, &local)? else {
         return Ok(def);
     };
     let request = WriteRequest::UpdateTable {
@@ -160,10 +227,9 @@ fn take(fields: &mut Fields) -> Result<Request, ApiError> {
         settings: Settings::take(fields)?,
         indexes: IndexUpdates::take(fields)?.filter(|i| !i.is_empty()),
         replicas: ReplicaUpdates::take(fields)?,
-        consistency: fields.string("MultiRegionConsistency")?,
-        witnesses: fields
-            .list("GlobalTableWitnessUpdates")?
-            .is_some_and(|list| !list.is_empty()),
+        strong: Strong::take(fields)?,
+        stays: fields.boolean("DisassociationProtectionEnabled")?,
+        mode: fields.string(SETTINGS_MODE)?,
         vectors: fields
             .list("VectorIndexUpdates")?
             .is_some_and(|list| !list.is_empty()),
@@ -180,10 +246,11 @@ fn constrain(request: &Request) -> Result<(), ApiError> {
     if let Some(replicas) = &request.replicas {
         replicas.constrain(&mut c);
     }
+    request.strong.constrain(&mut c);
     c.one_of(
-        "multiRegionConsistency",
-        request.consistency.as_deref(),
-        &["EVENTUAL", "STRONG"],
+        "globalTableSettingsReplicationMode",
+        request.mode.as_deref(),
+        &["ENABLED", "DISABLED", "ENABLED_WITH_OVERRIDES"],
     );
     c.finish()
 }
@@ -205,11 +272,6 @@ fn check_capacity(settings: &Settings) -> Result<(), ApiError> {
 /// Something must change, and only one kind of thing.
 fn alone(request: &Request) -> Result<(), ApiError> {
     let s = &request.settings;
-    if request.witnesses || request.consistency.as_deref() == Some("STRONG") {
-        return Err(ApiError::validation(
-            "Multi-Region strong consistency is not supported",
-        ));
-    }
     if request.vectors {
         return Err(invalid("vector indexes are not supported"));
     }
@@ -222,16 +284,19 @@ fn alone(request: &Request) -> Result<(), ApiError> {
         s.table_class.is_some(),
         s.protection.is_some(),
         s.warm.is_some(),
+        request.stays.is_some(),
+        request.mode.is_some(),
     ];
     let kinds = present.iter().filter(|there| **there).count();
-    if request.replicas.is_some() {
-        return if kinds == 0 {
-            Ok(())
+    if request.replicas.is_some() && kinds > 0 {
+        return Err(invalid(if request.strong.is_asked() {
+            "Requests that modify replicas or witnesses must not also modify other fields"
         } else {
-            Err(invalid(
-                "Replica modification must be the only operation in the request",
-            ))
-        };
+            "Replica modification must be the only operation in the request"
+        }));
+    }
+    if let Some(replicas) = &request.replicas {
+        return strong::admit(&request.strong, replicas);
     }
     if kinds == 0 {
         return Err(nothing_to_do(request));
@@ -241,6 +306,14 @@ fn alone(request: &Request) -> Result<(), ApiError> {
         (s.table_class.is_some(), "TableClass modification"),
         (s.protection.is_some(), "DeletionProtection modification"),
         (s.warm.is_some(), "WarmThroughput"),
+        (
+            request.stays.is_some(),
+            "DisassociationProtection modification",
+        ),
+        (
+            request.mode.is_some(),
+            "GlobalTableSettingsReplicationMode modification",
+        ),
     ] {
         if there && kinds > 1 {
             return Err(invalid(format!(
@@ -258,7 +331,7 @@ fn alone(request: &Request) -> Result<(), ApiError> {
 
 /// AWS's answer to a request that changes nothing.
 fn nothing_to_do(request: &Request) -> ApiError {
-    let sent = |name: &str| name == "MultiRegionConsistency" && request.consistency.is_some();
+    let sent = |name: &str| name == "MultiRegionConsistency" && request.strong.names_consistency();
     let names: Vec<&str> = CHANGEABLE.into_iter().filter(|name| !sent(name)).collect();
     let (last, others) = names.split_last().unwrap_or((&"", &[]));
     let others = others.join(", ");

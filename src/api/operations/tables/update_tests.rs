@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::tests::{failure, table, with};
 use crate::api::Backend;
 use crate::api::tests::{TestBackend, call};
+use crate::replica::members::Progress;
 use crate::replica::request::{TableChange, WriteRequest, WriteResponse};
 
 const INVALID: &str = "One or more parameter values were invalid:";
@@ -265,6 +266,7 @@ async fn replicas_have_overrides_until_the_base_changes() {
         "{text}"
     );
     update(&backend, replica("Create", overrides)).await;
+    backend.reports("abc", Progress::Ready);
     let entry = described(&backend).await["Replicas"][0].clone();
     assert_eq!(
         entry["ProvisionedThroughputOverride"],

@@ -1,0 +1,171 @@
+//! Replicas that come, return, and are told.
+
+use super::*;
+
+#[test]
+fn a_new_replica_gets_everything_in_steps_and_again_when_it_returns() {
+    let (mut a, mut b) = (filled(20), Node::new(1, small()));
+    for round in 0..3 {
+        a.write(update(TableChange::AddReplica(RegionId(1))))
+            .unwrap();
+        a.reopen();
+        a.put(0, "during").unwrap();
+        a.delete(7 + round);
+        b.pull(&a);
+        b.settle();
+        // It has heard, and says so, but has not everything: nobody may use it.
+        assert!(b.joining() && matches!(b.put(0, "early"), Err(ApiError::ResourceNotFound(_))));
+        assert!(b.write(simple()).is_err(), "the name is taken");
+        a.pull(&b);
+        let refused = a.write(update(TableChange::RemoveReplica(RegionId(1))));
+        assert!(matches!(refused, Err(ApiError::ResourceInUse(_))));
+        a.settle();
+        b.pull(&a);
+        b.reopen();
+        b.settle();
+        assert!(!b.joining());
+        assert_eq!(b.details().counts, a.details().counts, "round {round}");
+        b.put(0, "now").unwrap();
+        a.pull(&b);
+        assert_eq!(
+            a.member_statuses(),
+            [MemberStatus::Active, MemberStatus::Active]
+        );
+        // What was there before it came is no conflict.
+        let txn = a.store.begin_read().unwrap();
+        assert_eq!(conflict::count(&*txn).unwrap(), 0);
+        drop(txn);
+        // Rows of one stay must not meet those of the next.
+        a.put(200 + round, "shared").unwrap();
+        a.write(update(TableChange::RemoveReplica(RegionId(1))))
+            .unwrap();
+        assert_eq!(
+            a.member_statuses(),
+            [MemberStatus::Active, MemberStatus::Deleting]
+        );
+        a.put(300 + round, "alone").unwrap();
+        b.pull(&a);
+        b.settle();
+        a.pull(&b);
+        assert_eq!(a.member_statuses(), [MemberStatus::Active]);
+    }
+    b.settle();
+    assert_eq!(b.rows(Db::Items), 0);
+}
+
+/// Writes that a member makes before it hears that another has come back reach it in its new stay.
+#[test]
+fn a_replica_that_returns_gets_what_was_written_unaware() {
+    let (mut a, mut b, mut c) = (filled(5), Node::new(1, small()), Node::new(2, small()));
+    let join = |a: &mut Node, new: &mut Node, id: u16| {
+        a.write(update(TableChange::AddReplica(RegionId(id))))
+            .unwrap();
+        new.pull(a);
+        new.settle();
+        a.pull(new);
+        a.settle();
+        new.pull(a);
+        new.settle();
+        a.pull(new);
+    };
+    join(&mut a, &mut b, 1);
+    join(&mut a, &mut c, 2);
+    b.pull(&a);
+    b.pull(&c);
+    b.settle();
+    c.pull(&b);
+    // B writes for the first stay of C; C gets it only in the second.
+    a.write(update(TableChange::RemoveReplica(RegionId(2))))
+        .unwrap();
+    c.pull(&a);
+    c.settle();
+    a.pull(&c);
+    b.put(77, "unaware").unwrap();
+    a.write(update(TableChange::AddReplica(RegionId(2))))
+        .unwrap();
+    b.put(78, "unaware").unwrap();
+    c.pull(&b);
+    c.pull(&a);
+    c.settle();
+    for _ in 0..3 {
+        a.pull(&c);
+        a.settle();
+        b.pull(&a);
+        b.pull(&c);
+        b.settle();
+        c.pull(&a);
+        c.pull(&b);
+        c.settle();
+        a.pull(&b);
+    }
+    assert!(!c.joining());
+    let images = |node: &Node| {
+        let txn = node.store.begin_read().unwrap();
+        let mut rows = read::versions(&*txn, &node.def()).unwrap();
+        rows.retain(|(.., image)| image.is_some());
+        rows
+    };
+    assert_eq!(images(&c).len(), 7);
+    assert_eq!(images(&c), images(&a));
+    assert_eq!(images(&c), images(&b));
+}
+
+/// A region that two others disagree about hears of it, though the definition that stands does not name it.
+#[test]
+fn a_replica_that_was_added_while_another_change_won_is_told() {
+    let (mut a, mut b, mut c) = (filled(5), Node::new(1, small()), Node::new(2, small()));
+    a.write(update(TableChange::AddReplica(RegionId(1))))
+        .unwrap();
+    for _ in 0..2 {
+        b.pull(&a);
+        b.settle();
+        a.pull(&b);
+        a.settle();
+    }
+    assert!(!b.joining());
+    a.write(update(TableChange::AddReplica(RegionId(2))))
+        .unwrap();
+    c.pull(&a);
+    c.settle();
+    b.at_us = a.at_us + 10_000;
+    b.write(update(TableChange::RemoveReplica(RegionId(0))))
+        .unwrap();
+    a.pull(&b);
+    a.settle();
+    b.pull(&a);
+    b.settle();
+    c.pull(&a);
+    c.pull(&b);
+    c.settle();
+    let txn = c.store.begin_read().unwrap();
+    assert_eq!(read::table(&*txn, RegionId(2), TABLE).unwrap(), None);
+    let txn = a.store.begin_read().unwrap();
+    assert_eq!(read::table(&*txn, RegionId(0), TABLE).unwrap(), None);
+    assert_eq!(b.member_statuses(), [MemberStatus::Active]);
+    assert_eq!(b.details().counts.items, 5);
+}
+
+/// A name that was used here before, by a clock that is ahead, is free once its table is gone.
+#[test]
+fn a_deleted_table_of_the_same_name_does_not_keep_a_replica_out() {
+    let (mut a, mut b) = (filled(3), Node::new(1, small()));
+    b.at_us = a.at_us + 60_000_000;
+    b.write(simple()).unwrap();
+    b.write(WriteRequest::DeleteTable {
+        table: TABLE.into(),
+    })
+    .unwrap();
+    a.write(update(TableChange::AddReplica(RegionId(1))))
+        .unwrap();
+    for _ in 0..2 {
+        b.pull(&a);
+        b.settle();
+        a.pull(&b);
+        a.settle();
+    }
+    assert_eq!(
+        a.member_statuses(),
+        [MemberStatus::Active, MemberStatus::Active]
+    );
+    assert_eq!(b.details().counts, a.details().counts);
+}
