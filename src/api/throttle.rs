@@ -113,12 +113,7 @@ impl Throttle {
             let Some(limit) = limit(region, def, &meter) else {
                 continue;
             };
-            let full = Bucket {
-                units: limit.holds,
-                at: now,
-            };
-            let bucket = buckets.entry(meter.clone()).or_insert(full);
-            bucket.refill(limit, now);
+            let bucket = refilled(&mut buckets, &meter, limit, now);
             if bucket.units < units.min(limit.holds) {
                 return Err(exceeded(region, def, &meter, limit));
             }
@@ -146,15 +141,26 @@ impl Throttle {
             let Some(limit) = limit(region, def, meter) else {
                 continue;
             };
-            let full = Bucket {
-                units: limit.holds,
-                at: now,
-            };
-            let bucket = buckets.entry(meter.clone()).or_insert(full);
-            bucket.refill(limit, now);
+            let bucket = refilled(&mut buckets, meter, limit, now);
             bucket.units -= units - held.0.get(meter).copied().unwrap_or(0.0);
         }
     }
+}
+
+/// The bucket of a meter as it is by now; a new one is full.
+fn refilled<'b>(
+    buckets: &'b mut BTreeMap<Meter, Bucket>,
+    meter: &Meter,
+    limit: Limit,
+    now: Duration,
+) -> &'b mut Bucket {
+    let full = Bucket {
+        units: limit.holds,
+        at: now,
+    };
+    let bucket = buckets.entry(meter.clone()).or_insert(full);
+    bucket.refill(limit, now);
+    bucket
 }
 
 /// The limit of a bucket; `None` = there is none.
@@ -313,8 +319,33 @@ pub(crate) fn settle(
     throttle.settle(now, backend.region(), def, held, &charges);
 }
 
+/// What a transaction holds for its actions, in their order; cancelled when any of them was refused.
+pub(crate) fn hold_all(
+    actions: impl IntoIterator<Item = Result<Held, ApiError>>,
+) -> Result<Held, ApiError> {
+    let mut held = Held::default();
+    let mut reasons = Vec::new();
+    let mut refused = false;
+    for action in actions {
+        reasons.push(match action {
+            Ok(more) => {
+                held.add(more);
+                CancellationReason::default()
+            }
+            Err(error) => {
+                refused = true;
+                cancellation(&error)
+            }
+        });
+    }
+    if refused {
+        return Err(ApiError::TransactionCanceled { reasons });
+    }
+    Ok(held)
+}
+
 /// How a transaction tells that one of its actions was refused.
-pub(crate) fn cancellation(error: &ApiError) -> CancellationReason {
+fn cancellation(error: &ApiError) -> CancellationReason {
     let code = match error {
         ApiError::ProvisionedThroughputExceeded { .. } => "ProvisionedThroughputExceeded",
         _ => "ThrottlingError",

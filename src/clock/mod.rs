@@ -1,5 +1,6 @@
 //! Hybrid logical clock stamps (replication.md section 3). Time is always passed in.
 
+pub mod calendar;
 pub mod hlc;
 pub mod policy;
 

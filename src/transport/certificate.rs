@@ -8,7 +8,7 @@ use std::fmt;
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::CertificateDer;
 
-use crate::replica::stream::{civil, label};
+use crate::clock::calendar::{self, days_since_1970};
 
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
@@ -192,13 +192,13 @@ impl Facts {
 
 /// `2027-11-24` of seconds since 1970.
 pub fn date(seconds: u64) -> String {
-    let (year, month, day) = civil(seconds / DAY_S);
+    let (year, month, day) = calendar::civil(seconds / DAY_S);
     format!("{year:04}-{month:02}-{day:02}")
 }
 
 /// `2027-11-24T10:00:00Z` of seconds since 1970.
 pub fn date_time(seconds: u64) -> String {
-    let text = label(seconds.saturating_mul(1_000_000));
+    let text = calendar::date_time(seconds.saturating_mul(1_000_000));
     format!("{}Z", text.split('.').next().unwrap_or_default())
 }
 
@@ -275,19 +275,6 @@ fn time(bytes: &[u8]) -> Option<(u64, &[u8])> {
     ))
 }
 
-/// The inverse of [`civil`], by the same author; `None` for what is no date since 1970.
-fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
-    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year / 400, year % 400);
-    let shifted_month = if month > 2 { month - 3 } else { month + 9 };
-    let of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    let day_of_era = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
-    (era * 146_097 + day_of_era).checked_sub(719_468)
-}
-
 fn fingerprint(certificate: &CertificateDer<'_>) -> Option<String> {
     let suite = TLS13_AES_128_GCM_SHA256.tls13()?;
     let hash = suite.common.hash_provider.hash(certificate.as_ref());
@@ -346,15 +333,5 @@ mod tests {
     fn a_strangers_text_cannot_draw_on_a_terminal() {
         assert_eq!(printable(b"\x1b[2Jus-east-1\n"), "?[2Jus-east-1?");
         assert_eq!(printable(&[b'a'; 9_000]).len(), TEXT_CHARS_MAX);
-    }
-
-    #[test]
-    fn dates_are_read_as_they_are_written() {
-        for days in [0, 59, 60, 11_016, 11_017, 20_000, 47_481, 800_000] {
-            let (year, month, day) = civil(days);
-            assert_eq!(days_since_1970(year, month, day), Some(days));
-        }
-        assert_eq!(days_since_1970(1969, 12, 31), None);
-        assert_eq!(days_since_1970(2026, 13, 1), None);
     }
 }

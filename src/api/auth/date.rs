@@ -1,5 +1,7 @@
 //! Dates as SigV4 writes them: `20261124T123000Z`.
 
+use crate::clock::calendar;
+
 /// How far a request's date may be from ours, either way.
 const SKEW_SECONDS: u64 = 15 * 60;
 
@@ -23,41 +25,19 @@ pub(super) fn parse(text: &str) -> Option<u64> {
         number(time, 2, 4)?,
         number(time, 4, 6)?,
     );
-    let valid = year >= 1970 && (1..=12).contains(&month) && (1..=31).contains(&day);
-    if !valid || hour > 23 || minute > 59 || second > 60 {
+    if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
+    let days = calendar::days_since_1970(year, month, day)?;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 /// Seconds since 1970 as a date.
 pub(super) fn format(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Howard Hinnant's civil_from_days, for days after 1970.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (year, month, day) = calendar::civil(days);
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
-}
-
-/// Days from 1970-01-01 to a date after it.
-fn days(year: u64, month: u64, day: u64) -> u64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year / 400, year % 400);
-    let shifted_month = (month + 9) % 12;
-    let of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    let of_era = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
-    (era * 146_097 + of_era).saturating_sub(719_468)
 }
 
 /// Why a request with this date is not taken now, in AWS's words.

@@ -5,6 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use crate::cli::CliError;
+use crate::clock::calendar;
 
 /// The counters of a region's answer.
 pub fn counts_of(answer: &Value) -> Value {
@@ -203,28 +204,9 @@ pub fn counts(out: &mut impl Write, region: &str, counts: &Value) -> Result<(), 
     Ok(())
 }
 
-/// Microseconds since 1970 as a date and time. Days to dates after Howard Hinnant's `civil_from_days`.
+/// Microseconds since 1970 as a date and time.
 fn utc(micros: u64) -> String {
-    let (days, second) = (micros / 86_400_000_000, micros / 1_000_000 % 86_400);
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute) = (second / 3_600, second / 60 % 60);
-    let millis = micros / 1_000 % 1_000;
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}.{millis:03}Z",
-        second % 60
-    )
+    format!("{}Z", calendar::date_time(micros))
 }
 
 #[cfg(test)]

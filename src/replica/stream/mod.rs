@@ -21,7 +21,7 @@ mod verify;
 
 pub use catalog::{Shard, Stream, View};
 pub use change::{EventName, StreamRecord};
-pub use label::{civil, label};
+pub use label::label;
 pub use read::{Bounds, RecordPage, all_records, at_time, bounds, list, of_table, page};
 
 pub(super) use change::Changes;

@@ -159,25 +159,19 @@ fn within_capacity(
     gets: &[Get],
     tables: &BTreeMap<String, TableDef>,
 ) -> Result<Held, ApiError> {
-    let mut held = Held::default();
-    let mut reasons = vec![CancellationReason::default(); gets.len()];
-    let mut refused = false;
-    for (get, reason) in gets.iter().zip(&mut reasons) {
+    let attempt = |get: &Get| {
         let table = tables
             .get(&get.table)
             .ok_or_else(ApiError::resource_not_found)?;
-        match throttle::admit_read(backend, table, None, TRANSACTION_FACTOR) {
-            Ok(more) => held.add(more),
-            Err(error) => {
-                refused = true;
-                *reason = throttle::cancellation(&error);
-            }
-        }
-    }
-    if refused {
-        return Err(ApiError::TransactionCanceled { reasons });
-    }
-    Ok(held)
+        Ok(throttle::admit_read(
+            backend,
+            table,
+            None,
+            TRANSACTION_FACTOR,
+        ))
+    };
+    let attempts: Vec<_> = gets.iter().map(attempt).collect::<Result<_, ApiError>>()?;
+    throttle::hold_all(attempts)
 }
 
 fn answer(

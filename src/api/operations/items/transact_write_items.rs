@@ -19,7 +19,7 @@ use crate::expression::{ExpressionKind, parse_update};
 use crate::item::{Item, KeyError, size::item_size};
 use crate::replica::catalog::TableDef;
 use crate::replica::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
-use crate::replica::{ApiError, CancellationReason, collection};
+use crate::replica::{ApiError, collection};
 use crate::store::ReadTxn;
 
 /// The most actions of a transaction.
@@ -412,25 +412,22 @@ fn within_capacity(
     writes: &[ItemWrite],
     tables: &BTreeMap<String, TableDef>,
 ) -> Result<Held, ApiError> {
-    let mut held = Held::default();
-    let mut reasons = vec![CancellationReason::default(); writes.len()];
-    let mut refused = false;
-    for (write, reason) in writes.iter().zip(&mut reasons) {
+    let attempt = |write: &ItemWrite| {
         let table = tables
             .get(&write.table)
             .ok_or_else(ApiError::resource_not_found)?;
-        match throttle::admit_write(backend, table, &write.action, TRANSACTION_FACTOR) {
-            Ok(more) => held.add(more),
-            Err(error) => {
-                refused = true;
-                *reason = throttle::cancellation(&error);
-            }
-        }
-    }
-    if refused {
-        return Err(ApiError::TransactionCanceled { reasons });
-    }
-    Ok(held)
+        Ok(throttle::admit_write(
+            backend,
+            table,
+            &write.action,
+            TRANSACTION_FACTOR,
+        ))
+    };
+    let attempts: Vec<_> = writes
+        .iter()
+        .map(attempt)
+        .collect::<Result<_, ApiError>>()?;
+    throttle::hold_all(attempts)
 }
 
 /// Units by table. The transaction's factor applies to the table part only.

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::index_updates::IndexUpdates;
 use super::settings::{NEITHER_UNIT, Settings, recorded, set};
 use super::{ApiError, date, invalid, maxima, overrides, warm};
+use crate::clock::calendar;
 use crate::replica::catalog::{IndexKind, TableDef};
-use crate::replica::stream;
 
 /// The name under which the history is recorded, for the table and by index.
 const HISTORY: &str = "ProvisionedThroughput";
@@ -122,7 +122,7 @@ fn in_words(ms: u64) -> String {
         "December",
     ];
     let (days, seconds) = (ms / DAY_MS, ms % DAY_MS / 1000);
-    let (year, month, day) = stream::civil(days);
+    let (year, month, day) = calendar::civil(days);
     let pick = |names: &[&'static str], at: u64| {
         usize::try_from(at)
             .ok()
