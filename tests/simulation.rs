@@ -50,6 +50,22 @@ fn one_seed_gives_one_world() {
 }
 
 #[test]
+fn a_seed_gives_the_same_world_on_real_files() {
+    for (name, seeds) in [("smoke.toml", 0..2), ("disks.toml", 0..2)] {
+        let scenario = load(name);
+        for seed in seeds {
+            let folder = tempfile::tempdir().expect("a folder");
+            let options = Options {
+                files: Some(folder.path().to_owned()),
+                ..Options::default()
+            };
+            let on_files = run(&scenario, seed, options);
+            assert_eq!(on_files, play(&scenario, seed), "{name}, seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn smoke_seeds_pass_and_every_oracle_looks() {
     let scenario = load("smoke.toml");
     let mut reports = Vec::new();

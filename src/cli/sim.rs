@@ -82,6 +82,9 @@ struct RunArgs {
     /// Print the reports as JSON
     #[arg(long)]
     json: bool,
+    /// Keep the regions' stores as LMDB files in this folder, seed by seed; what happens is the same as in memory
+    #[arg(long, value_name = "DIR")]
+    files: Option<PathBuf>,
 }
 
 /// What is played.
@@ -179,6 +182,10 @@ fn run_all(args: &RunArgs) -> Result<(), CliError> {
         let options = Options {
             figures: args.report.is_some(),
             expect: source.expect(),
+            files: args
+                .files
+                .as_ref()
+                .map(|dir| dir.join(format!("run-{nth}"))),
             ..Options::default()
         };
         let run = simulation::play(&plan, options);

@@ -398,7 +398,7 @@ impl World<'_> {
                 self.crash(life, kill)?;
             }
             Fault::BackUp { region } => {
-                if self.regions[region].back_up() {
+                if self.regions[region].back_up()? {
                     self.oracles.back_up(region_id(region));
                 }
             }
@@ -441,7 +441,7 @@ impl World<'_> {
             self.judge(region, &finished, false)?;
         }
         if kill.disk != Disk::Kept {
-            let restored = self.regions[region].lose_disk(kill.disk == Disk::PutBack);
+            let restored = self.regions[region].lose_disk(kill.disk == Disk::PutBack)?;
             self.trace(Some(region), || format!("disk lost, put back {restored}"));
             self.oracles.on_disk_fault(region_id(region), restored);
             self.tokens.clear();

@@ -1,4 +1,4 @@
-//! One region: the production replica and replicator on a store in memory, driven as the writer thread
+//! One region: the production replica and replicator on a disk of the simulator, driven as the writer thread
 //! of a daemon drives them.
 //!
 //! The disk is modelled by time: a group of jobs begins, and its transaction is made, durable and visible
@@ -6,10 +6,10 @@
 //! in between loses the group, or, as a coin decides, only the answers.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::plan::Operation;
 use super::skew::SkewedClock;
+use super::volume::{Volume, Volumes};
 use crate::clock::policy::FenceLine;
 use crate::clock::{Now, RegionId, Stamp};
 use crate::replica::buckets::Offer;
@@ -19,7 +19,7 @@ use crate::replica::snapshot::{self, Portion};
 use crate::replica::stable::Stability;
 use crate::replica::{ApiError, Job, JobResult, OpenError, Replica, ReplicaConfig};
 use crate::replication::{Action, Burden, Event, Lacks, Replicator, ReplicatorConfig};
-use crate::store::{MemStore, ReadTxn, Store, StoreError, WriteTxn};
+use crate::store::{MemStore, ReadTxn, StoreError, WriteTxn};
 
 /// Between two comparisons of everything with one peer.
 const ANTI_ENTROPY_US: u64 = 3_000_000;
@@ -123,15 +123,16 @@ pub struct Region {
     pub syncs: u64,
     config: ReplicaConfig,
     part_bytes_max: usize,
-    store: MemStore,
+    volumes: Volumes,
+    store: Volume,
     /// The disk as it was copied once.
-    backup: Option<MemStore>,
+    backup: Option<Volume>,
     /// Nothing was stamped above this.
     high_us: u64,
     /// The disk is not what the process left on it.
     doubtful: bool,
     /// `ship_before_sync` only: what the disk holds while a group is under way.
-    synced: Option<MemStore>,
+    synced: Option<Volume>,
     ship_before_sync: bool,
     max_offset_us: u64,
     process: Option<Process>,
@@ -152,7 +153,8 @@ impl Region {
             syncs: 0,
             config,
             part_bytes_max,
-            store: MemStore::new(),
+            volumes: Volumes::in_memory(),
+            store: Volume::Memory(MemStore::new()),
             backup: None,
             high_us: 0,
             doubtful: false,
@@ -161,6 +163,14 @@ impl Region {
             max_offset_us,
             process: None,
         }
+    }
+
+    /// Has its disks made here. For a region that has not been started.
+    pub fn set_volumes(&mut self, volumes: Volumes) -> Result<(), StoreError> {
+        assert!(self.life == 0, "a region is moved before its first life");
+        self.volumes = volumes;
+        self.store = self.volumes.create()?;
+        Ok(())
     }
 
     /// What readers see now.
@@ -217,8 +227,7 @@ impl Region {
     /// Starts the process on what the disk holds.
     pub fn boot(&mut self, now: Now) -> Result<(), OpenError> {
         assert!(self.process.is_none(), "a region has one process");
-        let store: Arc<dyn Store> = Arc::new(self.store.clone());
-        let replica = Replica::open(store, self.config.clone(), now)?;
+        let replica = Replica::open(self.store.share(), self.config.clone(), now)?;
         let config = ReplicatorConfig {
             region: self.config.region,
             region_name: self.name.clone(),
@@ -294,7 +303,7 @@ impl Region {
             process.group = Some(Group::Waiting(work));
             return Ok(Some((count, None)));
         }
-        let image = self.store.fork();
+        let image = self.volumes.fork(&self.store)?;
         let disk = std::mem::replace(&mut self.store, image);
         self.synced = Some(disk);
         process.learn_fence();
@@ -323,21 +332,24 @@ impl Region {
     }
 
     /// The disk is copied, between two syncs.
-    pub fn back_up(&mut self) -> bool {
+    pub fn back_up(&mut self) -> Result<bool, StoreError> {
         if self.synced.is_none() {
-            self.backup = Some(self.store.fork());
+            self.backup = Some(self.volumes.fork(&self.store)?);
         }
-        self.synced.is_none()
+        Ok(self.synced.is_none())
     }
 
     /// The disk is lost, or, if it may be and a copy was made, put back as it was. Says whether it was.
-    pub fn lose_disk(&mut self, restore: bool) -> bool {
+    pub fn lose_disk(&mut self, restore: bool) -> Result<bool, StoreError> {
         assert!(self.process.is_none(), "disks are lost by the dead");
         let backup = self.backup.as_ref().filter(|_| restore);
         let restored = backup.is_some();
-        self.store = backup.map(MemStore::fork).unwrap_or_default();
+        self.store = match backup {
+            Some(backup) => self.volumes.fork(backup)?,
+            None => self.volumes.create()?,
+        };
         self.doubtful = true;
-        restored
+        Ok(restored)
     }
 
     /// Whether clients are served.
@@ -372,6 +384,8 @@ impl Region {
             self.store = disk;
         }
         self.process = None;
+        let closed = std::mem::replace(&mut self.store, Volume::Memory(MemStore::new()));
+        self.store = closed.reopened()?;
         Ok(finished)
     }
 }
@@ -379,7 +393,7 @@ impl Region {
 /// Makes a group's transaction.
 fn run(
     replica: &mut Replica,
-    store: &MemStore,
+    store: &Volume,
     now: Now,
     work: Vec<Work>,
 ) -> Result<Finished, StoreError> {

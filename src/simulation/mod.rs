@@ -7,7 +7,7 @@
 //! what oracles compute, they compute in another way.
 //!
 //! [`scenario`] reads a file, `plan` and `storms` draw the rest from the seed, `world` and `happen` play
-//! it on `host` and `net`, `oracle` judges it, [`report`] says what came of it. What failed is stored as a
+//! it on `host`, `volume` and `net`, `oracle` judges it, [`report`] says what came of it. What failed is stored as a
 //! plan ([`mod@file`]), made as small as it can be ([`shrink`]) and told in words (`story`).
 
 mod clocks;
@@ -33,6 +33,7 @@ mod skew;
 mod steady;
 mod storms;
 mod story;
+mod volume;
 mod workload;
 mod world;
 
@@ -74,6 +75,9 @@ pub struct Options<'o> {
     pub figures: bool,
     /// What the run must show besides.
     pub expect: expect::Expect,
+    /// Keep the regions' stores as files in this folder, which is made and is to hold nothing; in memory
+    /// without it. What happens is the same.
+    pub files: Option<std::path::PathBuf>,
 }
 
 /// Plays `scenario` with `seed`, and ends at the first event that an oracle objects to.
@@ -87,6 +91,9 @@ pub fn play(plan: &PlanFile, options: Options<'_>) -> RunReport {
     let expect = options.expect;
     let mut world = world::World::new(plan.to_plan(), seed, options.planted, options.trace);
     world.measure(options.figures || !expect.is_empty());
+    if let Some(folder) = options.files {
+        world.use_files(folder);
+    }
     let mut report = world.run(&plan.name);
     report.expectations = expect.judge(&report);
     report

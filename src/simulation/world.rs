@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 
 use siphasher::sip::SipHasher13;
 
@@ -18,6 +19,7 @@ use super::plan::{Act, Kill, Plan, index};
 use super::report::{OracleId, RunReport, percentile};
 use super::rng::Chance;
 use super::skew::{EPOCH_US, SkewedClock};
+use super::volume::Volumes;
 use super::{Planted, measure, workload};
 use crate::clock::RegionId;
 use crate::marks;
@@ -124,6 +126,8 @@ pub struct World<'o> {
     pub(super) ignores_tokens: bool,
     digest: SipHasher13,
     trace: Option<&'o mut dyn FnMut(String)>,
+    /// Where disks are files, if they are.
+    files: Option<PathBuf>,
     pub(super) calm_us: Option<u64>,
     pub(super) converged_us: Option<u64>,
     pub(super) operations: u64,
@@ -205,6 +209,7 @@ impl<'o> World<'o> {
             ignores_tokens: planted == Some(Planted::TokenIgnored),
             digest: SipHasher13::new(),
             trace,
+            files: None,
             calm_us: None,
             converged_us: None,
             operations: 0,
@@ -215,6 +220,11 @@ impl<'o> World<'o> {
             regions,
             plan,
         }
+    }
+
+    /// Keeps the disks as files in this folder.
+    pub fn use_files(&mut self, folder: PathBuf) {
+        self.files = Some(folder);
     }
 
     /// Runs until all is equal, a bound is passed, or an oracle has seen something.
@@ -252,6 +262,11 @@ impl<'o> World<'o> {
     }
 
     fn begin(&mut self) -> Result<(), Trouble> {
+        if let Some(folder) = &self.files {
+            for region in &mut self.regions {
+                region.set_volumes(Volumes::below(folder.join(&region.name)))?;
+            }
+        }
         for (at, step) in self.plan.steps.iter().enumerate() {
             self.events
                 .insert((step.at_us, self.scheduled), What::Step(at));
