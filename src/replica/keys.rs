@@ -201,6 +201,7 @@ pub mod meta {
     pub const TOKEN_EXPIRIES: &[u8] = b"e/";
     pub const STREAMS: &[u8] = b"s/";
     pub const CHANGE_MINUTES: &[u8] = b"sm/";
+    pub const CHANGE_AGES: &[u8] = b"sa/";
     /// Indexes being built, rows being removed, versions travelling again: this region's own business.
     pub const BUILDS: &[u8] = b"ib/";
     pub const PURGES: &[u8] = b"xp/";
@@ -259,6 +260,9 @@ pub mod meta {
     }
     pub fn change_minute(minute: u64) -> Vec<u8> {
         join(CHANGE_MINUTES, &minute.to_be_bytes())
+    }
+    pub fn change_age(minute: u64) -> Vec<u8> {
+        join(CHANGE_AGES, &minute.to_be_bytes())
     }
     /// How far the building of an index (or, as 0, of the sizes of item collections) has come.
     pub fn build(uid: TableUid, index: u32) -> Vec<u8> {

@@ -4,12 +4,10 @@ use super::plan::{CLOCK_SLACK_US, ClockSpec, Config, index};
 use super::report::OracleId;
 use super::rng::Chance;
 use super::skew::EPOCH_US;
-use super::world::{World, region_id};
+use super::world::World;
 
 /// How long things must have been so before a region has to know: enough for a probe that was not late.
 const NOTICE_US: u64 = 8_000_000;
-/// Streams trim their records after a day.
-const TRIM_US: u64 = 20 * 3_600_000_000;
 /// What a clock may be off from another's besides, in what a region can measure.
 const MARGIN_US: u64 = 100_000;
 /// How far stamps may be ahead of a clock on their own: the window of the durable bound, and some.
@@ -77,9 +75,6 @@ impl World<'_> {
             let lead_us = u64::try_from(self.lead_us(region)).unwrap_or(0);
             let watch = &mut self.watches[region];
             watch.lead_us = watch.lead_us.max(lead_us);
-            if lead_us > TRIM_US {
-                self.oracles.trims_streams(region_id(region));
-            }
         }
     }
 

@@ -84,6 +84,7 @@ struct Target {
 pub(in super::super) struct Changes {
     next: u64,
     last_us: u64,
+    age: Age,
     moved: bool,
     /// By table, as last looked up; `None` = no stream is on.
     targets: BTreeMap<TableUid, Option<Target>>,
@@ -93,12 +94,33 @@ pub(in super::super) struct Changes {
     pub(super) next_upkeep_us: u64,
 }
 
+/// For how long the region has run, by its monotonic clock: what the age of records is counted in. The wall
+/// clock may be set at any time, and a record that was made a minute ago is not a day old because the clock
+/// was wrong when it was made. What a region does not run does not count, so nothing is trimmed unread
+/// because the region was away; and as nothing is written meanwhile, no more than a day's records are kept.
+#[derive(Debug, Default)]
+struct Age {
+    us: u64,
+    /// The monotonic clock when `us` was counted last.
+    counted_us: Option<u64>,
+    /// The minute of the age that has its row.
+    minute: Option<u64>,
+}
+
 impl Changes {
     pub(in super::super) fn load(txn: &dyn ReadTxn) -> Result<Self, StoreError> {
-        let (next, last_us) = place(txn)?;
+        let Place {
+            next,
+            last_us,
+            age_us,
+        } = place(txn)?;
         Ok(Changes {
             next,
             last_us,
+            age: Age {
+                us: age_us,
+                ..Age::default()
+            },
             moved: false,
             targets: BTreeMap::new(),
             upkeep_left: false,
@@ -111,6 +133,15 @@ impl Changes {
         self.next
     }
 
+    /// The region's age now; it is saved with the group.
+    pub(super) fn grow_older(&mut self, now: Now) -> u64 {
+        let before_us = self.age.counted_us.replace(now.mono_us);
+        let passed_us = before_us.map_or(0, |us| now.mono_us.saturating_sub(us));
+        self.age.us = self.age.us.saturating_add(passed_us);
+        self.moved = true;
+        self.age.us
+    }
+
     /// Streams or shards changed: looks them up anew.
     pub(super) fn forget_shards(&mut self) {
         self.targets.clear();
@@ -121,22 +152,39 @@ impl Changes {
         if !std::mem::take(&mut self.moved) {
             return Ok(());
         }
-        let place = [self.next.to_be_bytes(), self.last_us.to_be_bytes()].concat();
-        txn.put(Db::Meta, meta::CHANGES, &place)
+        let place = [self.next, self.last_us, self.age.us].map(u64::to_be_bytes);
+        txn.put(Db::Meta, meta::CHANGES, &place.concat())
     }
 }
 
-/// The next LSN and the time of the last record.
-pub(super) fn place(txn: &dyn ReadTxn) -> Result<(u64, u64), StoreError> {
+/// Where a region's changes stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The LSN that the next record gets.
+    pub next: u64,
+    /// When the last record was made, by the wall clock.
+    last_us: u64,
+    age_us: u64,
+}
+
+pub(super) fn place(txn: &dyn ReadTxn) -> Result<Place, StoreError> {
     let Some(stored) = txn.get(Db::Meta, meta::CHANGES)? else {
-        return Ok((1, 0));
+        return Ok(Place {
+            next: 1,
+            last_us: 0,
+            age_us: 0,
+        });
     };
     let word = |at: usize| {
         let bytes = stored.get(at..at + 8)?;
         bytes.try_into().ok().map(u64::from_be_bytes)
     };
-    match (word(0), word(8)) {
-        (Some(next), Some(last_us)) => Ok((next, last_us)),
+    match (word(0), word(8), word(16)) {
+        (Some(next), Some(last_us), Some(age_us)) => Ok(Place {
+            next,
+            last_us,
+            age_us,
+        }),
         _ => Err(StoreError::Damaged(
             "the place in the changes cannot be read".into(),
         )),
@@ -183,6 +231,14 @@ impl Replica {
             return Ok(());
         }
         let changes = &mut self.changes;
+        let aged = changes.grow_older(now) / MINUTE_US;
+        if changes.age.minute != Some(aged) {
+            let row = meta::change_age(aged);
+            if txn.get(Db::Meta, &row)?.is_none() {
+                txn.put(Db::Meta, &row, &changes.next.to_be_bytes())?;
+            }
+            changes.age.minute = Some(aged);
+        }
         let created_us = now.wall_us.max(changes.last_us);
         let minute = created_us / MINUTE_US;
         if changes.next == 1 || minute > changes.last_us / MINUTE_US {
@@ -202,7 +258,6 @@ impl Replica {
         txn.put(Db::Changes, &row, &record.encode()?)?;
         changes.next += 1;
         changes.last_us = created_us;
-        changes.moved = true;
         Ok(())
     }
 

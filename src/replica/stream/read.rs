@@ -27,7 +27,7 @@ pub struct RecordPage {
 }
 
 pub fn bounds(txn: &dyn ReadTxn) -> Result<Bounds, StoreError> {
-    let (next, _) = place(txn)?;
+    let next = place(txn)?.next;
     let horizon = read::meta_u64(txn, meta::CHANGE_HORIZON)?.unwrap_or(1);
     Ok(Bounds { horizon, next })
 }
@@ -134,10 +134,10 @@ fn first_of_minute(txn: &dyn ReadTxn, minute: u64) -> Result<Option<u64>, StoreE
     )
 }
 
-/// The first LSN of the first minute that had records, from `minute` on.
-pub(super) fn first_from_minute(txn: &dyn ReadTxn, minute: u64) -> Result<Option<u64>, StoreError> {
-    let from = meta::change_minute(minute);
-    let to = keys::after_prefix(meta::CHANGE_MINUTES);
+/// The first LSN of the first minute of the region's age that had records, from `minute` on.
+pub(super) fn first_from_age(txn: &dyn ReadTxn, minute: u64) -> Result<Option<u64>, StoreError> {
+    let from = meta::change_age(minute);
+    let to = keys::after_prefix(meta::CHANGE_AGES);
     first_minute(
         txn,
         Range {

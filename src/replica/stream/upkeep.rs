@@ -8,11 +8,12 @@ use super::super::keys::{self, meta};
 use super::super::{Replica, read};
 use super::catalog::{self, Stream};
 use super::change::MINUTE_US;
-use super::read::{bounds, first_from_minute};
+use super::read::{bounds, first_from_age};
 use crate::clock::Now;
 use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
 
-/// How long a record is kept, microseconds (streams-ttl-backup.md section 1.1).
+/// How long a record is kept, microseconds (streams-ttl-backup.md section 1.1), in the time that the region has
+/// run (`Changes::grow_older`).
 const KEPT_US: u64 = 24 * 3_600_000_000;
 /// How long a shard stays open, microseconds: about as long as on AWS.
 const SHARD_US: u64 = 4 * 3_600_000_000;
@@ -32,8 +33,8 @@ impl Replica {
             return Ok(Chore::Done);
         }
         self.changes.next_upkeep_us = now.mono_us + ROUND_US;
-        let too_old_us = now.wall_us.saturating_sub(KEPT_US);
-        let horizon = self.move_horizon(txn, too_old_us)?;
+        let age_us = self.changes.grow_older(now);
+        let horizon = self.move_horizon(txn, age_us)?;
         let mut room = STEP;
         for stream in catalog::scan(txn.as_read(), meta::STREAMS)? {
             self.keep_stream(txn, now, stream, horizon, &mut room)?;
@@ -46,20 +47,27 @@ impl Replica {
     }
 
     /// Finds the LSN before which every record is too old.
-    fn move_horizon(&mut self, txn: &mut dyn WriteTxn, too_old_us: u64) -> Result<u64, StoreError> {
+    fn move_horizon(&mut self, txn: &mut dyn WriteTxn, age_us: u64) -> Result<u64, StoreError> {
         let before = bounds(txn.as_read())?.horizon;
+        let Some(too_old_us) = age_us.checked_sub(KEPT_US) else {
+            return Ok(before);
+        };
         // The first that a minute not wholly too old begins with; without such a minute, all are too old.
         let minute = too_old_us / MINUTE_US;
-        let first = first_from_minute(txn.as_read(), minute)?;
+        let first = first_from_age(txn.as_read(), minute)?;
         let horizon = first.unwrap_or(self.changes.next());
         if horizon <= before {
             return Ok(before);
         }
         txn.put(Db::Meta, meta::CHANGE_HORIZON, &horizon.to_be_bytes())?;
-        let last = meta::change_minute(minute);
-        let minutes = read::rows(txn.as_read(), Db::Meta, meta::CHANGE_MINUTES, STEP)?;
-        for row in minutes.iter().filter(|row| **row < last) {
-            txn.delete(Db::Meta, row)?;
+        for minutes in [meta::CHANGE_AGES, meta::CHANGE_MINUTES] {
+            for row in read::rows(txn.as_read(), Db::Meta, minutes, STEP)? {
+                let first = read::meta_u64(txn.as_read(), &row)?.unwrap_or(0);
+                if first >= horizon {
+                    break;
+                }
+                txn.delete(Db::Meta, &row)?;
+            }
         }
         Ok(horizon)
     }

@@ -69,8 +69,6 @@ struct Known {
     conflicts: u64,
     /// Changes of an item that a reader here could see.
     visible: u64,
-    /// Its streams may lack their beginning.
-    trimmed: bool,
     last_issued: Option<Stamp>,
     /// The greatest stable stamp the region has found, per group, and its logs' floors.
     stable: BTreeMap<GroupId, Stamp>,
