@@ -32,6 +32,12 @@ pub const MARKS: &[(&str, &str)] = &[
         "an index took in an item that was there before it",
     ),
     ("item expired", "Time To Live removed an item"),
+    ("fence", "a region whose clock is ahead refused a write"),
+    ("hold", "commits stamped ahead of the time waited"),
+    (
+        "item repaired",
+        "what a disk had changed or lost was put right by a peer",
+    ),
     (
         "conflict dropped",
         "a kept conflict went by age or for room",

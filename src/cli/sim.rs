@@ -62,14 +62,17 @@ struct RunArgs {
     #[arg(required_unless_present = "plan")]
     file: Option<PathBuf>,
     /// Run this stored plan instead of a scenario
-    #[arg(long, conflicts_with_all = ["file", "seed", "seeds"])]
+    #[arg(long, conflicts_with_all = ["file", "seed", "seeds", "first"])]
     plan: Option<PathBuf>,
     /// Run this one seed
-    #[arg(long, conflicts_with = "seeds")]
+    #[arg(long, conflicts_with_all = ["seeds", "first"])]
     seed: Option<u64>,
-    /// Run seeds 0 to COUNT - 1
+    /// Run so many seeds
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     seeds: u64,
+    /// The first of them
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    first: u64,
     /// Find the shortest plan that fails as a failing seed does; for a single run unless --shrink=false
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     shrink: Option<bool>,
@@ -100,9 +103,8 @@ impl Source {
         }
         let path = args.file.clone().unwrap_or_default();
         let scenario = Box::new(Scenario::load(&path)?);
-        let range = args
-            .seed
-            .map_or(0..args.seeds, |seed| seed..seed.saturating_add(1));
+        let many = args.first..args.first.saturating_add(args.seeds);
+        let range = args.seed.map_or(many, |seed| seed..seed.saturating_add(1));
         Ok(Source::Seeds(scenario, path, range))
     }
 

@@ -23,7 +23,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use super::catalog::{TableDef, TableUid};
 use super::chores::Chore;
 use super::keys::{self, meta};
-use super::mutation::{ItemKey, Version};
+use super::mutation::{Dot, ItemKey, Version};
 use super::record::Record;
 use super::{Replica, TableState, read, stable};
 use crate::clock::{Hlc, Now, RegionId};
@@ -34,6 +34,8 @@ use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
 pub const CLUSTER_KEY: &[u8] = b"g/cluster";
 /// Sums of how many groups are compared first, each of 256 buckets.
 pub const GROUPS: usize = 256;
+/// Items that are remembered as missed; with more, the memory begins anew.
+const MISSED_MAX: usize = 1_024;
 /// Rows that are counted again in one step.
 const SCRUB_ROWS: usize = 64;
 /// A bucket with more rows than this is counted by `check` only: one step may not take long.
@@ -44,6 +46,8 @@ const BUCKET_ROWS_MAX: usize = 4_096;
 pub struct Offer {
     pub table: TableUid,
     pub bucket: u16,
+    /// When it was asked for, on the asker's monotonic clock: it was read after that.
+    pub asked_us: u64,
     pub items: Vec<Offered>,
 }
 
@@ -151,6 +155,9 @@ pub(super) struct Buckets {
     pub hash: Fingerprints,
     changes: BTreeMap<(TableUid, u16), u128>,
     scrubbed: Option<Vec<u8>>,
+    /// Rows of items that a peer had and this region had not, though it must have had them: the version, and
+    /// when that was seen first, on the monotonic clock.
+    missed: BTreeMap<Vec<u8>, (Dot, u64)>,
 }
 
 impl Buckets {
@@ -159,7 +166,22 @@ impl Buckets {
             hash: Fingerprints::of(txn)?,
             changes: BTreeMap::new(),
             scrubbed: None,
+            missed: BTreeMap::new(),
         })
+    }
+
+    /// A version is missed here that a peer had after `asked_us`. Says whether it was missed before that: an
+    /// offer that was long on its way may have what every region has deleted and forgotten since; one that
+    /// was asked for after the item was missed first cannot.
+    fn is_missed_still(&mut self, row: Vec<u8>, dot: Dot, asked_us: u64, now: Now) -> bool {
+        if self.missed.len() >= MISSED_MAX {
+            self.missed.clear();
+        }
+        let missed = self.missed.entry(row).or_insert((dot, now.mono_us));
+        if missed.0 != dot {
+            *missed = (dot, now.mono_us);
+        }
+        asked_us > missed.1
     }
 
     /// An item changes.
@@ -253,7 +275,7 @@ impl Replica {
         {
             return self.put_back(txn, offer, &offered);
         }
-        self.merge(txn, now, &def, &offered)
+        self.merge(txn, now, &def, (&offered, offer.asked_us))
     }
 
     /// Whether the commit that made an offered version is applied here; and it is one that can be.
@@ -297,6 +319,7 @@ impl Replica {
             txn.put(Db::Items, row, record)?;
         }
         txn.delete(Db::Meta, &meta::suspect(uid, bucket))?;
+        crate::mark!("item repaired");
         add(txn, meta::REPAIRS, put.len() as u64)
     }
 
@@ -306,7 +329,7 @@ impl Replica {
         txn: &mut dyn WriteTxn,
         now: Now,
         def: &TableDef,
-        offered: &[Offered],
+        (offered, asked_us): (&[Offered], u64),
     ) -> Result<(), StoreError> {
         if !self.is_settled(txn.as_read(), def)? {
             return Ok(());
@@ -320,7 +343,9 @@ impl Replica {
                 // A deletion that was collected here.
                 None if item.image.is_none() => continue,
                 None if item.version.issued <= floor => {
-                    add(txn, meta::REPAIRS_REPORTED, 1)?;
+                    if (self.buckets).is_missed_still(row, item.version.dot, asked_us, now) {
+                        add(txn, meta::REPAIRS_REPORTED, 1)?;
+                    }
                     continue;
                 }
                 _ => {}
@@ -328,6 +353,7 @@ impl Replica {
             let (version, image) = (item.version, item.image.as_deref());
             let change = (def.uid, &item.key, image);
             self.apply_item(txn, now, (version.dot, version.issued), version, change)?;
+            crate::mark!("item repaired");
             add(txn, meta::REPAIRS, 1)?;
         }
         Ok(())
@@ -474,6 +500,7 @@ pub fn offer(
     Ok(Offer {
         table: uid,
         bucket,
+        asked_us: 0,
         items,
     })
 }

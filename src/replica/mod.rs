@@ -407,7 +407,10 @@ impl Replica {
         let now = self.trusted(now);
         for job in jobs {
             results.push(match job {
-                Job::Write(_) if fenced.is_some() => JobResult::Write(Err(fence_error(fenced))),
+                Job::Write(_) if fenced.is_some() => {
+                    crate::mark!("fence");
+                    JobResult::Write(Err(fence_error(fenced)))
+                }
                 Job::Write(request) => {
                     JobResult::Write(store_errors_out(self.execute(txn, now, request))?)
                 }

@@ -90,8 +90,36 @@ fn what_may_have_been_deleted_is_reported_and_not_resurrected() {
     // Longer than tombstones are kept: item 3 may have been deleted here, and its deletion forgotten.
     b.at_us += 2 * 3_600_000_000;
     b.group(offers(&a).into_iter().map(Job::Repair).collect());
+    assert_eq!(
+        repairs(&b),
+        (1, 0, 0),
+        "it may have been deleted on the way"
+    );
+    b.group(offers(&a).into_iter().map(Job::Repair).collect());
+    assert_eq!(repairs(&b), (1, 0, 0), "asked for before it was missed");
+    let asked_us = now(b.at_us).mono_us + 1;
+    let later = offers(&a)
+        .into_iter()
+        .map(|offer| Offer { asked_us, ..offer });
+    b.group(later.map(Job::Repair).collect());
     assert_eq!(repairs(&b), (1, 1, 0));
     assert_eq!(b.details().counts.items, 2);
+}
+
+/// An offer may be longer on its way than it takes until its item is deleted everywhere and forgotten.
+#[test]
+fn what_is_deleted_while_it_is_offered_is_not_reported() {
+    let (mut a, mut b) = diverged();
+    settle(&mut b, 100);
+    b.group(offers(&a).into_iter().map(Job::Repair).collect());
+    let before = repairs(&b);
+    let late = offers(&a);
+    a.delete(1);
+    b.pull(&a);
+    b.at_us += 3 * 3_600_000_000;
+    settle(&mut b, 10_000);
+    b.group(late.into_iter().map(Job::Repair).collect());
+    assert_eq!(repairs(&b), before);
 }
 
 #[test]

@@ -255,6 +255,19 @@ fn covers(base: &Frontier, dot: Dot) -> bool {
     base.get(&dot.log).is_some_and(|seq| dot.seq <= *seq)
 }
 
+/// Whether the item here has the version's rank and yet another header: two regions expired one version, and
+/// the sponsor has met both expiries, in a header that is made of the two and has the dot of one of them. What
+/// came of that one is here; the other is in the copy only.
+fn has_other_header(txn: &dyn ReadTxn, mutation: &Mutation) -> Result<bool, StoreError> {
+    let (Some(version), Change::Item { table, key, .. }) = (mutation.version, &mutation.change)
+    else {
+        return Ok(false);
+    };
+    let stored = txn.get(Db::Items, &keys::item_row(*table, key))?;
+    let here = stored.map(Record::decode).transpose()?;
+    Ok(here.is_some_and(|here| here.version.rank == version.rank && here.version != version))
+}
+
 impl Replica {
     /// Takes in a part of a copy.
     pub(super) fn copy_in(
@@ -285,7 +298,9 @@ impl Replica {
             if let Change::Item { table, key, .. } = &mutation.change {
                 present.insert(keys::item_row(*table, key));
             }
-            if !covers(&portion.base, version.dot) || covers(&self.frontier, version.dot) {
+            let had = covers(&self.frontier, version.dot);
+            let news = !had || has_other_header(txn.as_read(), mutation)?;
+            if !covers(&portion.base, version.dot) || !news {
                 continue;
             }
             self.hlc

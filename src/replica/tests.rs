@@ -106,7 +106,7 @@ impl Node {
         self.write(WriteRequest::Item(item_write(WriteAction::Put { item })))
     }
 
-    fn delete(&mut self, n: usize) {
+    pub fn delete(&mut self, n: usize) {
         let mut key = Item::from([("k".to_owned(), Value::S(format!("key-{n}")))]);
         if self.def().keys.contains("n") {
             key.insert("n".to_owned(), Value::N(Number::from(n as i64)));

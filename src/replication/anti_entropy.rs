@@ -115,16 +115,25 @@ impl Replicator {
             self.differences.asks = self.differences.asks.wrapping_add(1);
             let turn = self.differences.asks.checked_rem(able.len()).unwrap_or(0);
             if let Some(peer) = able.get(turn) {
-                let buckets = vec![bucket];
-                self.send(
-                    scene,
-                    *peer,
-                    Lane::Log,
-                    Message::AskItems { table, buckets },
-                );
+                self.ask_items(scene, *peer, table, vec![bucket]);
             }
         }
         Ok(())
+    }
+
+    fn ask_items(
+        &mut self,
+        scene: &mut Scene<'_>,
+        peer: RegionId,
+        table: TableUid,
+        buckets: Vec<u16>,
+    ) {
+        let ask = Message::AskItems {
+            table,
+            buckets,
+            asked_us: scene.now.mono_us,
+        };
+        self.send(scene, peer, Lane::Log, ask);
     }
 
     /// A peer's group sums: answers with the sums of the buckets in groups that differ.
@@ -180,7 +189,7 @@ impl Replicator {
                 let both = differ.intersection(&before).take(ASKED_MAX);
                 let buckets: Vec<u16> = both.copied().collect();
                 if !buckets.is_empty() {
-                    self.send(scene, peer, Lane::Log, Message::AskItems { table, buckets });
+                    self.ask_items(scene, peer, table, buckets);
                 }
             }
             _ if differ.is_empty() => {}
@@ -197,14 +206,15 @@ impl Replicator {
         &mut self,
         scene: &mut Scene<'_>,
         peer: RegionId,
-        table: TableUid,
-        buckets: &[u16],
+        (table, buckets): (TableUid, &[u16]),
+        asked_us: u64,
     ) -> Result<(), StoreError> {
         let Some(txn) = self.shared(scene, peer, table)? else {
             return Ok(());
         };
         for bucket in buckets.iter().take(ASKED_MAX) {
             let offer = buckets::offer(txn, table, *bucket, OFFER_BYTES_MAX)?;
+            let offer = Offer { asked_us, ..offer };
             self.send(scene, peer, Lane::Log, Message::Items(offer));
         }
         Ok(())

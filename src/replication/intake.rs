@@ -137,7 +137,12 @@ impl Intake {
             return None;
         }
         let due = |parcel: &Parcel| parcel.issued.physical_us <= horizon_us;
-        let from = self.queue.front().filter(|p| due(p))?.from;
+        let first = self.queue.front()?;
+        if !due(first) {
+            crate::mark!("hold");
+            return None;
+        }
+        let from = first.from;
         let (mut commits, mut bytes) = (Vec::new(), 0);
         while bytes < BATCH_BYTES_MAX {
             if self.queue.front().is_none_or(|p| p.from != from || !due(p)) {

@@ -239,7 +239,11 @@ impl Replicator {
                 differ,
                 buckets,
             } => self.on_bucket_sums(scene, peer, table, &differ, &buckets),
-            Message::AskItems { table, buckets } => self.on_ask_items(scene, peer, table, &buckets),
+            Message::AskItems {
+                table,
+                buckets,
+                asked_us,
+            } => self.on_ask_items(scene, peer, (table, &buckets), asked_us),
             Message::Items(offer) => {
                 self.on_items(scene, offer);
                 Ok(())

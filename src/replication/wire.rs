@@ -15,7 +15,7 @@ use crate::replica::mutation::{Frontier, GroupId, LogId};
 use crate::replica::snapshot::{Part, Place};
 
 /// The wire protocol spoken by this build. Peers of another one are turned away.
-pub const PROTOCOL: u16 = 4;
+pub const PROTOCOL: u16 = 5;
 
 /// The longest frame that is written or read: a batch of one transaction of 4 MB and its copies of
 /// keys fits many times over. The transport may not have a lower limit.
@@ -144,6 +144,8 @@ pub enum Message {
     AskItems {
         table: TableUid,
         buckets: Vec<u16>,
+        /// When it was asked, on the asker's monotonic clock; the offers say it again.
+        asked_us: u64,
     },
     Items(Offer),
 }
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_protocol_4() {
+    fn golden_bytes_of_protocol_5() {
         let ack = Message::Ack {
             frontier: Frontier::from([(log(7, 1, 1), 5)]),
         };
@@ -270,6 +272,7 @@ mod tests {
         let offer = Offer {
             table: TableUid(9),
             bucket: 1,
+            asked_us: 8,
             items: Vec::new(),
         };
         let golden = [
@@ -292,10 +295,11 @@ mod tests {
                 Message::AskItems {
                     table: TableUid(9),
                     buckets: vec![1],
+                    asked_us: 8,
                 },
-                "000c090101",
+                "000c09010108",
             ),
-            (Message::Items(offer), "000d090100"),
+            (Message::Items(offer), "000d09010800"),
         ];
         for (message, bytes) in golden {
             let encoded = encode(message.clone()).expect("is short");
@@ -304,7 +308,7 @@ mod tests {
         }
     }
 
-    const GOLDEN_HELLO: &str = "000004c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c102030701070101fb2c01000101";
+    const GOLDEN_HELLO: &str = "000005c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c102030701070101fb2c01000101";
 
     #[test]
     fn nothing_may_follow_the_message() {

@@ -340,6 +340,11 @@ impl Region {
     }
 
     /// The disk is lost, or, if it may be and a copy was made, put back as it was. Says whether it was.
+    ///
+    /// A copy that is older than a store that began empty is not put back any more, as operators are told
+    /// (docs/storage-format.md): while that store lived, all regions agreed on what there was without the
+    /// commits that only the copy has, and have forgotten deletions by it (I8). Nobody can tell afterwards
+    /// whether what such a commit wrote was deleted since.
     pub fn lose_disk(&mut self, restore: bool) -> Result<bool, StoreError> {
         assert!(self.process.is_none(), "disks are lost by the dead");
         let backup = self.backup.as_ref().filter(|_| restore);
@@ -348,6 +353,9 @@ impl Region {
             Some(backup) => self.volumes.fork(backup)?,
             None => self.volumes.create()?,
         };
+        if !restored {
+            self.backup = None;
+        }
         self.doubtful = true;
         Ok(restored)
     }

@@ -28,6 +28,9 @@ impl Oracles {
         let here = usize::from(region.0);
         let backup = self.backups.get(&here).filter(|_| restored);
         let mut known = backup.cloned().unwrap_or_default();
+        if !restored {
+            self.backups.remove(&here);
+        }
         let before = std::mem::take(&mut self.regions[here]);
         known.last_issued = before.last_issued;
         known.stable = before.stable;
