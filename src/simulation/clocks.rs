@@ -142,7 +142,11 @@ impl World<'_> {
     /// long. Holds end only as time passes, and a year of it is not waited for.
     pub(super) fn set_clocks_right(&mut self) {
         self.note_clocks();
+        // Nor may one be set forward alone because its store forgot what it has stamped: the others would fence it.
+        let floor_us = self.regions.iter().map(|r| r.clock_floor_us()).max();
+        let floor_us = floor_us.unwrap_or(0).saturating_sub(EPOCH_US + self.now_us);
         let furthest_us = self.watches.iter().map(|w| w.lead_us).max().unwrap_or(0);
+        let furthest_us = furthest_us.max(floor_us);
         let furthest_us = furthest_us + BOUND_US * u64::from(furthest_us > 0);
         for region in 0..self.regions.len() {
             let mut rng = self.chance.of("right clock", &[index(region)]);

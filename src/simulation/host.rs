@@ -366,14 +366,21 @@ impl Region {
         self.process.as_ref().is_some_and(serves)
     }
 
+    /// What the clock of such a store must show at least.
+    pub fn clock_floor_us(&self) -> u64 {
+        if self.doubtful {
+            self.high_us + 2_000_000
+        } else {
+            0
+        }
+    }
+
     /// A store that forgot what it has stamped needs a clock that did not go back meanwhile, which operators see
     /// to when they put in a new disk.
     pub fn mind_the_clock(&mut self, true_us: u64) {
-        if !std::mem::take(&mut self.doubtful) {
-            return;
-        }
-        let wall_us = self.clock.now(true_us).wall_us;
-        let by_us = (self.high_us + 2_000_000).saturating_sub(wall_us);
+        let floor_us = self.clock_floor_us();
+        self.doubtful = false;
+        let by_us = floor_us.saturating_sub(self.clock.now(true_us).wall_us);
         self.clock.step(i64::try_from(by_us).unwrap_or(0));
     }
 
