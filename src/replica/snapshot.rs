@@ -26,7 +26,7 @@ use bincode::{Decode, Encode};
 
 use super::catalog::{TableDef, TableUid};
 use super::keys::{self, meta};
-use super::mutation::{Change, Dot, Frontier, GroupId, LogId, Mutation};
+use super::mutation::{Change, Dot, Frontier, GroupId, LogId, Mutation, Version};
 use super::record::Record;
 use super::{PlantedBug, Replica, entry, log, read, stable, ttl};
 use crate::clock::{Now, RegionId};
@@ -255,17 +255,19 @@ fn covers(base: &Frontier, dot: Dot) -> bool {
     base.get(&dot.log).is_some_and(|seq| dot.seq <= *seq)
 }
 
-/// Whether the item here has the version's rank and yet another header: two regions expired one version, and
-/// the sponsor has met both expiries, in a header that is made of the two and has the dot of one of them. What
-/// came of that one is here; the other is in the copy only.
-fn has_other_header(txn: &dyn ReadTxn, mutation: &Mutation) -> Result<bool, StoreError> {
-    let (Some(version), Change::Item { table, key, .. }) = (mutation.version, &mutation.change)
-    else {
+/// Whether the version is one that is here, which another region too has expired, later: the dot of such a
+/// version says nothing of that other commit.
+fn is_expired_later(
+    txn: &dyn ReadTxn,
+    version: Version,
+    change: &Change,
+) -> Result<bool, StoreError> {
+    let Change::Item { table, key, .. } = change else {
         return Ok(false);
     };
     let stored = txn.get(Db::Items, &keys::item_row(*table, key))?;
     let here = stored.map(Record::decode).transpose()?;
-    Ok(here.is_some_and(|here| here.version.rank == version.rank && here.version != version))
+    Ok(here.is_some_and(|h| h.version.rank == version.rank && h.version.issued < version.issued))
 }
 
 impl Replica {
@@ -298,9 +300,9 @@ impl Replica {
             if let Change::Item { table, key, .. } = &mutation.change {
                 present.insert(keys::item_row(*table, key));
             }
-            let had = covers(&self.frontier, version.dot);
-            let news = !had || has_other_header(txn.as_read(), mutation)?;
-            if !covers(&portion.base, version.dot) || !news {
+            let seen = covers(&self.frontier, version.dot)
+                && !is_expired_later(txn.as_read(), version, &mutation.change)?;
+            if !covers(&portion.base, version.dot) || seen {
                 continue;
             }
             self.hlc

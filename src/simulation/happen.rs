@@ -280,13 +280,15 @@ impl World<'_> {
             }
         }
         self.step(region, Event::Born(finished.origin))?;
-        let durable = Event::Durable(finished.after, finished.watermark);
-        self.step(region, durable)?;
+        if !finished.refused {
+            let durable = Event::Durable(finished.after, finished.watermark);
+            self.step(region, durable)?;
+        }
         for done in finished.done {
             match done {
                 Done::Remote { from, ok, .. } => self.step(region, Event::Applied { from, ok })?,
-                Done::Snapshot { portion } => {
-                    let (group, ok) = (portion.group, true);
+                Done::Snapshot { portion, ok } => {
+                    let group = portion.group;
                     self.step(region, Event::Copied { group, ok })?;
                 }
                 Done::Write { asker, answer } => {
@@ -412,6 +414,27 @@ impl World<'_> {
                 self.clock_set();
             }
             Fault::Stall { region, by_us } => self.regions[region].stall_us = by_us,
+            Fault::Clog {
+                ways,
+                bulky,
+                for_us,
+            } => {
+                let all = [Lane::Control, Lane::Log, Lane::Bulk, Lane::Probe];
+                let lanes = if bulky { &all[1..3] } else { &all[..] };
+                for way in ways {
+                    self.net.clog(way, lanes, self.now_us + for_us);
+                }
+            }
+            Fault::Reroute {
+                ways,
+                longer_us,
+                bytes_per_second,
+            } => {
+                for way in ways {
+                    self.net.reroute(way, longer_us, bytes_per_second);
+                }
+            }
+            Fault::Full { region, full } => self.regions[region].full = full,
         }
         Ok(())
     }

@@ -72,10 +72,11 @@ pub enum Done {
     },
     Snapshot {
         portion: Box<Portion>,
+        ok: bool,
     },
 }
 
-/// One group whose transaction is durable.
+/// One group whose transaction is durable, or was refused by a full disk.
 #[derive(Debug)]
 pub struct Finished {
     pub done: Vec<Done>,
@@ -83,6 +84,8 @@ pub struct Finished {
     pub before: Frontier,
     pub after: Frontier,
     pub watermark: Stamp,
+    /// The disk was full: nothing of it has happened.
+    pub refused: bool,
     /// The region's wall clock when it was made.
     pub wall_us: u64,
 }
@@ -117,6 +120,8 @@ pub struct Region {
     pub clock: SkewedClock,
     /// How much longer each sync takes at present.
     pub stall_us: u64,
+    /// Its disk takes nothing more.
+    pub full: bool,
     /// Counts its processes; what was meant for an earlier one is dropped.
     pub life: u64,
     /// Counts its syncs.
@@ -149,6 +154,7 @@ impl Region {
             name: config.region_name.clone(),
             clock,
             stall_us: 0,
+            full: false,
             life: 0,
             syncs: 0,
             config,
@@ -307,7 +313,7 @@ impl Region {
         let disk = std::mem::replace(&mut self.store, image);
         self.synced = Some(disk);
         process.learn_fence();
-        let finished = run(&mut process.replica, &self.store, now, work)?;
+        let finished = run(&mut process.replica, &self.store, self.full, now, work)?;
         let early = Event::Durable(finished.after.clone(), finished.watermark);
         process.group = Some(Group::ShippedEarly(Box::new(finished)));
         Ok(Some((count, Some(early))))
@@ -324,7 +330,7 @@ impl Region {
             Some(Group::ShippedEarly(finished)) => *finished,
             Some(Group::Waiting(work)) => {
                 process.learn_fence();
-                run(&mut process.replica, &self.store, now, work)?
+                run(&mut process.replica, &self.store, self.full, now, work)?
             }
         };
         self.high_us = self.high_us.max(finished.watermark.physical_us);
@@ -405,10 +411,11 @@ impl Region {
     }
 }
 
-/// Makes a group's transaction.
+/// Makes a group's transaction. A full disk refuses it, as the daemon's writer finds at the commit.
 fn run(
     replica: &mut Replica,
     store: &Volume,
+    full: bool,
     now: Now,
     work: Vec<Work>,
 ) -> Result<Finished, StoreError> {
@@ -427,6 +434,11 @@ fn run(
     }
     let mut txn = store.begin_write()?;
     let results = replica.run_group(&mut *txn, now, jobs)?;
+    if full {
+        drop(txn);
+        replica.aborted()?;
+        return Ok(refused(replica, before, now, work));
+    }
     txn.commit()?;
     replica.committed();
     let done = work
@@ -440,7 +452,9 @@ fn run(
                 let ok = result.is_ok();
                 Some(Done::Remote { from, commits, ok })
             }
-            (Work::Snapshot(portion), JobResult::Snapshot) => Some(Done::Snapshot { portion }),
+            (Work::Snapshot(portion), JobResult::Snapshot) => {
+                Some(Done::Snapshot { portion, ok: true })
+            }
             _ => None,
         });
     let done: Vec<Done> = done.collect();
@@ -450,6 +464,33 @@ fn run(
         before,
         after: replica.frontier().clone(),
         watermark: replica.watermark(now),
+        refused: false,
         wall_us: now.wall_us,
     })
+}
+
+/// Nobody gets what they asked for.
+fn refused(replica: &mut Replica, before: Frontier, now: Now, work: Vec<Work>) -> Finished {
+    let refuse = |work| match work {
+        Work::Write { asker, .. } => Some(Done::Write {
+            asker,
+            answer: Err(ApiError::ServiceUnavailable(StoreError::Full.to_string())),
+        }),
+        Work::Remote { from, commits } => Some(Done::Remote {
+            from,
+            commits,
+            ok: false,
+        }),
+        Work::Snapshot(portion) => Some(Done::Snapshot { portion, ok: false }),
+        Work::Stable(_) | Work::Reborn { .. } | Work::Whole(_) | Work::Repair(_) => None,
+    };
+    Finished {
+        done: work.into_iter().filter_map(refuse).collect(),
+        origin: replica.origin(),
+        before,
+        after: replica.frontier().clone(),
+        watermark: replica.watermark(now),
+        refused: true,
+        wall_us: now.wall_us,
+    }
 }

@@ -255,7 +255,30 @@ fn spans(plan: &Plan, virtual_us: u64) -> Vec<FaultSpan> {
             ..FaultSpan::default()
         };
         match fault {
-            Fault::Heal { .. } | Fault::Stall { by_us: 0, .. } => continue,
+            Fault::Heal { .. }
+            | Fault::Stall { by_us: 0, .. }
+            | Fault::Full { full: false, .. }
+            | Fault::Reroute {
+                longer_us: 0,
+                bytes_per_second: 0,
+                ..
+            } => continue,
+            Fault::Clog { ways, for_us, .. } => {
+                span.links = ways.iter().map(|(a, b)| (name(a), name(b))).collect();
+                span.until_us = (step.at_us + for_us).min(calm_us);
+            }
+            Fault::Reroute { ways, .. } => {
+                span.links = ways.iter().map(|(a, b)| (name(a), name(b))).collect();
+                span.until_us = until(
+                    &|other| matches!(other, Fault::Reroute { ways: w, longer_us: 0, .. } if w == ways),
+                );
+            }
+            Fault::Full { region, .. } => {
+                span.regions = vec![name(region)];
+                span.until_us = until(
+                    &|other| matches!(other, Fault::Full { region: r, full: false } if r == region),
+                );
+            }
             Fault::Cut { ways, .. } => {
                 span.links = ways.iter().map(|(a, b)| (name(a), name(b))).collect();
                 span.until_us =

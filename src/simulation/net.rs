@@ -16,7 +16,11 @@ use crate::replication::Lane;
 #[derive(Clone, Debug)]
 struct Link {
     delay: Delay,
+    /// The delay as it was drawn, while a detour is taken.
+    direct: Delay,
     cuts: u32,
+    /// Until when each lane is held up.
+    clogged_us: BTreeMap<Lane, u64>,
     /// Frames sent so far: a frame's identity.
     sent: u64,
     /// When each lane's last frame has been put on the wire.
@@ -103,7 +107,9 @@ impl Net {
             for (to, delay) in delays.iter().enumerate().filter(|(to, _)| *to != from) {
                 let link = Link {
                     delay: *delay,
+                    direct: *delay,
                     cuts: 0,
+                    clogged_us: BTreeMap::new(),
                     sent: 0,
                     busy_us: BTreeMap::new(),
                     last_us: BTreeMap::new(),
@@ -161,9 +167,11 @@ impl Net {
             } else {
                 0
             };
+            let clogged_us = link.clogged_us.get(&lane).copied().unwrap_or(0);
             let last_us = link.last_us.entry(lane).or_default();
-            *last_us =
-                (sent_us + link.delay.base_us + stall_us + jitter_us + spike_us).max(*last_us);
+            *last_us = (sent_us + link.delay.base_us + stall_us + jitter_us + spike_us)
+                .max(clogged_us)
+                .max(*last_us);
             arrivals.push(*last_us);
         }
         (epoch, arrivals)
@@ -203,11 +211,34 @@ impl Net {
         }
     }
 
+    /// What is sent from now on in these lanes arrives after `until_us`.
+    pub fn clog(&mut self, way: (usize, usize), lanes: &[Lane], until_us: u64) {
+        if let Some(link) = self.links.get_mut(&way) {
+            for lane in lanes {
+                let clogged_us = link.clogged_us.entry(*lane).or_default();
+                *clogged_us = until_us.max(*clogged_us);
+            }
+        }
+    }
+
+    /// The way is so much longer than it was drawn, and this narrow, or as wide as it was.
+    pub fn reroute(&mut self, way: (usize, usize), longer_us: u64, bytes_per_second: u64) {
+        if let Some(link) = self.links.get_mut(&way) {
+            link.delay = link.direct;
+            link.delay.base_us += longer_us;
+            if bytes_per_second > 0 {
+                link.delay.bytes_per_second = bytes_per_second;
+            }
+        }
+    }
+
     /// Every link is whole, and no frame is doubled or late any more.
     pub fn calm(&mut self) {
         (self.duplicates, self.spikes) = (0, 0);
         for link in self.links.values_mut() {
             link.cuts = 0;
+            link.clogged_us.clear();
+            link.delay = link.direct;
         }
     }
 

@@ -200,6 +200,37 @@ pub enum Fault {
         region: usize,
         frozen: bool,
     },
+    /// Nothing is lost and nothing arrives in these directions for so long. `bulky`: gray failure, in which
+    /// heartbeats and probes pass and commits and copies do not.
+    Clog {
+        ways: Vec<(usize, usize)>,
+        bulky: bool,
+        for_us: u64,
+    },
+    /// The way is another one: so much longer, and so narrow; 0 is as it was.
+    Reroute {
+        ways: Vec<(usize, usize)>,
+        longer_us: u64,
+        bytes_per_second: u64,
+    },
+    /// The disk takes nothing more, or does again.
+    Full {
+        region: usize,
+        full: bool,
+    },
+}
+
+impl Fault {
+    /// The directions it is about, if it is about some.
+    pub fn ways_mut(&mut self) -> Option<&mut Vec<(usize, usize)>> {
+        match self {
+            Fault::Cut { ways, .. }
+            | Fault::Heal { ways }
+            | Fault::Clog { ways, .. }
+            | Fault::Reroute { ways, .. } => Some(ways),
+            _ => None,
+        }
+    }
 }
 
 /// What becomes of a disk while its region's process is dead.

@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::file::{PlanFile, regions_named, visit_regions};
-use super::plan::{Act, Config, Damage, Fault, OperationKind, Plan, Step, index};
+use super::plan::{Act, Config, Damage, OperationKind, Plan, Step, index};
 use super::report::{OracleId, RunReport};
 use super::{Options, Planted, play};
 
@@ -298,7 +298,9 @@ fn without(plan: &Plan, region: usize) -> Option<Plan> {
     let mut plan = plan.clone();
     let gone = index(region);
     plan.steps.retain_mut(|step| {
-        if let Act::Break(Fault::Cut { ways, .. } | Fault::Heal { ways }) = &mut step.act {
+        if let Act::Break(fault) = &mut step.act
+            && let Some(ways) = fault.ways_mut()
+        {
             ways.retain(|(from, to)| *from != region && *to != region);
             return !ways.is_empty();
         }

@@ -6,7 +6,7 @@ use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
 
 /// The classes of fault that a seed may switch on, each in half of the runs.
-const CLASSES: [Class; 11] = [
+const CLASSES: [Class; 16] = [
     Class::Cut,
     Class::OneWay,
     Class::Partition,
@@ -18,6 +18,11 @@ const CLASSES: [Class; 11] = [
     Class::Disk,
     Class::Freeze,
     Class::FarSkew,
+    Class::Flap,
+    Class::Swizzle,
+    Class::Gray,
+    Class::Reroute,
+    Class::Full,
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +43,16 @@ enum Class {
     Freeze,
     /// The clock is set by hours to a year, and mostly set back after a while. In few runs.
     FarSkew,
+    /// A link comes and goes.
+    Flap,
+    /// Links are clogged one after the other and come free in another order (FoundationDB's swizzle-clog).
+    Swizzle,
+    /// Heartbeats pass, commits do not.
+    Gray,
+    /// A way gets longer, sometimes so narrow that it drips.
+    Reroute,
+    /// A disk is full for a while.
+    Full,
 }
 
 /// The faults of a scenario's file.
@@ -185,6 +200,91 @@ fn draw_one(steps: &mut Vec<Step>, config: &Config, rng: &mut Rng, class: Class,
         Class::Stall => {
             let by_us = rng.between(50_000, 2_000_000);
             push_stall(steps, at_us, length_us, a, by_us);
+        }
+        Class::Flap => {
+            let mut from_us = at_us;
+            for _ in 0..rng.between(2, 8) {
+                let off_us = rng.between(10_000, 1_500_000);
+                push_cut(steps, from_us, Some(off_us), vec![(a, b), (b, a)], fatal);
+                from_us += off_us + rng.between(10_000, 1_500_000);
+            }
+        }
+        Class::Swizzle | Class::Gray | Class::Reroute => {
+            draw_way(steps, config, rng, class, at_us);
+        }
+        Class::Full => {
+            let region = a;
+            push(steps, at_us, Fault::Full { region, full: true });
+            push(
+                steps,
+                at_us + long_us,
+                Fault::Full {
+                    region,
+                    full: false,
+                },
+            );
+        }
+    }
+}
+
+/// What links do without losing anything. Over before the calm.
+fn draw_way(steps: &mut Vec<Step>, config: &Config, rng: &mut Rng, class: Class, at_us: u64) {
+    let count = config.regions.len();
+    let left_us = config.storm_us.saturating_sub(at_us);
+    let mut way = || {
+        let a = rng.index(count);
+        (a, (a + 1 + rng.index(count - 1)) % count)
+    };
+    let (first, others) = (way(), [way(), way(), way()]);
+    match class {
+        Class::Swizzle => {
+            let clogged = 1 + rng.index(others.len() + 1);
+            let mut from_us = at_us;
+            for way in [first].into_iter().chain(others).take(clogged) {
+                let for_us = rng.between(10_000, 4_000_000);
+                let for_us = for_us.min(config.storm_us.saturating_sub(from_us));
+                let (ways, bulky) = (vec![way], false);
+                push(
+                    steps,
+                    from_us,
+                    Fault::Clog {
+                        ways,
+                        bulky,
+                        for_us,
+                    },
+                );
+                from_us += rng.below(500_000);
+            }
+        }
+        Class::Gray => {
+            let (ways, bulky) = (vec![first], true);
+            let for_us = rng.between(100_000, 15_000_000).min(left_us);
+            push(
+                steps,
+                at_us,
+                Fault::Clog {
+                    ways,
+                    bulky,
+                    for_us,
+                },
+            );
+        }
+        _ => {
+            let ways = if rng.coin() {
+                vec![first]
+            } else {
+                vec![first, (first.1, first.0)]
+            };
+            let longer_us = rng.pick(&[1_000, 40_000, 400_000]);
+            let bytes_per_second = rng.pick(&[0, 0, 20_000, 1_000]);
+            let back_us = at_us + rng.between(100_000, 10_000_000);
+            let detour = |longer_us, bytes_per_second| Fault::Reroute {
+                ways: ways.clone(),
+                longer_us,
+                bytes_per_second,
+            };
+            push(steps, at_us, detour(longer_us, bytes_per_second));
+            push(steps, back_us, detour(0, 0));
         }
     }
 }

@@ -145,6 +145,44 @@ pub fn breaks(fault: &Fault, names: &[String], class: &str) -> String {
                 span(*by_us)
             )
         }
+        Fault::Clog {
+            ways,
+            bulky,
+            for_us,
+        } => format!(
+            "for {} {} held up: {}",
+            span(*for_us),
+            if *bulky {
+                "commits and copies are"
+            } else {
+                "everything is"
+            },
+            links(ways)
+        ),
+        Fault::Reroute {
+            ways,
+            longer_us: 0,
+            bytes_per_second: 0,
+        } => format!("the way is as it was: {}", links(ways)),
+        Fault::Reroute {
+            ways,
+            longer_us,
+            bytes_per_second: 0,
+        } => format!("the way is {} longer: {}", span(*longer_us), links(ways)),
+        Fault::Reroute {
+            ways,
+            longer_us,
+            bytes_per_second,
+        } => format!(
+            "the way is {} longer and carries {bytes_per_second} bytes a second: {}",
+            span(*longer_us),
+            links(ways)
+        ),
+        Fault::Full { region, full: true } => format!("the disk of {} is full", name(*region)),
+        Fault::Full {
+            region,
+            full: false,
+        } => format!("the disk of {} has room again", name(*region)),
         #[allow(
             unreachable_patterns,
             reason = "kinds of fault that are added are told by their names"

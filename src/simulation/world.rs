@@ -349,6 +349,7 @@ impl<'o> World<'o> {
         self.set_clocks_right();
         for region in 0..self.regions.len() {
             self.regions[region].stall_us = 0;
+            self.regions[region].full = false;
             if !self.regions[region].is_alive() {
                 self.start(region)?;
             }

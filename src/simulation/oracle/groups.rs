@@ -35,9 +35,10 @@ impl Oracles {
                         met += self.on_remote(region, commits, &mut touched);
                     }
                 }
-                Done::Snapshot { portion } => {
+                Done::Snapshot { portion, ok: true } => {
                     met += self.on_copied(txn, region, portion, &mut touched)?;
                 }
+                Done::Snapshot { ok: false, .. } => {}
                 Done::Write { asker, answer } => {
                     self.on_answer(region, asker, answer, told, &mut fresh, &mut touched)
                 }

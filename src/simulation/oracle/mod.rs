@@ -234,6 +234,11 @@ impl Oracles {
     }
 
     fn show_version(&self, version: Version) -> String {
-        format!("{} ({})", version.rank.stamp, self.show_dot(version.dot))
+        let issued = match version.issued == version.rank.stamp {
+            true => String::new(),
+            false => format!(", issued {}", version.issued),
+        };
+        let dot = self.show_dot(version.dot);
+        format!("{} ({dot}{issued})", version.rank.stamp)
     }
 }
