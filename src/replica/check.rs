@@ -1,7 +1,7 @@
 //! Verifies a store: what is derived equals what a rebuild gives, and what is sealed opens (I4, I7).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 
 use super::catalog::TableDef;
 use super::read::TableCounts;
@@ -170,12 +170,7 @@ fn check_log(txn: &dyn ReadTxn, findings: &mut Findings) -> Result<(), StoreErro
     let mut ends = BTreeMap::new();
     let mut problems = Vec::new();
     let mut commits = 0;
-    let all = Range {
-        from: Bound::Unbounded,
-        to: Bound::Unbounded,
-        reverse: false,
-    };
-    txn.scan(Db::Log, all, &mut |row, sealed| {
+    txn.scan(Db::Log, Range::ALL, &mut |row, sealed| {
         commits += 1;
         match (keys::parse_dot(row), log::open(sealed)) {
             (Some(dot), Ok(commit)) if commit.dot == dot => {

@@ -3,7 +3,7 @@
 //!
 //! A crash closes the files and opens them again, so what a region starts on is what LMDB itself kept.
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -63,13 +63,8 @@ impl Volumes {
 }
 
 fn copy_all(from: &dyn ReadTxn, to: &mut dyn WriteTxn, db: Db) -> Result<(), StoreError> {
-    let all = Range {
-        from: Bound::Unbounded,
-        to: Bound::Unbounded,
-        reverse: false,
-    };
     let mut outcome = Ok(());
-    from.scan(db, all, &mut |key, value| {
+    from.scan(db, Range::ALL, &mut |key, value| {
         // The copy has its own, written when it was made.
         if db == Db::Meta && key == FORMAT_KEY {
             return ControlFlow::Continue(());

@@ -67,13 +67,8 @@ fn a_full_map_refuses_writes_and_keeps_reading() {
     assert!(committed > 5);
     let count = || {
         let mut seen = 0;
-        let all = Range {
-            from: Bound::Unbounded,
-            to: Bound::Unbounded,
-            reverse: false,
-        };
         let txn = store.begin_read().unwrap();
-        txn.scan(Db::Items, all, &mut |_, _| {
+        txn.scan(Db::Items, Range::ALL, &mut |_, _| {
             seen += 1;
             ControlFlow::Continue(())
         })

@@ -4,7 +4,7 @@
 //! own roots and commit publishes them, so rollback is forgetting them. Readers and the writer meet
 //! only for the moment in which a root is taken or replaced.
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::tree::Tree;
@@ -102,12 +102,7 @@ impl Store for MemStore {
 /// Looks at every entry: stores in memory are small.
 fn size(tree: &Tree) -> DbSize {
     let mut size = DbSize::default();
-    let all = Range {
-        from: Bound::Unbounded,
-        to: Bound::Unbounded,
-        reverse: false,
-    };
-    tree.scan(all, &mut |key, value| {
+    tree.scan(Range::ALL, &mut |key, value| {
         size.entries += 1;
         size.bytes += (key.len() + value.len()) as u64;
         ControlFlow::Continue(())

@@ -111,6 +111,15 @@ pub struct Range<'a> {
     pub reverse: bool,
 }
 
+impl Range<'_> {
+    /// Every key, upwards.
+    pub const ALL: Range<'static> = Range {
+        from: Bound::Unbounded,
+        to: Bound::Unbounded,
+        reverse: false,
+    };
+}
+
 /// Called with each (key, value) of a scan; `Break` ends it.
 pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 

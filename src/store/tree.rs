@@ -217,9 +217,8 @@ mod tests {
     fn keys(tree: &Tree, reverse: bool) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
         let range = Range {
-            from: Bound::Unbounded,
-            to: Bound::Unbounded,
             reverse,
+            ..Range::ALL
         };
         tree.scan(range, &mut |k, _| {
             out.push(k.to_vec());

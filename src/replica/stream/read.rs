@@ -159,14 +159,9 @@ fn first_minute(txn: &dyn ReadTxn, range: Range<'_>) -> Result<Option<u64>, Stor
 
 /// Every record of the region, by shard: shard number, LSN, record. For checks and oracles.
 pub fn all_records(txn: &dyn ReadTxn) -> Result<Vec<(u64, u64, StreamRecord)>, StoreError> {
-    let all = Range {
-        from: Bound::Unbounded,
-        to: Bound::Unbounded,
-        reverse: false,
-    };
     let mut records = Vec::new();
     let mut failure = None;
-    txn.scan(Db::Changes, all, &mut |row, value| {
+    txn.scan(Db::Changes, Range::ALL, &mut |row, value| {
         let Some((shard, lsn)) = keys::parse_change_row(row) else {
             failure = Some(StoreError::Damaged("a change has a strange key".into()));
             return ControlFlow::Break(());
