@@ -469,11 +469,12 @@ pub fn group_sums(sums: &BTreeMap<u16, u128>) -> Vec<u128> {
     groups
 }
 
-/// The versions of a bucket, as many as `bytes_max` holds.
+/// The versions of a bucket that was asked for at `asked_us`, as many as `bytes_max` holds.
 pub fn offer(
     txn: &dyn ReadTxn,
     uid: TableUid,
     bucket: u16,
+    asked_us: u64,
     bytes_max: usize,
 ) -> Result<Offer, StoreError> {
     let (mut items, mut bytes) = (Vec::new(), 0);
@@ -500,7 +501,7 @@ pub fn offer(
     Ok(Offer {
         table: uid,
         bucket,
-        asked_us: 0,
+        asked_us,
         items,
     })
 }

@@ -8,13 +8,17 @@ use super::tests::{Node, simple};
 use super::*;
 use crate::clock::policy::MAX_OFFSET_US;
 
-/// Everything of a node's table, bucket by bucket.
+/// Everything of a node's table, bucket by bucket, asked for before anything was missed.
 fn offers(node: &Node) -> Vec<Offer> {
+    offers_asked(node, 0)
+}
+
+fn offers_asked(node: &Node, asked_us: u64) -> Vec<Offer> {
     let txn = node.store.begin_read().unwrap();
     let uid = node.def().uid;
     let buckets = buckets::sums(&*txn, uid).unwrap().into_keys();
     buckets
-        .map(|bucket| buckets::offer(&*txn, uid, bucket, usize::MAX).unwrap())
+        .map(|bucket| buckets::offer(&*txn, uid, bucket, asked_us, usize::MAX).unwrap())
         .collect()
 }
 
@@ -98,10 +102,8 @@ fn what_may_have_been_deleted_is_reported_and_not_resurrected() {
     b.group(offers(&a).into_iter().map(Job::Repair).collect());
     assert_eq!(repairs(&b), (1, 0, 0), "asked for before it was missed");
     let asked_us = now(b.at_us).mono_us + 1;
-    let later = offers(&a)
-        .into_iter()
-        .map(|offer| Offer { asked_us, ..offer });
-    b.group(later.map(Job::Repair).collect());
+    let later = offers_asked(&a, asked_us);
+    b.group(later.into_iter().map(Job::Repair).collect());
     assert_eq!(repairs(&b), (1, 1, 0));
     assert_eq!(b.details().counts.items, 2);
 }

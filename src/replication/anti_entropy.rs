@@ -213,8 +213,7 @@ impl Replicator {
             return Ok(());
         };
         for bucket in buckets.iter().take(ASKED_MAX) {
-            let offer = buckets::offer(txn, table, *bucket, OFFER_BYTES_MAX)?;
-            let offer = Offer { asked_us, ..offer };
+            let offer = buckets::offer(txn, table, *bucket, asked_us, OFFER_BYTES_MAX)?;
             self.send(scene, peer, Lane::Log, Message::Items(offer));
         }
         Ok(())
