@@ -419,10 +419,12 @@ impl World<'_> {
                 bulky,
                 for_us,
             } => {
-                let all = [Lane::Control, Lane::Log, Lane::Bulk, Lane::Probe];
-                let lanes = if bulky { &all[1..3] } else { &all[..] };
+                let mut lanes = vec![Lane::Log, Lane::Bulk];
+                if !bulky {
+                    lanes.extend([Lane::Control, Lane::Probe]);
+                }
                 for way in ways {
-                    self.net.clog(way, lanes, self.now_us + for_us);
+                    self.net.clog(way, &lanes, self.now_us + for_us);
                 }
             }
             Fault::Reroute {

@@ -434,44 +434,48 @@ fn run(
     }
     let mut txn = store.begin_write()?;
     let results = replica.run_group(&mut *txn, now, jobs)?;
-    if full {
+    let done = if full {
         drop(txn);
         replica.aborted()?;
-        return Ok(refused(replica, before, now, work));
-    }
-    txn.commit()?;
-    replica.committed();
-    let done = work
-        .into_iter()
-        .zip(results)
-        .filter_map(|(work, result)| match (work, result) {
-            (Work::Write { asker, .. }, JobResult::Write(answer)) => {
-                Some(Done::Write { asker, answer })
-            }
-            (Work::Remote { from, commits }, JobResult::Remote(result)) => {
-                let ok = result.is_ok();
-                Some(Done::Remote { from, commits, ok })
-            }
-            (Work::Snapshot(portion), JobResult::Snapshot) => {
-                Some(Done::Snapshot { portion, ok: true })
-            }
-            _ => None,
-        });
-    let done: Vec<Done> = done.collect();
+        work.into_iter().filter_map(refuse).collect()
+    } else {
+        txn.commit()?;
+        replica.committed();
+        (work.into_iter().zip(results))
+            .filter_map(|(work, result)| finish(work, result))
+            .collect()
+    };
     Ok(Finished {
         done,
         origin: replica.origin(),
         before,
         after: replica.frontier().clone(),
         watermark: replica.watermark(now),
-        refused: false,
+        refused: full,
         wall_us: now.wall_us,
     })
 }
 
-/// Nobody gets what they asked for.
-fn refused(replica: &mut Replica, before: Frontier, now: Now, work: Vec<Work>) -> Finished {
-    let refuse = |work| match work {
+/// What came of a job; nobody waits for some.
+fn finish(work: Work, result: JobResult) -> Option<Done> {
+    match (work, result) {
+        (Work::Write { asker, .. }, JobResult::Write(answer)) => {
+            Some(Done::Write { asker, answer })
+        }
+        (Work::Remote { from, commits }, JobResult::Remote(result)) => {
+            let ok = result.is_ok();
+            Some(Done::Remote { from, commits, ok })
+        }
+        (Work::Snapshot(portion), JobResult::Snapshot) => {
+            Some(Done::Snapshot { portion, ok: true })
+        }
+        _ => None,
+    }
+}
+
+/// The same where the disk was full: nobody gets what they asked for.
+fn refuse(work: Work) -> Option<Done> {
+    match work {
         Work::Write { asker, .. } => Some(Done::Write {
             asker,
             answer: Err(ApiError::ServiceUnavailable(StoreError::Full.to_string())),
@@ -483,14 +487,5 @@ fn refused(replica: &mut Replica, before: Frontier, now: Now, work: Vec<Work>) -
         }),
         Work::Snapshot(portion) => Some(Done::Snapshot { portion, ok: false }),
         Work::Stable(_) | Work::Reborn { .. } | Work::Whole(_) | Work::Repair(_) => None,
-    };
-    Finished {
-        done: work.into_iter().filter_map(refuse).collect(),
-        origin: replica.origin(),
-        before,
-        after: replica.frontier().clone(),
-        watermark: replica.watermark(now),
-        refused: true,
-        wall_us: now.wall_us,
     }
 }

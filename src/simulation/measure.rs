@@ -247,6 +247,8 @@ fn spans(plan: &Plan, virtual_us: u64) -> Vec<FaultSpan> {
             later.next().map_or(calm_us, |end: &Step| end.at_us)
         };
         let name = |region: &usize| names.get(*region).cloned().unwrap_or_default();
+        let links =
+            |ways: &[(usize, usize)]| ways.iter().map(|(a, b)| (name(a), name(b))).collect();
         let mut span = FaultSpan {
             class: class_of(step),
             what: story::breaks(fault, names, &class_of(step)),
@@ -264,11 +266,11 @@ fn spans(plan: &Plan, virtual_us: u64) -> Vec<FaultSpan> {
                 ..
             } => continue,
             Fault::Clog { ways, for_us, .. } => {
-                span.links = ways.iter().map(|(a, b)| (name(a), name(b))).collect();
+                span.links = links(ways);
                 span.until_us = (step.at_us + for_us).min(calm_us);
             }
             Fault::Reroute { ways, .. } => {
-                span.links = ways.iter().map(|(a, b)| (name(a), name(b))).collect();
+                span.links = links(ways);
                 span.until_us = until(
                     &|other| matches!(other, Fault::Reroute { ways: w, longer_us: 0, .. } if w == ways),
                 );
@@ -280,7 +282,7 @@ fn spans(plan: &Plan, virtual_us: u64) -> Vec<FaultSpan> {
                 );
             }
             Fault::Cut { ways, .. } => {
-                span.links = ways.iter().map(|(a, b)| (name(a), name(b))).collect();
+                span.links = links(ways);
                 span.until_us =
                     until(&|other| matches!(other, Fault::Heal { ways: healed } if healed == ways));
             }

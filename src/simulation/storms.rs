@@ -213,16 +213,9 @@ fn draw_one(steps: &mut Vec<Step>, config: &Config, rng: &mut Rng, class: Class,
             draw_way(steps, config, rng, class, at_us);
         }
         Class::Full => {
-            let region = a;
-            push(steps, at_us, Fault::Full { region, full: true });
-            push(
-                steps,
-                at_us + long_us,
-                Fault::Full {
-                    region,
-                    full: false,
-                },
-            );
+            let full = |full| Fault::Full { region: a, full };
+            push(steps, at_us, full(true));
+            push(steps, at_us + long_us, full(false));
         }
     }
 }
@@ -243,31 +236,13 @@ fn draw_way(steps: &mut Vec<Step>, config: &Config, rng: &mut Rng, class: Class,
             for way in [first].into_iter().chain(others).take(clogged) {
                 let for_us = rng.between(10_000, 4_000_000);
                 let for_us = for_us.min(config.storm_us.saturating_sub(from_us));
-                let (ways, bulky) = (vec![way], false);
-                push(
-                    steps,
-                    from_us,
-                    Fault::Clog {
-                        ways,
-                        bulky,
-                        for_us,
-                    },
-                );
+                push_clog(steps, from_us, for_us, way, false);
                 from_us += rng.below(500_000);
             }
         }
         Class::Gray => {
-            let (ways, bulky) = (vec![first], true);
             let for_us = rng.between(100_000, 15_000_000).min(left_us);
-            push(
-                steps,
-                at_us,
-                Fault::Clog {
-                    ways,
-                    bulky,
-                    for_us,
-                },
-            );
+            push_clog(steps, at_us, for_us, first, true);
         }
         _ => {
             let ways = if rng.coin() {
@@ -342,6 +317,15 @@ fn push_cut(
         push(steps, at_us + after_us, Fault::Heal { ways: ways.clone() });
     }
     push(steps, at_us, Fault::Cut { ways, fatal });
+}
+
+fn push_clog(steps: &mut Vec<Step>, at_us: u64, for_us: u64, way: (usize, usize), bulky: bool) {
+    let clog = Fault::Clog {
+        ways: vec![way],
+        bulky,
+        for_us,
+    };
+    push(steps, at_us, clog);
 }
 
 fn push_stall(steps: &mut Vec<Step>, at_us: u64, after_us: Option<u64>, region: usize, by_us: u64) {
