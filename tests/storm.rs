@@ -1,0 +1,34 @@
+//! Five regions under writes while links are cut, cut one way and slow, processes die and stall, and one region
+//! loses its data: in the end all are equal and nothing that was acknowledged is lost.
+//!
+//! `MERIDIAN_STORM_SEED` repeats what the weather did, as far as processes and sockets let anything be repeated;
+//! `cargo bench --bench storm -- --minutes 5` rages for longer.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "drives real processes: has real time, tasks and sockets"
+)]
+
+mod common;
+mod fleet;
+
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_loses_nothing_and_leaves_all_regions_equal() {
+    let seed = std::env::var("MERIDIAN_STORM_SEED").ok();
+    let seed = seed.map_or_else(fresh_seed, |text| text.parse().expect("a number"));
+    println!("MERIDIAN_STORM_SEED={seed}");
+    let summary = fleet::storm(seed, Duration::from_secs(10)).await;
+    println!("{summary}");
+    for (region, count) in &summary.acknowledged {
+        assert!(*count >= 20, "only {count} writes in {region}");
+    }
+    assert_eq!(summary.acknowledged.len(), fleet::FLEET.len());
+}
+
+/// Another storm every time.
+fn fresh_seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.expect("after 1970").as_millis() as u64 ^ u64::from(std::process::id())
+}
