@@ -31,7 +31,7 @@ impl Node {
         let mut config = ReplicaConfig::alone(RegionId(id), &format!("region-{id}"));
         config.members = GroupId::of([RegionId(0), RegionId(1)]);
         config.replicate_all = true;
-        let replica = Replica::open(store.clone(), config, now(0)).expect("a replica");
+        let replica = Replica::open(store.clone(), config, now(0), 0).expect("a replica");
         Node {
             store,
             replica,

@@ -57,7 +57,7 @@ impl TestBackend {
             planted: None,
             limits: Default::default(),
         };
-        let replica = Replica::open(store.clone(), config, now).unwrap();
+        let replica = Replica::open(store.clone(), config, now, 0).unwrap();
         let info = RegionInfo {
             name: "us-east-1".into(),
             id: RegionId(0),

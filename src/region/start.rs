@@ -146,7 +146,12 @@ impl Region {
         let store = open_store(&config)?;
         guard::admit(&*store, &config.topology.cluster_id, &spec.name, spec.id)?;
         let replica_config = replica_config(&config.topology, &info, config.tuning);
-        let replica = Replica::open(Arc::clone(&store), replica_config, clock.now())?;
+        let replica = Replica::open(
+            Arc::clone(&store),
+            replica_config,
+            clock.now(),
+            fastrand::u32(..),
+        )?;
         let lacks = lacks(&*store, &replica)?;
         let replicator = replicator(&config.topology, &info, &replica, lacks, config.tuning);
         let gate = Arc::new(Gate::new(replicator.rebuilding()));

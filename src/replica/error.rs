@@ -2,7 +2,7 @@
 //! (errors-and-validation.md section 2).
 
 use crate::expression::ExpressionError;
-use crate::item::Item;
+use crate::item::{Item, KeyError};
 use crate::store::StoreError;
 
 /// Why one action of a transaction failed.
@@ -150,5 +150,32 @@ impl From<StoreError> for ApiError {
             StoreError::Full => ApiError::ServiceUnavailable(error.to_string()),
             other => ApiError::InternalServer(other.to_string()),
         }
+    }
+}
+
+/// How a request may fail inside the replica: in itself, or because the store did.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ExecuteError {
+    #[error(transparent)]
+    Api(ApiError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ApiError> for ExecuteError {
+    fn from(error: ApiError) -> Self {
+        ExecuteError::Api(error)
+    }
+}
+
+impl From<ExpressionError> for ExecuteError {
+    fn from(error: ExpressionError) -> Self {
+        ExecuteError::Api(error.into())
+    }
+}
+
+impl From<KeyError> for ExecuteError {
+    fn from(error: KeyError) -> Self {
+        ExecuteError::Api(ApiError::validation(error.to_string()))
     }
 }

@@ -8,8 +8,11 @@
 //! none. What the earlier incarnations made and this store lacks is pulled from peers like any other
 //! origin's log.
 //!
-//! An incarnation is greater than every one known and than the seconds since 2020: two restores of one backup,
-//! or two stores made after one another for the same region, do not meet in one number.
+//! Nothing in a backup tells two lives apart that begin from it, so what tells them apart comes from outside.
+//! An incarnation is the quarter seconds since 2020 by the wall clock; not by the clock that stamps, which
+//! begins at the stored bound, up to seconds ahead, and so at the same time in both. Where that is not above
+//! every incarnation known, the clock was set back, or stands where it stood in the other life: then it is
+//! one of the next [`STEPS`], at random. A clock beyond the year 2054 counts as one set back.
 
 use super::keys::meta;
 use super::mutation::{GroupId, Origin};
@@ -17,8 +20,13 @@ use super::{PlantedBug, Replica, ReplicaConfig, read};
 use crate::clock::Now;
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
-/// 2020-01-01T00:00:00Z, in seconds since 1970.
-const YEAR_2020_S: u64 = 1_577_836_800;
+/// 2020-01-01T00:00:00Z, in microseconds since 1970.
+const YEAR_2020_US: u64 = 1_577_836_800_000_000;
+/// How much time has one number: as little as lets a u32 count it for 34 years.
+const QUARTER_US: u64 = 250_000;
+/// Among how many numbers chance decides where the clock cannot: so many that two lives hardly meet, and so
+/// few, 17 minutes of numbers, that time catches up soon after the clock was set right.
+pub(super) const STEPS: u32 = 4_096;
 
 /// The stored incarnation; `None` in a new store.
 pub(super) fn stored(txn: &dyn ReadTxn) -> Result<Option<u32>, StoreError> {
@@ -32,10 +40,12 @@ pub(super) fn stored(txn: &dyn ReadTxn) -> Result<Option<u32>, StoreError> {
 }
 
 /// The incarnation that begins at `now`, after all up to `above`.
-pub(super) fn next(now: Now, above: u32) -> u32 {
-    let seconds = (now.wall_us / 1_000_000).saturating_sub(YEAR_2020_S);
-    let by_time = u32::try_from(seconds).unwrap_or(u32::MAX - 1);
-    by_time.max(above.saturating_add(1))
+fn next(now: Now, above: u32, chance: u32) -> u32 {
+    let quarters = now.wall_us.saturating_sub(YEAR_2020_US) / QUARTER_US;
+    match u32::try_from(quarters) {
+        Ok(by_time) if by_time > above => by_time,
+        _ => above.saturating_add(1 + chance % STEPS),
+    }
 }
 
 /// The origin of a store that is opened, and the incarnation in which it may commit as it is. A new store
@@ -44,6 +54,7 @@ pub(super) fn open(
     txn: &mut dyn WriteTxn,
     config: &ReplicaConfig,
     now: Now,
+    chance: u32,
 ) -> Result<(Origin, Option<u32>), StoreError> {
     let alone = config.members == GroupId::of([config.region]);
     let kept = config.planted == Some(PlantedBug::IncarnationKept);
@@ -51,7 +62,7 @@ pub(super) fn open(
     let incarnation = match stored {
         Some(incarnation) => incarnation,
         None => {
-            let first = if kept { 1 } else { next(now, 0) };
+            let first = if kept { 1 } else { next(now, 0, chance) };
             txn.put(Db::Meta, meta::INCARNATION, &u64::from(first).to_be_bytes())?;
             if !alone {
                 txn.put(Db::Meta, meta::NEWBORN, &[])?;
@@ -97,12 +108,7 @@ impl Replica {
         if self.config.planted == Some(PlantedBug::IncarnationKept) {
             return Ok(());
         }
-        // Not before what was stamped: a clock that was set back names no incarnation twice.
-        let now = Now {
-            wall_us: now.wall_us.max(self.hlc.last().physical_us),
-            ..now
-        };
-        let incarnation = next(now, above.max(self.origin.incarnation));
+        let incarnation = next(now, above.max(self.origin.incarnation), self.chance);
         assert!(
             incarnation > self.origin.incarnation,
             "I1: a new incarnation is greater than every one before"

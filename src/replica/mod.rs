@@ -61,6 +61,7 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use error::ExecuteError;
 pub use error::{ApiError, CancellationReason, ThrottlingReason};
 
 use crate::clock::policy::FenceLine;
@@ -244,6 +245,8 @@ pub struct Replica {
     origin: Origin,
     /// The incarnation that commits of this life may have; another one is begun first.
     lived: Option<u32>,
+    /// What tells this life from others that began from the same store.
+    chance: u32,
     hlc: Hlc,
     /// What is durable as the clock's bound, microseconds.
     clock_bound: u64,
@@ -292,14 +295,20 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Opens the replica in `store`, beginning its first incarnation when the store is new.
-    pub fn open(store: Arc<dyn Store>, config: ReplicaConfig, now: Now) -> Result<Self, OpenError> {
+    /// Opens the replica in `store`, beginning its first incarnation when the store is new. `chance` is drawn
+    /// anew for every opening: two lives of one backup may have nothing else that tells them apart (`life`).
+    pub fn open(
+        store: Arc<dyn Store>,
+        config: ReplicaConfig,
+        now: Now,
+        chance: u32,
+    ) -> Result<Self, OpenError> {
         assert!(
             config.members.contains(config.region),
             "a region is a member of its own cluster"
         );
         let mut txn = store.begin_write()?;
-        let (origin, lived) = life::open(txn.as_mut(), &config, now)?;
+        let (origin, lived) = life::open(txn.as_mut(), &config, now, chance)?;
         let saved = read::meta_u64(txn.as_read(), meta::CLOCK_BOUND)?.unwrap_or(0);
         let bound = Stamp {
             physical_us: saved,
@@ -325,6 +334,7 @@ impl Replica {
             store,
             origin,
             lived,
+            chance,
             hlc,
             clock_bound,
             frontier,
@@ -561,32 +571,5 @@ fn store_errors_out<T>(result: Result<T, ExecuteError>) -> Result<Result<T, ApiE
         Ok(value) => Ok(Ok(value)),
         Err(ExecuteError::Api(error)) => Ok(Err(error)),
         Err(ExecuteError::Store(error)) => Err(error),
-    }
-}
-
-/// How a request may fail: in itself, or because the store did.
-#[derive(Debug, thiserror::Error)]
-enum ExecuteError {
-    #[error(transparent)]
-    Api(ApiError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<ApiError> for ExecuteError {
-    fn from(error: ApiError) -> Self {
-        ExecuteError::Api(error)
-    }
-}
-
-impl From<crate::expression::ExpressionError> for ExecuteError {
-    fn from(error: crate::expression::ExpressionError) -> Self {
-        ExecuteError::Api(error.into())
-    }
-}
-
-impl From<crate::item::KeyError> for ExecuteError {
-    fn from(error: crate::item::KeyError) -> Self {
-        ExecuteError::Api(ApiError::validation(error.to_string()))
     }
 }

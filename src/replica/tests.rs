@@ -12,6 +12,7 @@ use super::*;
 use crate::item::{Item, KeyAttribute, KeySchema, KeyType, Number, Value};
 use crate::store::MemStore;
 
+mod lives;
 mod replicas;
 
 const TABLE: &str = "items";
@@ -43,7 +44,7 @@ impl Node {
             limits,
         };
         let at_us = 1_000_000;
-        let replica = Replica::open(store.clone(), config.clone(), now(at_us)).unwrap();
+        let replica = Replica::open(store.clone(), config.clone(), now(at_us), 0).unwrap();
         Node {
             store,
             config,
@@ -56,7 +57,7 @@ impl Node {
     pub fn reopen(&mut self) {
         self.at_us += 1_000;
         let store = self.store.clone();
-        self.replica = Replica::open(store, self.config.clone(), now(self.at_us)).unwrap();
+        self.replica = Replica::open(store, self.config.clone(), now(self.at_us), 0).unwrap();
     }
 
     pub fn group(&mut self, jobs: Vec<Job>) -> Vec<JobResult> {

@@ -45,7 +45,7 @@ impl Region {
             mono_us: 1,
         };
         let store = MemStore::new();
-        let replica = Replica::open(Arc::new(store.clone()), config(id), now).unwrap();
+        let replica = Replica::open(Arc::new(store.clone()), config(id), now, 0).unwrap();
         Region {
             store,
             replica,
@@ -55,7 +55,7 @@ impl Region {
 
     fn restart(&mut self) {
         let config = self.replica.config().clone();
-        self.replica = Replica::open(Arc::new(self.store.clone()), config, self.now).unwrap();
+        self.replica = Replica::open(Arc::new(self.store.clone()), config, self.now, 0).unwrap();
     }
 
     fn group(&mut self, jobs: Vec<Job>) -> Vec<JobResult> {

@@ -26,10 +26,12 @@ impl World<'_> {
     pub(super) fn start(&mut self, region: usize) -> Result<(), Trouble> {
         self.regions[region].mind_the_clock(self.now_us);
         let now = self.now(region);
-        self.regions[region].boot(now)?;
+        let life = self.regions[region].life + 1;
+        let mut rng = self.chance.of("life", &[index(region), life]);
+        let chance = u32::try_from(rng.below(1 << 32)).unwrap_or_default();
+        self.regions[region].boot(now, chance)?;
         let frontier = self.regions[region].frontier().cloned().unwrap_or_default();
         self.oracles.on_start(region_id(region), &frontier);
-        let life = self.regions[region].life;
         self.trace(Some(region), || {
             format!("starts, life {life}, wall {}", now.wall_us)
         });

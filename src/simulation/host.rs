@@ -231,9 +231,9 @@ impl Region {
     }
 
     /// Starts the process on what the disk holds.
-    pub fn boot(&mut self, now: Now) -> Result<(), OpenError> {
+    pub fn boot(&mut self, now: Now, chance: u32) -> Result<(), OpenError> {
         assert!(self.process.is_none(), "a region has one process");
-        let replica = Replica::open(self.store.share(), self.config.clone(), now)?;
+        let replica = Replica::open(self.store.share(), self.config.clone(), now, chance)?;
         let config = ReplicatorConfig {
             region: self.config.region,
             region_name: self.name.clone(),

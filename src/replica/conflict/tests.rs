@@ -39,7 +39,7 @@ impl Region {
             limits: Default::default(),
         };
         let store = MemStore::new();
-        let replica = Replica::open(Arc::new(store.clone()), config, now).unwrap();
+        let replica = Replica::open(Arc::new(store.clone()), config, now, 0).unwrap();
         Region {
             store,
             replica,

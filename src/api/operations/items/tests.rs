@@ -54,7 +54,7 @@ impl Region {
             planted: None,
             limits: Default::default(),
         };
-        let replica = Replica::open(store.clone(), config, NOW).expect("opens");
+        let replica = Replica::open(store.clone(), config, NOW, 0).expect("opens");
         let info = RegionInfo {
             name: "us-east-1".into(),
             id,
