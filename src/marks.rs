@@ -1,7 +1,8 @@
-//! Coverage marks: rare branches say that they were taken, and tests fail when none ever is.
+//! Coverage marks: rare branches say that they were taken, and tests fail when one never is.
 //!
-//! `mark!("name")` counts in debug builds and is nothing in release builds. The counts are of the thread: a
-//! simulated world is one thread, and reports its own. They are looked at and never decided by.
+//! `mark!("name")` counts where someone has begun to count: in simulated worlds, in every build, so that a seed
+//! reports the same in all of them. Elsewhere it is one look at a thread's flag. The counts are of the thread: a
+//! simulated world runs on one, and reports its own. They are looked at and never decided by.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -45,28 +46,37 @@ pub const MARKS: &[(&str, &str)] = &[
 ];
 
 thread_local! {
-    static HITS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
+    /// What was hit since counting began; `None` where nobody counts.
+    static HITS: RefCell<Option<BTreeMap<&'static str, u64>>> = const { RefCell::new(None) };
 }
 
 /// Counts a hit. Use [`mark!`](crate::mark).
 pub fn hit(name: &'static str) {
-    assert!(
+    debug_assert!(
         MARKS.iter().any(|(known, _)| *known == name),
         "the mark '{name}' is not in the list"
     );
-    HITS.with_borrow_mut(|hits| *hits.entry(name).or_default() += 1);
+    HITS.with_borrow_mut(|hits| {
+        if let Some(hits) = hits {
+            *hits.entry(name).or_default() += 1;
+        }
+    });
 }
 
-/// The hits on this thread since the last call.
+/// Begins to count on this thread.
+pub fn begin() {
+    HITS.set(Some(BTreeMap::new()));
+}
+
+/// The hits on this thread since counting began, which ends.
 pub fn take() -> BTreeMap<&'static str, u64> {
-    HITS.take()
+    HITS.take().unwrap_or_default()
 }
 
 /// Says that a rare branch was taken.
 #[macro_export]
 macro_rules! mark {
     ($name:literal) => {
-        #[cfg(debug_assertions)]
         $crate::marks::hit($name);
     };
 }
@@ -74,11 +84,14 @@ macro_rules! mark {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn hits_are_counted_until_they_are_taken() {
-        super::take();
+    fn hits_are_counted_while_someone_counts() {
+        super::hit("relay");
+        assert!(super::take().is_empty());
+        super::begin();
         super::hit("relay");
         super::hit("relay");
         assert_eq!(super::take().get("relay"), Some(&2));
+        super::hit("relay");
         assert!(super::take().is_empty());
     }
 }

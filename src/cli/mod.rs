@@ -1,7 +1,8 @@
 //! The command line: the contract that scripts and tests rely on (architecture.md).
 //!
 //! `main` calls [`run`], which parses, does one command and turns its error into words and an exit code:
-//! 0 fine, 1 failure or violation, 2 wrong usage. Each command is one file.
+//! 0 fine, 1 failure or violation, 2 wrong usage, 130 stopped by Ctrl-C before it was done. Each command is one
+//! file.
 
 mod cert;
 mod check;
@@ -29,6 +30,8 @@ use crate::config::{ConfigError, Credentials};
 
 /// The front door's port when `--port` says nothing.
 pub const PORT_DEFAULT: u16 = 8000;
+/// The exit code of what Ctrl-C stopped before it was done: 128 and the signal's number, as shells have it.
+const INTERRUPTED: u8 = 130;
 /// Names a credentials file where `--credentials` does not.
 const CREDENTIALS_ENV: &str = "MERIDIAN_CREDENTIALS";
 
@@ -140,6 +143,8 @@ pub enum CliError {
     Report { path: String, reason: String },
     #[error("{count} of {seeds} seeds failed")]
     Violations { count: usize, seeds: u64 },
+    #[error("stopped after {done} of {seeds} seeds")]
+    Interrupted { done: u64, seeds: u64 },
     #[error("the store is not sound: {0} findings, listed above")]
     Unsound(usize),
     #[error("the terminal cannot be written: {0}")]
@@ -169,7 +174,10 @@ pub fn run() -> ExitCode {
         }
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            match error {
+                CliError::Interrupted { .. } => ExitCode::from(INTERRUPTED),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -2,24 +2,20 @@
 
 mod compare;
 mod failures;
+mod interrupt;
+mod progress;
+mod run;
 
-use std::io::{IsTerminal, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
 use super::CliError;
 use crate::simulation::expect::Expect;
 use crate::simulation::file::PlanFile;
-use crate::simulation::page::Report;
 use crate::simulation::scenario::Scenario;
-use crate::simulation::{self, Options, RunReport};
-use failures::Failures;
-
-/// How often the progress line is drawn anew.
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+use crate::simulation::{self, Options};
 
 #[derive(Debug, Args)]
 pub struct SimArgs {
@@ -85,6 +81,9 @@ struct RunArgs {
     /// Print the reports as JSON
     #[arg(long)]
     json: bool,
+    /// Run so many seeds at a time; as many as there are cores when this is not said
+    #[arg(long, value_name = "COUNT")]
+    jobs: Option<usize>,
     /// Keep the regions' stores as LMDB files in this folder, seed by seed; what happens is the same as in memory
     #[arg(long, value_name = "DIR")]
     files: Option<PathBuf>,
@@ -149,7 +148,7 @@ fn replay_plan(path: &Path) -> String {
 
 pub fn run(args: SimArgs) -> Result<(), CliError> {
     match args.command {
-        SimCommand::Run(args) => run_all(&args),
+        SimCommand::Run(args) => run::run_all(&args),
         SimCommand::Compare { a, b, all } => compare::compare(&a, &b, all),
         SimCommand::Replay {
             file,
@@ -169,60 +168,6 @@ pub fn run(args: SimArgs) -> Result<(), CliError> {
     }
 }
 
-fn run_all(args: &RunArgs) -> Result<(), CliError> {
-    let source = Source::of(args)?;
-    let total = source.len();
-    let failures = Failures {
-        folder: &args.found,
-        shrink: args.shrink.unwrap_or(total == 1),
-    };
-    let mut progress = Progress::new(total);
-    let mut reports = Vec::new();
-    let mut failed = 0;
-    for nth in 0..total {
-        let plan = source.plan(nth);
-        let options = Options {
-            figures: args.report.is_some(),
-            expect: source.expect(),
-            files: args
-                .files
-                .as_ref()
-                .map(|dir| dir.join(format!("run-{nth}"))),
-            ..Options::default()
-        };
-        let run = simulation::play(&plan, options);
-        if !run.passed() {
-            failed += 1;
-            progress.clear()?;
-            failures.tell(&plan, &run, &source.replay(run.seed))?;
-        }
-        reports.push(run);
-        progress.draw(reports.len() as u64, failed)?;
-    }
-    let summary = summary(&reports, failed, progress.started.elapsed());
-    let report = Report::new(reports, |seed| source.replay(seed));
-    if let Some(folder) = &args.report {
-        let json = serde_json::to_vec_pretty(&report).unwrap_or_default();
-        write_into(folder, "report.json", &json)?;
-        let page = write_into(folder, "report.html", report.to_html().as_bytes())?;
-        eprintln!("the report is {}", page.display());
-    }
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        let json = serde_json::to_string_pretty(&report.runs).unwrap_or_default();
-        writeln!(out, "{json}")?;
-    } else {
-        writeln!(out, "{summary}")?;
-    }
-    match failed {
-        0 => Ok(()),
-        count => Err(CliError::Violations {
-            count,
-            seeds: total,
-        }),
-    }
-}
-
 /// Writes a file into a folder, which is made if it is not there. Gives its path.
 fn write_into(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, CliError> {
     let path = folder.join(name);
@@ -233,68 +178,6 @@ fn write_into(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, CliErr
     std::fs::create_dir_all(folder).map_err(write)?;
     std::fs::write(&path, bytes).map_err(write)?;
     Ok(path)
-}
-
-/// The line that says how far it is, on a terminal only.
-struct Progress {
-    total: u64,
-    started: Instant,
-    drawn: Instant,
-    shown: bool,
-}
-
-impl Progress {
-    fn new(total: u64) -> Self {
-        let started = Instant::now();
-        Progress {
-            total,
-            started,
-            drawn: started,
-            shown: false,
-        }
-    }
-
-    fn draw(&mut self, done: u64, failed: usize) -> Result<(), CliError> {
-        let last = done == self.total;
-        let due = self.drawn.elapsed() > PROGRESS_EVERY || (last && self.shown);
-        if !due || !std::io::stderr().is_terminal() {
-            return Ok(());
-        }
-        (self.drawn, self.shown) = (Instant::now(), true);
-        let rate = done as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
-        let left = self.total.saturating_sub(done) as f64 / rate.max(1e-3);
-        let mut err = std::io::stderr().lock();
-        write!(
-            err,
-            "\r\x1b[K{done}/{} seeds, {failed} failed, {rate:.1}/s, {left:.0} s left",
-            self.total
-        )?;
-        if last {
-            writeln!(err)?;
-        }
-        Ok(err.flush()?)
-    }
-
-    /// Takes the line away, so that something can be said.
-    fn clear(&mut self) -> Result<(), CliError> {
-        if std::mem::take(&mut self.shown) {
-            write!(std::io::stderr(), "\r\x1b[K")?;
-        }
-        Ok(())
-    }
-}
-
-fn summary(reports: &[RunReport], failed: usize, elapsed: Duration) -> String {
-    let virtual_s = reports.iter().map(|r| r.virtual_us).sum::<u64>() as f64 / 1e6;
-    let operations: u64 = reports.iter().map(|r| r.operations).sum();
-    let conflicts: u64 = reports.iter().map(|r| r.conflicts).sum();
-    let wall = elapsed.as_secs_f64();
-    format!(
-        "{} seeds passed, {failed} failed: {operations} operations and {conflicts} conflicts in {virtual_s:.0} \
-         virtual seconds, {wall:.1} s ({:.0}x real time)",
-        reports.len() - failed,
-        virtual_s / wall.max(1e-3)
-    )
 }
 
 fn replay(plan: &PlanFile, trace: bool) -> Result<(), CliError> {

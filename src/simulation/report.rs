@@ -171,7 +171,7 @@ pub struct RunReport {
     pub converged_us: Option<u64>,
     /// How often each oracle looked.
     pub checks: BTreeMap<OracleId, u64>,
-    /// How often rare branches were taken; empty in release builds.
+    /// How often rare branches were taken (`crate::marks`).
     pub marks: BTreeMap<&'static str, u64>,
     pub violations: Vec<Violation>,
     /// What the scenario expected besides, and what came of it.

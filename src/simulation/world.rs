@@ -229,7 +229,7 @@ impl<'o> World<'o> {
 
     /// Runs until all is equal, a bound is passed, or an oracle has seen something.
     pub fn run(mut self, scenario: &str) -> RunReport {
-        marks::take();
+        marks::begin();
         self.guarded(Self::begin);
         while self.oracles.violations.is_empty() && self.converged_us.is_none() {
             let Some(((at_us, _), what)) = self.events.pop_first() else {

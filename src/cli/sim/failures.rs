@@ -4,6 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::interrupt::Interrupt;
+use super::progress::PROGRESS_EVERY;
 use super::{replay_plan, write_into};
 use crate::cli::CliError;
 use crate::simulation::file::PlanFile;
@@ -11,11 +13,11 @@ use crate::simulation::{self, Options, RunReport, shrink};
 
 /// How long one plan may be shrunk.
 const SHRINK_FOR: Duration = Duration::from_secs(60);
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 pub struct Failures<'a> {
     pub folder: &'a Path,
     pub shrink: bool,
+    pub interrupt: &'a Interrupt,
 }
 
 impl Failures<'_> {
@@ -61,7 +63,7 @@ impl Failures<'_> {
                     "\r\x1b[K  shrinking: {runs} runs, {steps} steps left"
                 );
             }
-            started.elapsed() < SHRINK_FOR
+            started.elapsed() < SHRINK_FOR && !self.interrupt.asked()
         };
         let shrunk = shrink::shrink(plan, None, &mut go_on);
         std::panic::set_hook(hook);

@@ -21,6 +21,8 @@ pub struct Report {
     pub program: String,
     pub scenario: String,
     pub passed: bool,
+    /// Seeds that were to be run; more than `runs` where someone stopped it.
+    pub asked: u64,
     /// What plays the shown run again.
     pub replay: String,
     /// The run that the page shows in full: the first that failed, or the first.
@@ -37,6 +39,7 @@ impl Report {
             program: format!("meridian {}", env!("CARGO_PKG_VERSION")),
             scenario: run.map(|r| r.scenario.clone()).unwrap_or_default(),
             passed: runs.iter().all(RunReport::passed),
+            asked: runs.len() as u64,
             replay: run.map(|r| replay(r.seed)).unwrap_or_default(),
             shown,
             runs,
@@ -98,13 +101,17 @@ impl Report {
                 run.seed
             ),
         };
+        let stopped = match many as u64 {
+            many if many < self.asked => format!(" Stopped after {many} of {} seeds.", self.asked),
+            _ => String::new(),
+        };
         let class = if self.passed { "" } else { " failed" };
         let lines: String = lines
             .iter()
             .map(|l| format!("<p>{}</p>", escape(l)))
             .collect();
         format!(
-            "<div class=\"verdict{class}\"><strong>{word}</strong>{lines}<p class=\"note\">{} checks by {} oracles.{seeds} \
+            "<div class=\"verdict{class}\"><strong>{word}</strong>{lines}<p class=\"note\">{} checks by {} oracles.{seeds}{stopped} \
              Play it again: <code>{}</code></p></div>\n",
             count(checks),
             run.checks.len(),
