@@ -89,7 +89,8 @@ pub struct Traffic {
     pub dropped_frames: u64,
 }
 
-/// Client latency in one region. Modelled: from the front door to the answer, without the client's own way.
+/// Latency of one region's clients. Modelled: their own way, if the scenario says how long it is, and from the
+/// front door to the answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latency {
     pub region: String,

@@ -94,6 +94,7 @@ impl PlanFile {
             Ok(()) => Ok(plan),
             Err((key, reason)) => Err(ScenarioError::Invalid {
                 file: file.to_owned(),
+                line: None,
                 key: key.to_owned(),
                 reason,
             }),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::figures::{ConflictCount, ConflictSample, Side};
+use super::load::Way;
 use super::plan::{Operation, OperationKind};
 use super::workload;
 use crate::clock::RegionId;
@@ -149,10 +150,15 @@ impl Meter {
         let Some(asked_us) = self.pending.remove(&operation.id) else {
             return;
         };
-        let key = (operation.region, class(&operation.kind));
+        let way = operation.way.unwrap_or(Way {
+            from: operation.region,
+            rtt_us: 0,
+        });
+        let key = (way.from, class(&operation.kind));
         let asked = self.asked.entry(key).or_default();
         if ok {
-            asked.latencies_us.push(now_us.saturating_sub(asked_us));
+            let took_us = now_us.saturating_sub(asked_us);
+            asked.latencies_us.push(took_us + way.rtt_us);
         } else {
             asked.refused += 1;
             self.refused_us.push(now_us);

@@ -10,6 +10,7 @@
 //! it on `host`, `volume` and `net`, `oracle` judges it, [`report`] says what came of it. What failed is stored as a
 //! plan ([`mod@file`]), made as small as it can be ([`shrink`]) and told in words (`story`).
 
+pub mod clients;
 mod clocks;
 mod damage;
 pub mod expect;
@@ -18,12 +19,15 @@ pub mod file;
 mod geography;
 mod happen;
 mod host;
+mod lines;
 pub mod links;
+mod load;
 mod measure;
 mod meter;
 mod net;
 mod oracle;
 pub mod page;
+pub mod places;
 mod plan;
 pub mod report;
 mod rng;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::clocks;
 use super::geography::{Delay, Geography};
 use super::links;
+use super::load;
 use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
 use super::steady::{self, weighted};
@@ -119,6 +120,12 @@ pub struct Operation {
     pub id: u64,
     pub client: u64,
     pub region: usize,
+    /// Absent: the client is where its region is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<load::Way>,
+    /// Bytes that each item it writes carries besides, where its kind does not say.
+    #[serde(default, skip_serializing_if = "load::is_zero")]
+    pub bytes: usize,
     pub kind: OperationKind,
 }
 
@@ -275,7 +282,10 @@ impl Plan {
         if !scenario.steady {
             config.damage = damage(&config, chance);
         }
-        let mut steps = operations(&config, scenario.workload.mix, chance);
+        let mut steps = match scenario.clients.as_slice() {
+            [] => operations(&config, scenario.workload.mix, chance),
+            _ => load::operations(scenario, &config, chance),
+        };
         steps.extend(expiries(&config, chance, steps.len()));
         let count = steps.len();
         steps.extend(storms::listed(scenario, &config));
@@ -351,6 +361,9 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
     };
     if scenario.steady {
         steady::set(&mut config);
+    }
+    if !scenario.clients.is_empty() {
+        load::set(&mut config, scenario);
     }
     config
 }
@@ -428,6 +441,8 @@ fn operations(config: &Config, mix: Option<scenario::Mix>, chance: Chance) -> Ve
             id: id + 1,
             client,
             region,
+            way: None,
+            bytes: 0,
             kind: kind(config, &mix, &mut rng),
         };
         let mut rng_move = chance.of("move", &[id]);
@@ -523,6 +538,8 @@ fn expiries(config: &Config, chance: Chance, operations: usize) -> Vec<Step> {
                 id: id + 1,
                 client: index(region) * config.clients_per_region,
                 region,
+                way: None,
+                bytes: 0,
                 kind,
             };
             steps.push(Step {

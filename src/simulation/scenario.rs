@@ -5,8 +5,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::clients::{self, Burst, Clients, Sun};
 use super::expect::Expect;
+use super::lines;
 use super::links::{self, Link, Network, RoundTrip};
+use super::places;
 
 /// The most regions of one world.
 pub(super) const REGIONS_MAX: usize = 7;
@@ -40,6 +43,16 @@ pub struct Scenario {
     pub converge_within: Option<Span>,
     #[serde(default)]
     pub workload: Workload,
+    /// Instead of the workload's rate and mix: what each region's clients do.
+    #[serde(default)]
+    pub clients: Vec<Clients>,
+    /// Clients ask by the time of day.
+    pub sun: Option<Sun>,
+    #[serde(default, rename = "burst")]
+    pub bursts: Vec<Burst>,
+    /// Where regions are that AWS does not have.
+    #[serde(default, rename = "place")]
+    pub places: Vec<places::Named>,
     /// Whether the seed adds faults to those listed. Absent: only when none are listed.
     pub seed_faults: Option<bool>,
     /// Whether the disk of a region is lost, or put back as it was once. Absent: the seed decides.
@@ -172,12 +185,18 @@ pub enum ScenarioError {
     Read { file: String, reason: String },
     #[error("the scenario '{file}' is not valid: {reason}")]
     Parse { file: String, reason: String },
-    #[error("the scenario '{file}' is not valid: {key}: {reason}")]
+    #[error("the scenario '{file}' is not valid{}: {key}: {reason}", at_line(*.line))]
     Invalid {
         file: String,
+        /// Where the key is, if the file has it.
+        line: Option<usize>,
         key: String,
         reason: String,
     },
+}
+
+fn at_line(line: Option<usize>) -> String {
+    line.map_or(String::new(), |line| format!(", line {line}"))
 }
 
 impl Scenario {
@@ -202,6 +221,7 @@ impl Scenario {
             Ok(()) => Ok(scenario),
             Err((key, reason)) => Err(ScenarioError::Invalid {
                 file: file.to_owned(),
+                line: lines::line_of(text, &key),
                 key,
                 reason,
             }),
@@ -246,6 +266,7 @@ impl Scenario {
             }
         }
         self.check_links()?;
+        places::check(self)?;
         if self.duration.is_some_and(|d| d.us < 1_000_000) {
             return refuse("duration", "at least 1s is needed".into());
         }
@@ -269,7 +290,7 @@ impl Scenario {
             self.check_fault(fault)
                 .map_err(|(key, reason)| (format!("fault {}: {key}", at + 1), reason))?;
         }
-        Ok(())
+        clients::check(self)
     }
 
     /// Links and shares are of regions that are there, and mixes of something.

@@ -277,7 +277,8 @@ fn simplify(step: &mut Step) -> bool {
     let Act::Ask(operation) = &mut step.act else {
         return false;
     };
-    match &mut operation.kind {
+    let carried = std::mem::take(&mut operation.bytes) > 0;
+    let simpler = match &mut operation.kind {
         OperationKind::Put { index, padding, .. } => {
             let smaller = index.is_some() || *padding > 0;
             (*index, *padding) = (None, 0);
@@ -290,7 +291,8 @@ fn simplify(step: &mut Step) -> bool {
             !sorted
         }
         _ => false,
-    }
+    };
+    simpler || carried
 }
 
 /// The plan without a region and what is about it; the regions after it move up.

@@ -1,6 +1,7 @@
 //! What clients ask, as the requests that `api` would hand to the replica.
 
 use super::plan::{Operation, OperationKind};
+use super::rng::Chance;
 use super::skew::EPOCH_US;
 use crate::expression::{Condition, Path, SetOperand, SetValue, Update};
 use crate::item::{Item, KeyAttribute, KeySchema, KeyType, Number, Value, codec};
@@ -157,20 +158,23 @@ pub fn request(operation: &Operation) -> Option<WriteRequest> {
             padding,
         } => {
             let mut item = image(register(*key), id, *index);
-            if *padding > 0 {
-                item.insert(PADDING.into(), Value::B(vec![0; *padding]));
-            }
+            pad(&mut item, id, *padding);
             item_write(WriteAction::Put { item }, None)
         }
         OperationKind::PutIfAbsent { key } => {
-            let item = image(register(*key), id, Some(id % 4));
+            let mut item = image(register(*key), id, Some(id % 4));
+            pad(&mut item, id, operation.bytes);
             item_write(
                 WriteAction::Put { item },
                 Some(Condition::NotExists(path(KEY))),
             )
         }
         OperationKind::Update { key, index } => {
-            let (key, update) = (register(*key), update(id, *index));
+            let (key, mut update) = (register(*key), update(id, *index));
+            if operation.bytes > 0 {
+                let padding = SetValue::Operand(SetOperand::Value(padding(id, operation.bytes)));
+                update.set.push((path(PADDING), padding));
+            }
             item_write(WriteAction::Update { key, update }, None)
         }
         OperationKind::PutExpiring { key, second } => {
@@ -191,7 +195,8 @@ pub fn request(operation: &Operation) -> Option<WriteRequest> {
         }
         OperationKind::Transaction { cohort, order } => {
             let put = |m: &u32| {
-                let item = image(member(*cohort, *m), id, None);
+                let mut item = image(member(*cohort, *m), id, None);
+                pad(&mut item, id, operation.bytes);
                 item_write(WriteAction::Put { item }, None)
             };
             let writes = order.iter().map(put).collect();
@@ -256,6 +261,24 @@ fn image(mut item: Item, id: u64, index: Option<u64>) -> Item {
         item.insert(SHELF.into(), shelf(index));
     }
     item
+}
+
+fn pad(item: &mut Item, id: u64, bytes: usize) {
+    if bytes > 0 {
+        item.insert(PADDING.into(), padding(id, bytes));
+    }
+}
+
+/// Bytes that differ from operation to operation; every second one could be told from the others, as much of
+/// what real items are made of.
+fn padding(id: u64, bytes: usize) -> Value {
+    let mut rng = Chance::new(id).of("padding", &[]);
+    let word = |_| {
+        let [a, b, c, d, ..] = rng.draw().to_be_bytes();
+        [a, 0, b, 0, c, 0, d, 0]
+    };
+    let words = (0..bytes.div_ceil(8)).flat_map(word);
+    Value::B(words.take(bytes).collect())
 }
 
 /// Sets the writer, counts, and moves the item to another shelf or off the shelves.
