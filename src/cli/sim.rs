@@ -4,6 +4,7 @@ mod compare;
 mod failures;
 mod interrupt;
 mod progress;
+mod requests;
 mod run;
 
 use std::ops::Range;
@@ -15,7 +16,9 @@ use super::CliError;
 use crate::simulation::expect::Expect;
 use crate::simulation::file::PlanFile;
 use crate::simulation::scenario::Scenario;
-use crate::simulation::{self, Options};
+use crate::simulation::script::{Finding, Script};
+use crate::simulation::{self, Options, RunReport};
+use requests::Requests;
 
 #[derive(Debug, Args)]
 pub struct SimArgs {
@@ -128,6 +131,29 @@ impl Source {
         }
     }
 
+    /// The script that is played, if one is.
+    fn script(&self) -> Option<(&Scenario, &Script)> {
+        match self {
+            Source::Seeds(scenario, ..) => Some((scenario, scenario.script.as_ref()?)),
+            Source::Plan(..) => None,
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Source::Seeds(_, path, _) | Source::Plan(_, path) => path,
+        }
+    }
+
+    fn play(&self, plan: &PlanFile, options: Options<'_>) -> RunReport {
+        match self.script() {
+            None => simulation::play(plan, options),
+            Some((scenario, script)) => {
+                simulation::run_script(scenario, script, plan.seed(), options, &Requests)
+            }
+        }
+    }
+
     /// What plays a run again.
     fn replay(&self, seed: u64) -> String {
         match self {
@@ -138,6 +164,18 @@ impl Source {
                 )
             }
             Source::Plan(_, path) => replay_plan(path),
+        }
+    }
+}
+
+/// Says of each expectation whether it was met, and of those that were not what was found instead.
+fn account(findings: &[Finding], file: &Path, only_unmet: bool) {
+    let file = file.display().to_string();
+    for finding in findings {
+        match finding.met {
+            true if only_unmet => {}
+            true => eprintln!("  met      {}", finding.sentence(&file)),
+            false => eprintln!("  NOT MET  {}", finding.sentence(&file)),
         }
     }
 }
@@ -156,14 +194,15 @@ pub fn run(args: SimArgs) -> Result<(), CliError> {
             plan,
             trace,
         } => {
-            let plan = match plan {
-                Some(path) => PlanFile::load(&path)?,
+            let source = match plan {
+                Some(path) => Source::Plan(Box::new(PlanFile::load(&path)?), path),
                 None => {
-                    let scenario = Scenario::load(&file.unwrap_or_default())?;
-                    PlanFile::draw(&scenario, seed.unwrap_or(0))
+                    let (path, seed) = (file.unwrap_or_default(), seed.unwrap_or(0));
+                    let scenario = Box::new(Scenario::load(&path)?);
+                    Source::Seeds(scenario, path, seed..seed.saturating_add(1))
                 }
             };
-            replay(&plan, trace)
+            replay(&source, trace)
         }
     }
 }
@@ -180,16 +219,16 @@ fn write_into(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, CliErr
     Ok(path)
 }
 
-fn replay(plan: &PlanFile, trace: bool) -> Result<(), CliError> {
+fn replay(source: &Source, trace: bool) -> Result<(), CliError> {
     let mut print = |line: String| println!("{line}");
     let options = Options {
         trace: trace.then_some(&mut print),
         ..Options::default()
     };
-    let run = simulation::play(plan, options);
+    let run = source.play(&source.plan(0), options);
     println!("{}", serde_json::to_string_pretty(&run).unwrap_or_default());
-    match run.violations.len() {
-        0 => Ok(()),
-        _ => Err(CliError::Violations { count: 1, seeds: 1 }),
+    match run.violations.is_empty() && run.findings.iter().all(|finding| finding.met) {
+        true => Ok(()),
+        false => Err(CliError::Violations { count: 1, seeds: 1 }),
     }
 }

@@ -5,6 +5,18 @@ use serde::{Deserialize, Serialize};
 use super::report::RunReport;
 use super::scenario::Span;
 
+/// The names of the figures, as scenarios write them.
+pub const FIGURES: [&str; 8] = [
+    "lag_p50_ms",
+    "lag_p99_ms",
+    "lag_max_ms",
+    "conflicts_max",
+    "conflicts_min",
+    "refused_max",
+    "converge_within",
+    "write_p99_ms",
+];
+
 /// The `[expect]` table. What is absent is not looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,29 +62,64 @@ impl Outcome {
     }
 }
 
+/// What expectations are held against.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Median, 99th percentile and maximum.
+    pub lags_us: Option<[u64; 3]>,
+    pub conflicts: u64,
+    pub refused: u64,
+    pub converged_us: Option<u64>,
+    pub write_p99_us: Option<u64>,
+}
+
+impl Figures {
+    pub fn of(run: &RunReport) -> Figures {
+        let writes = run.figures.iter().flat_map(|f| &f.latencies);
+        let writes = writes.filter(|l| l.class == "write" || l.class == "transaction");
+        Figures {
+            lags_us: Some([run.lag_p50_us, run.lag_p99_us, run.lag_max_us]),
+            conflicts: run.conflicts,
+            refused: run.refused,
+            converged_us: run.converged_us,
+            write_p99_us: writes.map(|l| l.p99_us).max(),
+        }
+    }
+}
+
 impl Expect {
     pub fn is_empty(&self) -> bool {
         *self == Expect::default()
     }
 
-    /// Holds the expectations against a run.
-    pub fn judge(&self, run: &RunReport) -> Vec<Outcome> {
+    /// What either of the two says; where both do, `other`.
+    #[must_use]
+    pub fn with(self, other: Expect) -> Expect {
+        Expect {
+            lag_p50_ms: other.lag_p50_ms.or(self.lag_p50_ms),
+            lag_p99_ms: other.lag_p99_ms.or(self.lag_p99_ms),
+            lag_max_ms: other.lag_max_ms.or(self.lag_max_ms),
+            conflicts_max: other.conflicts_max.or(self.conflicts_max),
+            conflicts_min: other.conflicts_min.or(self.conflicts_min),
+            refused_max: other.refused_max.or(self.refused_max),
+            converge_within: other.converge_within.or(self.converge_within),
+            write_p99_ms: other.write_p99_ms.or(self.write_p99_ms),
+        }
+    }
+
+    /// Holds the expectations against what came of a run.
+    pub fn judge(&self, run: &Figures) -> Vec<Outcome> {
         let ms = |us: u64| us.div_ceil(1_000);
-        let writes = run.figures.iter().flat_map(|f| &f.latencies);
-        let writes = writes.filter(|l| l.class == "write" || l.class == "transaction");
+        let lag = |at: usize| run.lags_us.and_then(|lags| lags.get(at).copied()).map(ms);
         let within = self.converge_within.map(|span| ms(span.forward_us()));
         let most = [
-            ("lag_p50_ms", self.lag_p50_ms, Some(ms(run.lag_p50_us))),
-            ("lag_p99_ms", self.lag_p99_ms, Some(ms(run.lag_p99_us))),
-            ("lag_max_ms", self.lag_max_ms, Some(ms(run.lag_max_us))),
+            ("lag_p50_ms", self.lag_p50_ms, lag(0)),
+            ("lag_p99_ms", self.lag_p99_ms, lag(1)),
+            ("lag_max_ms", self.lag_max_ms, lag(2)),
             ("conflicts_max", self.conflicts_max, Some(run.conflicts)),
             ("refused_max", self.refused_max, Some(run.refused)),
             ("converge_within_ms", within, run.converged_us.map(ms)),
-            (
-                "write_p99_ms",
-                self.write_p99_ms,
-                writes.map(|l| ms(l.p99_us)).max(),
-            ),
+            ("write_p99_ms", self.write_p99_ms, run.write_p99_us.map(ms)),
         ];
         let outcome = |key: &str, limit: u64, found: Option<u64>, met: bool| Outcome {
             key: key.to_owned(),

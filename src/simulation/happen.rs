@@ -225,7 +225,7 @@ impl World<'_> {
     }
 
     /// The writer begins a group, if it is free and there is something to do.
-    fn begin_group(&mut self, region: usize, idle: bool) -> Result<(), Trouble> {
+    pub(super) fn begin_group(&mut self, region: usize, idle: bool) -> Result<(), Trouble> {
         let now = self.now(region);
         let most = self.plan.config.group_jobs_max;
         let Some((count, early)) = self.regions[region].begin_group(now, most, idle)? else {
@@ -293,6 +293,10 @@ impl World<'_> {
                     let group = portion.group;
                     self.step(region, Event::Copied { group, ok })?;
                 }
+                Done::Write {
+                    asker: Asker::Script(ticket),
+                    answer,
+                } => self.go_on(ticket, Some(answer))?,
                 Done::Write { asker, answer } => {
                     if matches!(asker, Asker::Client(_)) && answer.is_ok() {
                         self.see_acknowledged(region);
@@ -386,14 +390,8 @@ impl World<'_> {
         }
         self.trace(None, || format!("{fault:?}"));
         match fault {
-            Fault::Cut { ways, fatal } => {
-                for (from, to) in ways {
-                    self.net.cut(from, to);
-                    if fatal {
-                        self.expire_later(from, to);
-                    }
-                }
-            }
+            Fault::Cut { ways, fatal: true } => self.sever_ways(&ways),
+            Fault::Cut { ways, .. } => ways.iter().for_each(|(from, to)| self.net.cut(*from, *to)),
             Fault::Heal { ways } => ways.iter().for_each(|(from, to)| self.net.heal(*from, *to)),
             Fault::Reset { a, b } => self.sever(a, b)?,
             Fault::Kill(kill) if kill.within_commit => self.doomed[kill.region] = Some(kill),
@@ -441,6 +439,14 @@ impl World<'_> {
             Fault::Full { region, full } => self.regions[region].full = full,
         }
         Ok(())
+    }
+
+    /// Cuts these directions, for so long that connections die of it.
+    pub(super) fn sever_ways(&mut self, ways: &[(usize, usize)]) {
+        for (from, to) in ways {
+            self.net.cut(*from, *to);
+            self.expire_later(*from, *to);
+        }
     }
 
     fn expire_later(&mut self, from: usize, to: usize) {

@@ -6,6 +6,7 @@
 //! in between loses the group, or, as a coin decides, only the answers.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::plan::Operation;
 use super::skew::SkewedClock;
@@ -19,7 +20,7 @@ use crate::replica::snapshot::{self, Portion};
 use crate::replica::stable::Stability;
 use crate::replica::{ApiError, Job, JobResult, OpenError, Replica, ReplicaConfig};
 use crate::replication::{Action, Burden, Event, Lacks, Replicator, ReplicatorConfig};
-use crate::store::{MemStore, ReadTxn, StoreError, WriteTxn};
+use crate::store::{MemStore, ReadTxn, Store, StoreError, WriteTxn};
 
 /// Between two comparisons of everything with one peer.
 const ANTI_ENTROPY_US: u64 = 3_000_000;
@@ -32,6 +33,8 @@ pub enum Asker {
     /// Nobody: the table is created when the world begins.
     World,
     Client(Operation),
+    /// A client of a script; its request has this number.
+    Script(u64),
 }
 
 /// One job of the writer.
@@ -177,6 +180,11 @@ impl Region {
         self.volumes = volumes;
         self.store = self.volumes.create()?;
         Ok(())
+    }
+
+    /// The disk, for whoever reads it while the region lives.
+    pub fn share(&self) -> Arc<dyn Store> {
+        self.store.share()
     }
 
     /// What readers see now.

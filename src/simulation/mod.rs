@@ -32,6 +32,7 @@ mod plan;
 pub mod report;
 mod rng;
 pub mod scenario;
+pub mod script;
 pub mod shrink;
 mod skew;
 mod steady;
@@ -46,6 +47,7 @@ pub use report::{OracleId, RunReport, Violation};
 use crate::replica::PlantedBug;
 use file::PlanFile;
 use scenario::Scenario;
+use script::{Api, Script, Verdict};
 
 /// A fault planted on purpose, so that the oracles can be tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +101,34 @@ pub fn play(plan: &PlanFile, options: Options<'_>) -> RunReport {
         world.use_files(folder);
     }
     let mut report = world.run(&plan.name);
-    report.expectations = expect.judge(&report);
+    report.expectations = expect.judge(&expect::Figures::of(&report));
+    report
+}
+
+/// Plays a scenario with a script: its steps are asked through `api`, and nobody else asks anything.
+pub fn run_script<'o>(
+    scenario: &Scenario,
+    script: &Script,
+    seed: u64,
+    options: Options<'o>,
+    api: &'o dyn Api,
+) -> RunReport {
+    let plan = PlanFile::draw(scenario, seed);
+    let mut world = world::World::new(plan.to_plan(), seed, options.planted, options.trace);
+    world.measure(options.figures);
+    world.play_script(api);
+    if let Some(folder) = options.files {
+        world.use_files(folder);
+    }
+    world.open();
+    let mut verdict = Verdict::default();
+    if let Err(lost) = script::play(script, &mut world, None, &mut verdict) {
+        verdict.lose(&lost);
+    }
+    let mut report = world.report(&scenario.name);
+    report.expectations = scenario.expect.judge(&verdict.figures);
+    report.refused = verdict.figures.refused;
+    report.findings = verdict.findings;
     report
 }
 

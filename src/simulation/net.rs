@@ -211,6 +211,26 @@ impl Net {
         }
     }
 
+    /// A link, or every link, is as it was drawn.
+    pub fn mend(&mut self, pair: Option<(usize, usize)>) {
+        for ((from, to), link) in &mut self.links {
+            let meant = |(a, b)| (*from, *to) == (a, b) || (*from, *to) == (b, a);
+            if pair.is_none_or(meant) {
+                link.cuts = 0;
+                link.delay = link.direct;
+            }
+        }
+    }
+
+    /// Both directions together take this long.
+    pub fn set_round_trip(&mut self, a: usize, b: usize, rtt_us: u64) {
+        for way in [(a, b), (b, a)] {
+            if let Some(link) = self.links.get_mut(&way) {
+                link.delay.base_us = rtt_us / 2;
+            }
+        }
+    }
+
     /// What is sent from now on in these lanes arrives after `until_us`.
     pub fn clog(&mut self, way: (usize, usize), lanes: &[Lane], until_us: u64) {
         if let Some(link) = self.links.get_mut(&way) {

@@ -12,6 +12,7 @@ use super::links;
 use super::load;
 use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
+use super::script;
 use super::steady::{self, weighted};
 use super::storms;
 use crate::replica::conflict;
@@ -289,6 +290,9 @@ impl Plan {
         steps.extend(expiries(&config, chance, steps.len()));
         let count = steps.len();
         steps.extend(storms::listed(scenario, &config));
+        if scenario.script.is_some() {
+            steps.iter_mut().for_each(|step| step.at_us += QUIET_US);
+        }
         if scenario
             .seed_faults
             .unwrap_or(scenario.faults.is_empty() && !scenario.steady)
@@ -364,6 +368,9 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
     }
     if !scenario.clients.is_empty() {
         load::set(&mut config, scenario);
+    }
+    if let Some(script) = &scenario.script {
+        script::set(&mut config, script);
     }
     config
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::expect::Outcome;
 use super::figures::Figures;
+use super::script::Finding;
 
 /// The oracles. Their ids are stable: reports, tests and shrinking name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -176,6 +177,9 @@ pub struct RunReport {
     pub violations: Vec<Violation>,
     /// What the scenario expected besides, and what came of it.
     pub expectations: Vec<Outcome>,
+    /// What a script expected, step by step, and what came of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// What plots show, if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub figures: Option<Figures>,
@@ -184,12 +188,13 @@ pub struct RunReport {
 impl RunReport {
     /// No oracle objects, and all that was expected is met.
     pub fn passed(&self) -> bool {
-        self.violations.is_empty() && self.expectations.iter().all(|e| e.met)
+        let met = self.expectations.iter().all(|e| e.met);
+        self.violations.is_empty() && met && self.findings.iter().all(|f| f.met)
     }
 }
 
 /// The value that `share` of 1,000 are at or below; 0 of nothing. `sorted` ascends.
-pub(super) fn percentile(sorted: &[u64], share: usize) -> u64 {
+pub(in crate::simulation) fn percentile(sorted: &[u64], share: usize) -> u64 {
     let at = (sorted.len() * share).div_ceil(1_000).saturating_sub(1);
     sorted.get(at).copied().unwrap_or(0)
 }

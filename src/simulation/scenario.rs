@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use toml::de::DeTable;
 
 use super::clients::{self, Burst, Clients, Sun};
 use super::expect::Expect;
 use super::lines;
 use super::links::{self, Link, Network, RoundTrip};
 use super::places;
+use super::script::{self, Flaw, Script, Sections};
 
 /// The most regions of one world.
 pub(super) const REGIONS_MAX: usize = 7;
@@ -59,6 +61,9 @@ pub struct Scenario {
     pub disks: Option<bool>,
     #[serde(default, rename = "fault")]
     pub faults: Vec<Fault>,
+    /// `[[table]]`, `[[step]]` and `[[expect]]`: clients that do something particular, and no others.
+    #[serde(skip)]
+    pub script: Option<Script>,
 }
 
 /// What clients do.
@@ -193,6 +198,12 @@ pub enum ScenarioError {
         key: String,
         reason: String,
     },
+    #[error("the scenario is not valid: {file}:{line}: {reason}")]
+    Flawed {
+        file: String,
+        line: usize,
+        reason: String,
+    },
 }
 
 fn at_line(line: Option<usize>) -> String {
@@ -212,20 +223,51 @@ impl Scenario {
 
     /// Checks a scenario given as text; `file` is what errors call it.
     pub fn parse(text: &str, file: &str) -> Result<Scenario, ScenarioError> {
-        let mut scenario: Scenario =
-            toml::from_str(text).map_err(|error| ScenarioError::Parse {
-                file: file.to_owned(),
-                reason: error.to_string(),
-            })?;
-        match scenario.take_topology(file).and_then(|()| scenario.check()) {
-            Ok(()) => Ok(scenario),
-            Err((key, reason)) => Err(ScenarioError::Invalid {
-                file: file.to_owned(),
-                line: lines::line_of(text, &key),
-                key,
-                reason,
-            }),
+        let flawed = |flaw: Flaw| ScenarioError::Flawed {
+            file: file.to_owned(),
+            line: script::line_of(text, flaw.at),
+            reason: flaw.reason,
+        };
+        let toml = |error: toml::de::Error| {
+            flawed(Flaw {
+                at: error.span().map_or(0, |span| span.start),
+                reason: error.message().to_owned(),
+            })
+        };
+        let mut document = DeTable::parse(text).map_err(toml)?;
+        let sections = Sections::take(document.get_mut()).map_err(flawed)?;
+        let rest = toml::de::Deserializer::from(document);
+        let mut scenario = Scenario::deserialize(rest).map_err(toml)?;
+        scenario.expect = sections.figures;
+        let checked = (scenario.take_topology(file)).and_then(|()| scenario.check());
+        checked.map_err(|(key, reason)| ScenarioError::Invalid {
+            file: file.to_owned(),
+            line: lines::line_of(text, &key),
+            key,
+            reason,
+        })?;
+        if let Some(at) = sections.at() {
+            let script = scenario.take_script(&sections, text, at);
+            script.map_err(flawed)?;
         }
+        Ok(scenario)
+    }
+
+    fn take_script(&mut self, sections: &Sections<'_>, text: &str, at: usize) -> Result<(), Flaw> {
+        let refuse = |reason: &str| script::flaw(at, reason);
+        let Some(regions) = &self.regions else {
+            return refuse("steps name regions, so the scenario must too: regions = [..]");
+        };
+        if self.workload != Workload::default() || !self.clients.is_empty() {
+            return refuse(
+                "a scenario has steps or other clients ([workload], [[clients]]), not both",
+            );
+        }
+        let duration_us = self.duration.map(Span::forward_us);
+        self.script = Some(sections.script(text, regions, duration_us)?);
+        // What a step shows is to depend on nothing that is not written.
+        self.steady = true;
+        Ok(())
     }
 
     /// Regions and round trips of the topology's file, if one is named.

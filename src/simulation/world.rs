@@ -18,6 +18,7 @@ use super::oracle::Oracles;
 use super::plan::{Act, Kill, Plan, index};
 use super::report::{OracleId, RunReport, percentile};
 use super::rng::Chance;
+use super::script::{Api, Stage};
 use super::skew::{EPOCH_US, SkewedClock};
 use super::volume::Volumes;
 use super::{Planted, measure, workload};
@@ -128,6 +129,8 @@ pub struct World<'o> {
     trace: Option<&'o mut dyn FnMut(String)>,
     /// Where disks are files, if they are.
     files: Option<PathBuf>,
+    /// Where clients of a script ask; the world has no clients and no table of its own then.
+    pub(super) stage: Option<Stage<'o>>,
     pub(super) calm_us: Option<u64>,
     pub(super) converged_us: Option<u64>,
     pub(super) operations: u64,
@@ -210,6 +213,7 @@ impl<'o> World<'o> {
             digest: SipHasher13::new(),
             trace,
             files: None,
+            stage: None,
             calm_us: None,
             converged_us: None,
             operations: 0,
@@ -222,6 +226,12 @@ impl<'o> World<'o> {
         }
     }
 
+    /// Clients are those of a script.
+    pub fn play_script(&mut self, api: &'o dyn Api) {
+        self.stage = Some(Stage::new(api));
+        self.oracles.scripted = true;
+    }
+
     /// Keeps the disks as files in this folder.
     pub fn use_files(&mut self, folder: PathBuf) {
         self.files = Some(folder);
@@ -229,24 +239,46 @@ impl<'o> World<'o> {
 
     /// Runs until all is equal, a bound is passed, or an oracle has seen something.
     pub fn run(mut self, scenario: &str) -> RunReport {
-        marks::begin();
-        self.guarded(Self::begin);
-        while self.oracles.violations.is_empty() && self.converged_us.is_none() {
-            let Some(((at_us, _), what)) = self.events.pop_first() else {
-                break;
-            };
-            assert!(at_us >= self.now_us, "time does not go back");
-            self.now_us = at_us;
-            self.handled += 1;
-            self.oracles.set_time(at_us);
-            self.fold(&what);
-            self.guarded(|world| world.handle(what));
-        }
+        self.open();
+        while self.converged_us.is_none() && self.next_event(u64::MAX) {}
         self.report(scenario)
     }
 
+    /// Begins: nothing has happened yet.
+    pub(super) fn open(&mut self) {
+        marks::begin();
+        self.guarded(Self::begin);
+    }
+
+    /// Lets the next event happen, if there is one until then and no oracle has seen anything.
+    pub(super) fn next_event(&mut self, until_us: u64) -> bool {
+        let due = self.events.first_key_value();
+        if !self.oracles.violations.is_empty()
+            || due.is_none_or(|((at_us, _), _)| *at_us > until_us)
+        {
+            return false;
+        }
+        let Some(((at_us, _), what)) = self.events.pop_first() else {
+            return false;
+        };
+        assert!(at_us >= self.now_us, "time does not go back");
+        self.now_us = at_us;
+        self.handled += 1;
+        self.oracles.set_time(at_us);
+        self.fold(&what);
+        self.guarded(|world| world.handle(what));
+        true
+    }
+
+    /// Lets everything happen until then.
+    pub(super) fn advance(&mut self, until_us: u64) {
+        while self.next_event(until_us) {}
+        self.now_us = self.now_us.max(until_us);
+        self.oracles.set_time(self.now_us);
+    }
+
     /// O16: does something; a panic or an error of the store is a violation.
-    fn guarded(&mut self, action: impl FnOnce(&mut Self) -> Result<(), Trouble>) {
+    pub(super) fn guarded(&mut self, action: impl FnOnce(&mut Self) -> Result<(), Trouble>) {
         let outcome = catch_unwind(AssertUnwindSafe(|| action(self)));
         let explanation = match outcome {
             Ok(Ok(())) => return,
@@ -277,6 +309,9 @@ impl<'o> World<'o> {
         }
         self.schedule(LOOK_US, What::Look);
         self.schedule(self.plan.config.storm_us, What::Calm);
+        if self.stage.is_some() {
+            return Ok(());
+        }
         self.change_table(workload::create_table(self.plan.config.streams))
     }
 
@@ -361,9 +396,7 @@ impl<'o> World<'o> {
     /// O14: looks whether all is equal, until it must be.
     fn poll(&mut self) -> Result<(), Trouble> {
         let calm_us = self.calm_us.unwrap_or(self.now_us);
-        let idle = self.regions.iter().all(|r| r.is_idle() && r.serves());
-        let unfenced = (0..self.regions.len()).all(|r| self.fenced_us(r).is_none());
-        if idle && unfenced && self.oracles.all_applied() && self.survives_damage()? {
+        if self.is_converged() && self.survives_damage()? {
             self.check_repairs()?;
             for region in &self.regions {
                 let txn = region.snapshot()?;
@@ -379,6 +412,13 @@ impl<'o> World<'o> {
         }
         self.schedule(POLL_US, What::Poll);
         Ok(())
+    }
+
+    /// Whether all regions have everything, and take writes.
+    pub(super) fn is_converged(&self) -> bool {
+        let idle = self.regions.iter().all(|r| r.is_idle() && r.serves());
+        let unfenced = (0..self.regions.len()).all(|r| self.fenced_us(r).is_none());
+        idle && unfenced && self.oracles.all_applied()
     }
 
     fn show_frontiers(&self) -> String {
@@ -464,7 +504,7 @@ impl<'o> World<'o> {
         }
     }
 
-    fn report(self, scenario: &str) -> RunReport {
+    pub(super) fn report(self, scenario: &str) -> RunReport {
         let (commits, lost) = (self.oracles.commits(), self.oracles.lost());
         let conflicts = self.oracles.conflicts();
         let meter = &self.oracles.meter;
@@ -497,6 +537,7 @@ impl<'o> World<'o> {
             marks: marks::take(),
             violations: self.oracles.violations,
             expectations: Vec::new(),
+            findings: Vec::new(),
             figures,
         }
     }

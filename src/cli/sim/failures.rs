@@ -20,6 +20,18 @@ pub struct Failures<'a> {
     pub interrupt: &'a Interrupt,
 }
 
+/// Says why the run of a script failed, save for its findings. It is its own plan, and as short as somebody made it.
+pub fn unmet(run: &RunReport, replay: &str) {
+    eprintln!("seed {} FAILED", run.seed);
+    for violation in &run.violations {
+        eprintln!("  {violation}");
+    }
+    for outcome in run.expectations.iter().filter(|outcome| !outcome.met) {
+        eprintln!("  {}", outcome.sentence());
+    }
+    eprintln!("  replay: {replay}");
+}
+
 impl Failures<'_> {
     /// Says what failed, and stores it.
     pub fn tell(&self, plan: &PlanFile, run: &RunReport, replay: &str) -> Result<(), CliError> {

@@ -12,14 +12,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::failures::Failures;
+use super::account;
+use super::failures::{self, Failures};
 use super::interrupt::Interrupt;
 use super::progress::{PROGRESS_EVERY, Progress};
 use super::{RunArgs, Source, write_into};
 use crate::cli::CliError;
 use crate::simulation::file::PlanFile;
 use crate::simulation::page::Report;
-use crate::simulation::{self, Options, RunReport};
+use crate::simulation::{Options, RunReport};
 
 /// The stack of a thread that runs worlds: what the main thread of a process has.
 const STACK_BYTES: usize = 8 << 20;
@@ -104,7 +105,7 @@ impl Crew<'_> {
                 break;
             }
             let plan = self.source.plan(nth);
-            let run = simulation::play(&plan, self.options(nth));
+            let run = self.source.play(&plan, self.options(nth));
             // Nobody listens when what came before could not be told.
             if tell.send(Ended { nth, plan, run }).is_err() {
                 break;
@@ -147,7 +148,15 @@ impl Crew<'_> {
             while let Some(Ended { plan, run, .. }) = early.remove(&(reports.len() as u64)) {
                 if !run.passed() {
                     progress.clear()?;
-                    failures.tell(&plan, &run, &self.source.replay(run.seed))?;
+                    let replay = self.source.replay(run.seed);
+                    match self.source.script() {
+                        None => failures.tell(&plan, &run, &replay)?,
+                        Some(_) => failures::unmet(&run, &replay),
+                    }
+                }
+                if self.source.script().is_some() {
+                    let only_unmet = self.source.len() > 1;
+                    account(&run.findings, self.source.path(), only_unmet);
                 }
                 reports.push(run);
             }

@@ -99,7 +99,7 @@ impl Oracles {
         let mut met = 0;
         let mut present = BTreeSet::new();
         for mutation in &portion.part.mutations {
-            let (Change::Item { key, image, .. }, Some(version)) =
+            let (Change::Item { table, key, image }, Some(version)) =
                 (&mutation.change, mutation.version)
             else {
                 continue;
@@ -112,7 +112,7 @@ impl Oracles {
                     world.name(region)
                 )
             });
-            let key = self.key_number(key);
+            let key = self.key_number(*table, key);
             present.insert(key);
             let applied = self.regions[here].applied.get(&version.dot.log);
             let had = applied.is_some_and(|seq| version.dot.seq <= *seq);

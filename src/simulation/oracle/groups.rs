@@ -39,6 +39,10 @@ impl Oracles {
                     met += self.on_copied(txn, region, portion, &mut touched)?;
                 }
                 Done::Snapshot { ok: false, .. } => {}
+                Done::Write {
+                    asker: Asker::Script(_),
+                    ..
+                } => {}
                 Done::Write { asker, answer } => {
                     self.on_answer(region, asker, answer, told, &mut fresh, &mut touched)
                 }
@@ -48,6 +52,10 @@ impl Oracles {
             let dot = commit.dot;
             let expiries = commit.mutations.iter();
             let mut expiries = expiries.map(|m| matches!(m.change, Change::Expire { .. }));
+            if self.scripted {
+                self.on_own(region, &commit, hash, &mut touched);
+                continue;
+            }
             if expiries.all(|is_expiry| is_expiry) {
                 self.check_expiries(region, &commit, group.wall_us);
                 self.on_own(region, &commit, hash, &mut touched);
@@ -156,11 +164,17 @@ impl Oracles {
     fn changes_of(&mut self, commit: &Commit) -> Vec<MadeChange> {
         let mut changes = Vec::new();
         for mutation in &commit.mutations {
-            let (key, image, rank) = match &mutation.change {
-                Change::Item { key, image, .. } => (key, image.clone(), write_rank(commit)),
-                Change::Expire { key, expired, .. } => {
+            let (table, key, image, rank) = match &mutation.change {
+                Change::Item { table, key, image } => {
+                    (*table, key, image.clone(), write_rank(commit))
+                }
+                Change::Expire {
+                    table,
+                    key,
+                    expired,
+                } => {
                     let (stamp, kind) = (*expired, RankKind::Expire);
-                    (key, None, Rank { stamp, kind })
+                    (*table, key, None, Rank { stamp, kind })
                 }
                 Change::Table { .. }
                 | Change::Local { .. }
@@ -173,7 +187,7 @@ impl Oracles {
                 dot: commit.dot,
                 issued: commit.issued,
             });
-            let key = self.key_number(key);
+            let key = self.key_number(table, key);
             let expires = image.as_deref().and_then(workload::expiry_of);
             let deletes = image.is_none();
             self.versions[key].push((version, image));
@@ -285,10 +299,15 @@ impl Oracles {
     fn check_expiries(&mut self, region: RegionId, commit: &Commit, wall_us: u64) {
         let wall_s = wall_us / 1_000_000;
         for mutation in &commit.mutations {
-            let Change::Expire { key, expired, .. } = &mutation.change else {
+            let Change::Expire {
+                table,
+                key,
+                expired,
+            } = &mutation.change
+            else {
                 continue;
             };
-            let number = self.key_number(key);
+            let number = self.key_number(*table, key);
             let shadows = &self.regions[usize::from(region.0)].shadows;
             let there = shadows.get(number).copied().flatten();
             let (stamp, kind) = (*expired, RankKind::Write);

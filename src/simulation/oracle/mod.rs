@@ -22,6 +22,7 @@ use siphasher::sip::SipHasher13;
 use super::meter::Meter;
 use super::report::{OracleId, Violation};
 use crate::clock::{RegionId, Stamp};
+use crate::replica::catalog::TableUid;
 use crate::replica::log;
 use crate::replica::mutation::{Dot, GroupId, ItemKey, LogId, Rank, Version};
 use crate::replication::wire::{self, Message};
@@ -85,7 +86,7 @@ pub struct Oracles {
     names: Vec<String>,
     logs: BTreeMap<LogId, Vec<Made>>,
     /// Keys are numbered as they appear.
-    key_numbers: BTreeMap<ItemKey, usize>,
+    key_numbers: BTreeMap<(TableUid, ItemKey), usize>,
     keys: Vec<ItemKey>,
     /// Every version that was made, by key number.
     versions: Vec<Vec<Folded>>,
@@ -100,6 +101,8 @@ pub struct Oracles {
     pub checks: BTreeMap<OracleId, u64>,
     pub violations: Vec<Violation>,
     pub meter: Meter,
+    /// Clients are those of a script: what they ask, and of which tables, no oracle knows.
+    pub scripted: bool,
     now_us: u64,
 }
 
@@ -131,6 +134,7 @@ impl Oracles {
             lags_us: Vec::new(),
             checks: BTreeMap::new(),
             violations: Vec::new(),
+            scripted: false,
             now_us: 0,
         }
     }
@@ -211,12 +215,13 @@ impl Oracles {
         self.logs.get(&dot.log)?.get(at(dot.seq))
     }
 
-    fn key_number(&mut self, key: &ItemKey) -> usize {
-        if let Some(number) = self.key_numbers.get(key) {
+    fn key_number(&mut self, table: TableUid, key: &ItemKey) -> usize {
+        let named = (table, key.clone());
+        if let Some(number) = self.key_numbers.get(&named) {
             return *number;
         }
         let number = self.keys.len();
-        self.key_numbers.insert(key.clone(), number);
+        self.key_numbers.insert(named, number);
         self.keys.push(key.clone());
         self.versions.push(Vec::new());
         number
