@@ -15,6 +15,7 @@
 
 mod anti_entropy;
 mod clocks;
+pub mod consensus;
 mod intake;
 mod join;
 mod life;
