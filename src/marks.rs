@@ -34,6 +34,10 @@ pub const MARKS: &[(&str, &str)] = &[
     ),
     ("item expired", "Time To Live removed an item"),
     ("fence", "a region whose clock is ahead refused a write"),
+    (
+        "self fence",
+        "a region that reaches no majority refused a write",
+    ),
     ("hold", "commits stamped ahead of the time waited"),
     (
         "item repaired",

@@ -39,6 +39,16 @@ pub struct TuningArgs {
     /// How much is kept of one table's lost versions; the oldest go first
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, default_value = "64MiB")]
     conflict_bytes: u64,
+    /// How long a region may be silent before `status`, the log and metrics warn of it
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10m")]
+    alarm_after: Duration,
+    /// How long a region may be silent before it counts as dead; one that reaches no majority for half of it
+    /// takes no writes
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "7d")]
+    dead_after: Duration,
+    /// Take writes even where no majority of the regions has been reached for half of --dead-after
+    #[arg(long)]
+    no_self_fence: bool,
 }
 
 fn parse_offset(text: &str) -> Result<(String, i64), String> {
@@ -61,6 +71,9 @@ impl TuningArgs {
             clock_offset_ms: offset.map_or(0, |(_, ms)| *ms),
             conflict_keep: self.conflict_keep,
             conflict_bytes: self.conflict_bytes,
+            alarm_after: self.alarm_after,
+            dead_after: self.dead_after,
+            self_fence: !self.no_self_fence,
         }
     }
 
@@ -74,6 +87,8 @@ impl TuningArgs {
             ("--tombstone-retention", self.tombstone_retention),
             ("--anti-entropy", self.anti_entropy),
             ("--conflict-keep", self.conflict_keep),
+            ("--alarm-after", self.alarm_after),
+            ("--dead-after", self.dead_after),
         ];
         let text =
             |(name, time): (&str, Duration)| [name.to_owned(), format!("{}ms", time.as_millis())];
@@ -83,10 +98,14 @@ impl TuningArgs {
         ];
         let offset = |(region, ms): &(String, i64)| format!("--clock-offset={region}={ms}");
         let offsets = self.clock_offset.iter().map(offset);
-        let waits = self.aws_waits.then(|| "--aws-waits".to_owned());
+        let switches = [
+            ("--aws-waits", self.aws_waits),
+            ("--no-self-fence", self.no_self_fence),
+        ];
+        let switches = switches.into_iter().filter(|(_, on)| *on);
         (given.into_iter().flat_map(text).chain(bytes))
             .chain(offsets)
-            .chain(waits)
+            .chain(switches.map(|(name, _)| name.to_owned()))
             .collect()
     }
 }
@@ -106,7 +125,12 @@ mod tests {
     fn what_is_handed_on_reads_back_equal() {
         let mut args = vec!["up", "--ttl-interval", "1.5s", "--ttl-cool-down", "30m"];
         args.extend(["--conflict-keep", "2d", "--conflict-bytes", "3KiB"]);
-        args.push("--clock-offset=eu=-70");
+        args.extend([
+            "--clock-offset=eu=-70",
+            "--dead-after",
+            "3s",
+            "--no-self-fence",
+        ]);
         let given = Line::parse_from(args).tuning;
         let name = ["serve".to_owned()];
         let again = Line::parse_from(name.into_iter().chain(given.to_args())).tuning;
@@ -114,6 +138,7 @@ mod tests {
         let again = again.tuning("eu");
         assert_eq!(again, given.tuning("eu"));
         assert_eq!(again.clock_offset_ms, -70);
+        assert_eq!((again.dead_after.as_secs(), again.self_fence), (3, false));
         assert_eq!(again.ttl_interval, Duration::from_millis(1500));
         assert_eq!(again.conflict_bytes, 3 << 10);
         assert_eq!(again.conflict_keep.as_secs(), 2 * 86_400);

@@ -24,7 +24,7 @@ impl Measure {
         };
         for job in jobs {
             let commits: &[Vec<u8>] = match job {
-                Job::Stable(_) => continue,
+                Job::Stable(_) | Job::Silences(_) => continue,
                 Job::Remote(commits) => commits,
                 _ => &[],
             };

@@ -27,6 +27,7 @@ mod notices;
 mod pages;
 mod queue;
 mod replicate;
+mod silence;
 mod start;
 mod status;
 #[cfg(test)]

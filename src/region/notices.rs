@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::certificate::days_until;
 use super::status::{LinkReport, Status};
-use crate::replica::buckets::Repairs;
+use crate::replica::buckets::{self, Repairs};
+use crate::store::{ReadTxn, StoreError};
 use crate::transport::{date, now_s};
 
 /// Certificates are warned about this many days before they expire.
@@ -58,17 +59,23 @@ impl Notice {
 
 impl Status {
     /// Every trouble that there is. A part of the region that can be in trouble adds a line here.
-    pub fn notices(&self, links: &[LinkReport], repairs: Repairs) -> Vec<Notice> {
+    pub fn notices(
+        &self,
+        txn: &dyn ReadTxn,
+        links: &[LinkReport],
+    ) -> Result<Vec<Notice>, StoreError> {
         let mut all = Vec::new();
         all.extend(self.rebuilding());
         all.extend(self.store_full());
+        all.extend(self.cut_off());
         all.extend(self.clock());
-        all.extend(repaired(repairs));
+        all.extend(self.silent(txn)?);
+        all.extend(repaired(buckets::repairs(txn)?));
         all.extend(self.certificate_expiring());
         all.extend(self.certificate_trouble());
         all.extend(links.iter().filter_map(refused));
         all.extend(links.iter().filter_map(refused_commits));
-        all
+        Ok(all)
     }
 
     fn rebuilding(&self) -> Option<Notice> {

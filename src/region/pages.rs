@@ -49,7 +49,7 @@ impl Status {
     /// 200 while the region serves reads and writes; 503 and why while it does not.
     fn health(&self) -> Result<(StatusCode, String), StoreError> {
         let txn = self.store.begin_read()?;
-        let notices = self.notices(&self.links(&*txn)?, buckets::repairs(&*txn)?);
+        let notices = self.notices(&*txn, &self.links(&*txn)?)?;
         let name = &self.info.name;
         let (code, body) = match notices.iter().find(|notice| notice.stops) {
             None => (StatusCode::OK, json!({"region": name, "status": "serving"})),
@@ -69,6 +69,7 @@ impl Status {
         self.region_metrics(&mut page);
         self.link_metrics(&mut page, &self.links(&*txn)?);
         self.log_metrics(&mut page, &*txn)?;
+        self.silence_metrics(&mut page);
         self.table_metrics(&mut page, &*txn)?;
         self.store_metrics(&mut page)?;
         self.work_metrics(&mut page);

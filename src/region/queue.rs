@@ -12,6 +12,7 @@ use crate::replica::ApiError;
 use crate::replica::buckets::Offer;
 use crate::replica::mutation::GroupId;
 use crate::replica::request::{WriteRequest, WriteResponse};
+use crate::replica::silence::Silences;
 use crate::replica::snapshot::Portion;
 use crate::replica::stable::Stability;
 
@@ -51,6 +52,10 @@ pub(super) enum Order {
     Stable(Stability),
     /// Where local writes are fenced from now on.
     Fence(FenceLine),
+    /// Whether local writes are refused because no majority is reached.
+    CutOff(bool),
+    /// For how long the others have been silent.
+    Silences(Silences),
     /// What a peer has in a bucket that differs.
     Repair(Offer),
 }
@@ -72,6 +77,8 @@ struct Waiting {
     writes: VecDeque<(Box<WriteRequest>, Answer, usize)>,
     stable: Option<Stability>,
     fence: Option<FenceLine>,
+    cut_off: Option<bool>,
+    silences: Option<Silences>,
     repairs: VecDeque<Offer>,
     closed: bool,
 }
@@ -135,6 +142,16 @@ impl Queue {
         self.lock().fence = Some(line);
     }
 
+    /// Goes before the next group; no hurry.
+    pub fn set_cut_off(&self, cut_off: bool) {
+        self.lock().cut_off = Some(cut_off);
+    }
+
+    /// Goes with the next group; no hurry.
+    pub fn set_silences(&self, silences: Silences) {
+        self.lock().silences = Some(silences);
+    }
+
     /// Goes with the next group; no hurry. What does not fit comes again in another round.
     pub fn push_repair(&self, offer: Offer) {
         let mut waiting = self.lock();
@@ -162,6 +179,8 @@ impl Queue {
         group.extend(waiting.remote.drain(..remote));
         group.extend(waiting.stable.take().map(Order::Stable));
         group.extend(waiting.fence.take().map(Order::Fence));
+        group.extend(waiting.cut_off.take().map(Order::CutOff));
+        group.extend(waiting.silences.take().map(Order::Silences));
         group.extend(waiting.repairs.pop_front().map(Order::Repair));
         let writes = waiting.writes.len().min(GROUP_JOBS_MAX - group.len());
         let mut taken = 0;

@@ -13,6 +13,7 @@ use super::clock::RegionClock;
 use super::clocks::alarm;
 use super::gate::Gate;
 use super::queue::{Order, Queue};
+use super::silence::Quiet;
 use super::writer::{AbortOnPanic, News, abort};
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
@@ -47,6 +48,7 @@ pub(super) struct Replication {
     /// What the operator was last told of this region's clock.
     pub told: Verdict,
     pub info: RegionInfo,
+    pub quiet: Arc<Quiet>,
 }
 
 impl Replication {
@@ -81,7 +83,10 @@ impl Replication {
         let store = Arc::clone(&self.store);
         let txn = store.begin_read()?;
         self.step(&*txn, Event::Tick)?;
-        *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = self.replicator.status();
+        let peers = self.replicator.status();
+        self.quiet
+            .look(&peers, self.replicator.cut_off_us(), |r| self.name(r));
+        *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
         self.gate.set(self.replicator.rebuilding());
         let stamps = self.replicator.stability().stamps.values();
         if let Some(least) = stamps.map(|stamp| stamp.physical_us).min() {
@@ -186,6 +191,8 @@ impl Replication {
                 Action::Whole(group) => self.queue.push_remote(Order::Whole(group)),
                 Action::Stable(found) => self.queue.set_stable(found),
                 Action::Fence(line) => self.queue.set_fence(line),
+                Action::CutOff(cut_off) => self.queue.set_cut_off(cut_off),
+                Action::Silences(silences) => self.queue.set_silences(silences),
                 Action::Repair(offer) => self.queue.push_repair(offer),
                 Action::Disconnect(peer, reason) => {
                     debug!(peer = self.name(peer), reason, "ending the session");

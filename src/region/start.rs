@@ -19,6 +19,7 @@ use super::clock::{RegionClock, micros};
 use super::gate::Gate;
 use super::queue::Queue;
 use super::replicate::{Clocks, Peers, Replication};
+use super::silence::{ALARM_AFTER, Quiet};
 use super::status::Status;
 use super::writer::Writer;
 use super::{RegionError, admin, guard};
@@ -28,11 +29,12 @@ use crate::clock::policy::Verdict;
 use crate::config::{RegionSpec, Topology};
 use crate::replica::conflict;
 use crate::replica::mutation::GroupId;
+use crate::replica::silence::{self, Silences};
 use crate::replica::stable::Retention;
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{Replica, ReplicaConfig, snapshot};
 use crate::replication::{
-    ANTI_ENTROPY_US, Lacks, NEWBORN_US, PART_BYTES_MAX, Replicator, ReplicatorConfig,
+    ANTI_ENTROPY_US, Lacks, NEWBORN_US, PART_BYTES_MAX, Replicator, ReplicatorConfig, SilenceLimits,
 };
 use crate::store::Store;
 use crate::store::lmdb::{LmdbOptions, LmdbStore};
@@ -82,12 +84,19 @@ pub struct Tuning {
     pub conflict_keep: Duration,
     /// How many bytes of one table's conflicts are kept.
     pub conflict_bytes: u64,
+    /// How long a region may be silent before it is a warning.
+    pub alarm_after: Duration,
+    /// How long a region may be silent before the others give it up.
+    pub dead_after: Duration,
+    /// Whether a region that reaches no majority for half of that takes no writes.
+    pub self_fence: bool,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
         let (ttl, kept) = (TtlSettings::default(), Retention::default());
         let conflicts = conflict::Retention::default();
+        let silence = SilenceLimits::default();
         Tuning {
             ttl_interval: Duration::from_micros(ttl.interval_us),
             ttl_cool_down: Duration::from_micros(ttl.cool_down_us),
@@ -99,6 +108,9 @@ impl Default for Tuning {
             clock_offset_ms: 0,
             conflict_keep: Duration::from_micros(conflicts.keep_us),
             conflict_bytes: conflicts.table_bytes,
+            alarm_after: ALARM_AFTER,
+            dead_after: Duration::from_micros(silence.dead_after_us),
+            self_fence: silence.self_fence,
         }
     }
 }
@@ -153,7 +165,9 @@ impl Region {
             fastrand::u32(..),
         )?;
         let lacks = lacks(&*store, &replica)?;
-        let replicator = replicator(&config.topology, &info, &replica, lacks, config.tuning);
+        let silences = silence::silences(&*store.begin_read()?)?;
+        let known = (lacks, silences);
+        let replicator = replicator(&config.topology, &info, &replica, known, config.tuning);
         let gate = Arc::new(Gate::new(replicator.rebuilding()));
         let peers = peers(&config.topology, &spec)?;
         let (transport, events) = Transport::start(TransportConfig {
@@ -167,6 +181,7 @@ impl Region {
         let stable_us = Arc::new(AtomicU64::new(0));
         let metrics = Arc::new(Metrics::default());
         let clocks = Clocks::default();
+        let quiet = Arc::new(Quiet::new(config.tuning));
         let queue = Arc::new(Queue::default());
         let (durable_tx, durable) = watch::channel(replica.frontier().clone());
         let backend = Arc::new(RegionBackend {
@@ -199,6 +214,7 @@ impl Region {
             clocks: Arc::clone(&clocks),
             max_offset_ms: config.topology.max_offset_ms,
             backend: Arc::clone(&backend),
+            quiet: Arc::clone(&quiet),
         });
         let (news, inbox) = mpsc::unbounded_channel();
         let writer = Writer {
@@ -228,6 +244,7 @@ impl Region {
             clocks,
             told: Verdict::Unknown,
             info,
+            quiet,
         };
         let region = Region {
             shutdown: CancellationToken::new(),
@@ -390,7 +407,7 @@ fn replicator(
     topology: &Topology,
     info: &RegionInfo,
     replica: &Replica,
-    lacks: Lacks,
+    (lacks, silences): (Lacks, Silences),
     tuning: Tuning,
 ) -> Replicator {
     let config = ReplicatorConfig {
@@ -403,6 +420,11 @@ fn replicator(
         part_bytes_max: PART_BYTES_MAX,
         max_offset_us: topology.max_offset_ms.saturating_mul(1_000),
         anti_entropy_us: micros(tuning.anti_entropy),
+        silences,
+        limits: SilenceLimits {
+            dead_after_us: micros(tuning.dead_after),
+            self_fence: tuning.self_fence,
+        },
     };
     Replicator::new(config, replica.frontier().clone())
 }

@@ -14,6 +14,7 @@ use super::clock::RegionClock;
 use super::gate::Gate;
 use super::lag::{self, Lag};
 use super::replicate::{Clocks, Peers};
+use super::silence::Quiet;
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
@@ -42,6 +43,7 @@ pub(super) struct Status {
     pub clocks: Clocks,
     pub max_offset_ms: u64,
     pub backend: Arc<RegionBackend>,
+    pub quiet: Arc<Quiet>,
 }
 
 /// One link as `status` shows it.
@@ -95,7 +97,7 @@ impl Status {
         let frontier = log::frontier(&*txn)?;
         let rebuilding = self.gate.reason();
         let links = self.links(&*txn)?;
-        let notices = self.notices(&links, buckets::repairs(&*txn)?);
+        let notices = self.notices(&*txn, &links)?;
         Ok(json!({
             "name": self.info.name,
             "id": self.info.id.0,
@@ -110,6 +112,8 @@ impl Status {
             "whole": rebuilding.is_none(),
             "rebuilding": rebuilding,
             "clock": self.clock_report(),
+            "silent": self.silent_report(),
+            "self_fence": self.self_fence_report(),
             "repairs": repairs(&*txn)?,
             "frontier": self.frontier(&frontier),
             "logs": self.logs(&*txn, &frontier)?,

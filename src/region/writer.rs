@@ -103,6 +103,11 @@ impl Writer {
                     self.replica.set_fence(line);
                     continue;
                 }
+                Order::CutOff(cut_off) => {
+                    self.replica.set_cut_off(cut_off);
+                    continue;
+                }
+                Order::Silences(silences) => (Job::Silences(silences), Receipt::Nobody),
             };
             jobs.push(job);
             receipts.push(receipt);

@@ -21,7 +21,7 @@ pub(super) enum Chore {
 
 impl Replica {
     /// One step of every chore, bounded in rows; called at the end of a group.
-    /// `fenced`: the clock is not to be trusted, so nothing expires by it.
+    /// `fenced`: the clock is not to be trusted, or nobody is reached, so nothing expires.
     pub(super) fn do_chores(
         &mut self,
         txn: &mut dyn WriteTxn,

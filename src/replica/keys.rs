@@ -190,6 +190,8 @@ pub mod meta {
 
     pub const INCARNATION: &[u8] = b"m/incarnation";
     pub const CLOCK_BOUND: &[u8] = b"m/clock_bound";
+    /// For how long other regions have been silent.
+    pub const SILENCES: &[u8] = b"m/silences";
     pub const NEXT_TABLE: &[u8] = b"m/next_table";
     pub const NEXT_INDEX: &[u8] = b"m/next_index";
     pub const NEXT_CONFLICT: &[u8] = b"m/next_conflict";

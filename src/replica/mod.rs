@@ -33,6 +33,7 @@ mod departure;
 mod entry;
 mod error;
 mod execute;
+mod fence;
 mod index;
 mod keys;
 mod life;
@@ -49,6 +50,7 @@ mod relog;
 #[cfg(test)]
 mod repair_tests;
 pub mod request;
+pub mod silence;
 pub mod snapshot;
 pub mod stable;
 pub mod stream;
@@ -74,6 +76,7 @@ use log::SealError;
 use mutation::{Dot, Frontier, GroupId, LogId, Mutation, Origin};
 pub use noted::Noted;
 use request::{WriteRequest, WriteResponse};
+use silence::Silences;
 use snapshot::Portion;
 use stable::{Retention, Stability};
 
@@ -198,6 +201,8 @@ pub enum Job {
     Whole(Option<GroupId>),
     /// What a peer has in a bucket that differs.
     Repair(Offer),
+    /// For how long the others have been silent, to be kept.
+    Silences(Silences),
 }
 
 #[derive(Debug)]
@@ -279,6 +284,8 @@ pub struct Replica {
     copying: Option<Frontier>,
     /// Where local writes are fenced, once that is known.
     fence: Option<FenceLine>,
+    /// This region has not reached a majority for long: it takes no writes.
+    cut_off: bool,
     /// The fingerprints changed in the open group.
     buckets: buckets::Buckets,
     /// Where in the tombstone queue the next look begins.
@@ -352,6 +359,7 @@ impl Replica {
             rebuilding,
             copying: None,
             fence: None,
+            cut_off: false,
             buckets,
             collecting: None,
             changes,
@@ -381,29 +389,6 @@ impl Replica {
         self.hlc.tick(now)
     }
 
-    /// Replication measured where the others' clocks are. Not within a group: what a group and its
-    /// watermark take for the time must be one.
-    pub fn set_fence(&mut self, line: FenceLine) {
-        self.fence = Some(line);
-    }
-
-    /// By how much this region's clock is ahead, when that is so much that local writes are fenced.
-    pub fn fenced(&self, now: Now) -> Option<u64> {
-        self.fence.and_then(|line| line.ahead_us(now))
-    }
-
-    /// The time to stamp with: the others' while ours is fenced, for what is stamped all the same
-    /// (watermarks, tables that travel again).
-    fn trusted(&self, now: Now) -> Now {
-        match self.fence.filter(|line| line.ahead_us(now).is_some()) {
-            Some(line) => Now {
-                wall_us: line.others_us(now),
-                ..now
-            },
-            None => now,
-        }
-    }
-
     /// Runs jobs in order in one transaction. A job that fails leaves nothing behind and fails alone; an
     /// `Err` fails the group: drop the transaction and call [`Replica::aborted`].
     pub fn run_group(
@@ -419,7 +404,11 @@ impl Replica {
             results.push(match job {
                 Job::Write(_) if fenced.is_some() => {
                     crate::mark!("fence");
-                    JobResult::Write(Err(fence_error(fenced)))
+                    JobResult::Write(Err(fence::ahead(fenced)))
+                }
+                Job::Write(_) if self.cut_off => {
+                    crate::mark!("self fence");
+                    JobResult::Write(Err(fence::cut_off()))
                 }
                 Job::Write(request) => {
                     JobResult::Write(store_errors_out(self.execute(txn, now, request))?)
@@ -445,10 +434,15 @@ impl Replica {
                     self.repair(txn, now, &offer)?;
                     JobResult::Repair
                 }
+                Job::Silences(silences) => {
+                    silence::keep(txn, &silences)?;
+                    JobResult::Noted
+                }
             });
         }
         self.forward(txn, now)?;
-        self.do_chores(txn, now, fenced.is_some())?;
+        // What this region makes now may never reach the others: nothing expires either.
+        self.do_chores(txn, now, fenced.is_some() || self.cut_off)?;
         self.forward(txn, now)?;
         self.flush(txn, now)?;
         Ok(results)
@@ -543,16 +537,6 @@ impl Replica {
         };
         Ok(state)
     }
-}
-
-/// What a write meets while the clock is ahead. Retryable.
-fn fence_error(by_us: Option<u64>) -> ApiError {
-    let by_ms = by_us.unwrap_or(0) / 1_000;
-    ApiError::ServiceUnavailable(format!(
-        "The clock of this region is {by_ms} ms ahead of the other regions, so it takes no writes: they would \
-         win over later ones. Set the clock right (look at NTP); writes go on by themselves then. Reads and \
-         replication go on; other regions take writes."
-    ))
 }
 
 /// What a region knows of a table's uid.

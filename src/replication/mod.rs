@@ -25,6 +25,7 @@ mod push;
 mod replicator;
 mod session;
 mod shelf;
+mod silence;
 mod stability;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ use crate::clock::policy::FenceLine;
 use crate::clock::{RegionId, Stamp};
 use crate::replica::buckets::Offer;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
+use crate::replica::silence::Silences;
 use crate::replica::snapshot::Portion;
 use crate::replica::stable::Stability;
 
@@ -121,6 +123,27 @@ pub struct ReplicatorConfig {
     pub lacks: Lacks,
     /// A part of a copy is closed at this size, though it always holds one row.
     pub part_bytes_max: usize,
+    /// For how long the others had been silent when this region last ran.
+    pub silences: Silences,
+    pub limits: SilenceLimits,
+}
+
+/// When silence has consequences, the same in the whole cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SilenceLimits {
+    /// A member that a majority has not heard for so long is as good as dead.
+    pub dead_after_us: u64,
+    /// A region that reaches no majority for half of that takes no writes.
+    pub self_fence: bool,
+}
+
+impl Default for SilenceLimits {
+    fn default() -> Self {
+        SilenceLimits {
+            dead_after_us: 7 * 86_400_000_000,
+            self_fence: true,
+        }
+    }
 }
 
 /// What a store knows that it may lack.
@@ -179,6 +202,10 @@ pub enum Action {
     Whole(Option<GroupId>),
     /// Where the replica is to fence local writes.
     Fence(FenceLine),
+    /// Whether this region has not reached a majority for so long that it is to take no writes.
+    CutOff(bool),
+    /// For how long the others have been silent, for the store to keep.
+    Silences(Silences),
     /// What a peer has where the two differ, for the replica to judge.
     Repair(Offer),
     /// End the connection, for the reason given. An [`Event::Down`] may follow but need not.
@@ -212,6 +239,8 @@ pub struct PeerStatus {
     pub offset: Option<PeerOffset>,
     /// On our monotonic clock.
     pub last_heard_us: Option<u64>,
+    /// For how long nothing has been heard of it, while this region ran.
+    pub silent_us: u64,
 }
 
 /// A peer's wall clock, against ours.

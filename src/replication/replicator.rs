@@ -11,6 +11,7 @@ use super::probe::{PeerClock, Reply};
 use super::pull::Incoming;
 use super::session::Session;
 use super::shelf::{Shelf, StoreShelf};
+use super::silence::Contacts;
 use super::stability::Stable;
 use super::wire::{self, Heartbeat, Hello, Message};
 use super::{
@@ -50,6 +51,7 @@ pub struct Replicator {
     /// The logs of the applies under way, in order, by who sent them. Outlives the sessions.
     pub(super) applying: BTreeMap<RegionId, VecDeque<LogId>>,
     pub(super) clocks: Clocks,
+    pub(super) contacts: Contacts,
     pub(super) differences: AntiEntropy,
     stable: Stable,
     pub(super) life: Life,
@@ -68,6 +70,7 @@ impl Replicator {
         Replicator {
             life: Life::new(config.lacks.newborn),
             joins: Joins::new(&config.lacks.joining),
+            contacts: Contacts::new(config.silences.clone()),
             config,
             durable,
             watermark: Stamp::MIN,
@@ -103,6 +106,7 @@ impl Replicator {
     ) -> Result<(), StoreError> {
         let mut scene = Scene { now, shelf, out };
         self.judge(&mut scene);
+        self.count_silence(now.mono_us);
         match event {
             Event::Up(peer) => {
                 self.on_up(&mut scene, peer);
@@ -169,6 +173,10 @@ impl Replicator {
             rtt_us: session.and_then(|s| s.rtt_us),
             offset: self.offset_of(region),
             last_heard_us: known.and_then(|k| k.last_heard_us),
+            silent_us: self
+                .contacts
+                .silence(region, self.clocks.now.mono_us)
+                .unheard_us,
         }
     }
 
@@ -200,6 +208,7 @@ impl Replicator {
             }
         };
         self.known.entry(peer).or_default().last_heard_us = Some(scene.now.mono_us);
+        self.contacts.heard(peer, scene.now.mono_us);
         match message {
             Message::Hello(hello) => self.on_hello(scene, peer, hello),
             // A lane may overtake the one that the hello is on; what is dropped here is sent again.
@@ -338,6 +347,9 @@ impl Replicator {
             session.whole = beat.whole;
             session.measure(scene.now, &beat);
         }
+        if let Some(echo) = beat.echo {
+            self.contacts.reached(peer, echo.sent_us, scene.now.mono_us);
+        }
         self.learn(scene, peer, &beat.frontier, Some(beat.watermark));
         let (us, own) = (self.config.region, beat.watermark);
         self.stable
@@ -413,6 +425,7 @@ impl Replicator {
 
     fn on_tick(&mut self, scene: &mut Scene<'_>) -> Result<(), StoreError> {
         self.watch_clocks(scene);
+        self.watch_silence(scene);
         let now_us = scene.now.mono_us;
         let peers: Vec<RegionId> = self.sessions.keys().copied().collect();
         for peer in peers {

@@ -168,6 +168,10 @@ impl World<'_> {
                     self.regions[region].enqueue(Work::Repair(offer));
                 }
                 Action::Fence(line) => self.regions[region].set_fence(line),
+                Action::CutOff(cut_off) => self.regions[region].set_cut_off(cut_off),
+                Action::Silences(silences) => {
+                    self.regions[region].enqueue(Work::Silences(silences));
+                }
                 Action::Disconnect(peer, reason) => {
                     let name = self.regions[region].name.clone();
                     let peer = self.regions[index_of(peer)].name.clone();

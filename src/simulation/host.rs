@@ -16,10 +16,13 @@ use crate::clock::{Now, RegionId, Stamp};
 use crate::replica::buckets::Offer;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
 use crate::replica::request::{WriteRequest, WriteResponse};
+use crate::replica::silence::{self, Silences};
 use crate::replica::snapshot::{self, Portion};
 use crate::replica::stable::Stability;
 use crate::replica::{ApiError, Job, JobResult, OpenError, Replica, ReplicaConfig};
-use crate::replication::{Action, Burden, Event, Lacks, Replicator, ReplicatorConfig};
+use crate::replication::{
+    Action, Burden, Event, Lacks, Replicator, ReplicatorConfig, SilenceLimits,
+};
 use crate::store::{MemStore, ReadTxn, Store, StoreError, WriteTxn};
 
 /// Between two comparisons of everything with one peer.
@@ -59,6 +62,7 @@ pub enum Work {
     },
     Whole(Option<GroupId>),
     Repair(Offer),
+    Silences(Silences),
 }
 
 /// One job that has been done.
@@ -106,6 +110,7 @@ struct Process {
     queue: VecDeque<Work>,
     /// What the replica is told before its next group.
     fence: Option<FenceLine>,
+    cut_off: Option<bool>,
     group: Option<Group>,
 }
 
@@ -113,6 +118,9 @@ impl Process {
     fn learn_fence(&mut self) {
         if let Some(line) = self.fence.take() {
             self.replica.set_fence(line);
+        }
+        if let Some(cut_off) = self.cut_off.take() {
+            self.replica.set_cut_off(cut_off);
         }
     }
 }
@@ -255,6 +263,8 @@ impl Region {
             part_bytes_max: self.part_bytes_max,
             max_offset_us: self.max_offset_us,
             anti_entropy_us: ANTI_ENTROPY_US,
+            silences: silence::silences(&*self.store.begin_read()?)?,
+            limits: SilenceLimits::default(),
         };
         let replicator = Replicator::new(config, replica.frontier().clone());
         self.life += 1;
@@ -263,6 +273,7 @@ impl Region {
             replicator,
             queue: VecDeque::new(),
             fence: None,
+            cut_off: None,
             group: None,
         });
         Ok(())
@@ -282,6 +293,13 @@ impl Region {
     pub fn set_fence(&mut self, line: FenceLine) {
         if let Some(process) = &mut self.process {
             process.fence = Some(line);
+        }
+    }
+
+    /// The same: goes before the next group.
+    pub fn set_cut_off(&mut self, cut_off: bool) {
+        if let Some(process) = &mut self.process {
+            process.cut_off = Some(cut_off);
         }
     }
 
@@ -438,6 +456,7 @@ fn run(
             Work::Reborn { above } => Job::Reborn { above: *above },
             Work::Whole(group) => Job::Whole(*group),
             Work::Repair(offer) => Job::Repair(offer.clone()),
+            Work::Silences(silences) => Job::Silences(silences.clone()),
         });
     }
     let mut txn = store.begin_write()?;
@@ -494,6 +513,10 @@ fn refuse(work: Work) -> Option<Done> {
             ok: false,
         }),
         Work::Snapshot(portion) => Some(Done::Snapshot { portion, ok: false }),
-        Work::Stable(_) | Work::Reborn { .. } | Work::Whole(_) | Work::Repair(_) => None,
+        Work::Stable(_)
+        | Work::Reborn { .. }
+        | Work::Whole(_)
+        | Work::Repair(_)
+        | Work::Silences(_) => None,
     }
 }

@@ -110,6 +110,8 @@ fn config(region: u16) -> ReplicatorConfig {
         part_bytes_max: PART_BYTES_MAX,
         max_offset_us: MAX_OFFSET_US,
         anti_entropy_us: ANTI_ENTROPY_US,
+        silences: Silences::new(),
+        limits: SilenceLimits::default(),
     }
 }
 
@@ -199,7 +201,12 @@ impl World {
         match action {
             Action::Send(to, lane, bytes) => self.send(at, to.0, lane, bytes),
             Action::Apply { from, commits } => self.apply(at, from, commits),
-            Action::Stable(_) | Action::Whole(_) | Action::Fence(_) | Action::Repair(_) => {}
+            Action::CutOff(_)
+            | Action::Silences(_)
+            | Action::Stable(_)
+            | Action::Whole(_)
+            | Action::Fence(_)
+            | Action::Repair(_) => {}
             Action::Snapshot(_) | Action::Reborn { .. } => unreachable!("no shelf lacks anything"),
             Action::Disconnect(peer, reason) => {
                 self.disconnects.push((at, peer.0, reason));
