@@ -6,6 +6,7 @@ use std::time::Instant;
 use meridian::clock::{Now, RegionId};
 use meridian::item::{Item, KeyAttribute, KeySchema, KeyType, Value};
 use meridian::replica::catalog::{LocalSettings, TableDef, TableUid, TimeToLive};
+use meridian::replica::manifest::Manifest;
 use meridian::replica::mutation::GroupId;
 use meridian::replica::request::{ItemWrite, WriteAction, WriteRequest};
 use meridian::replica::{Job, JobResult, Replica, ReplicaConfig, log};
@@ -29,7 +30,8 @@ impl Node {
         let store =
             Arc::new(LmdbStore::open(&path, LmdbOptions { map_bytes: 4 << 30 }).expect("a store"));
         let mut config = ReplicaConfig::alone(RegionId(id), &format!("region-{id}"));
-        config.members = GroupId::of([RegionId(0), RegionId(1)]);
+        let members = GroupId::of([RegionId(0), RegionId(1)]);
+        config.manifest = Manifest::of([0; 16], members);
         config.replicate_all = true;
         let replica = Replica::open(store.clone(), config, now(0), 0).expect("a replica");
         Node {

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Backend, Keys, Limits, RegionInfo, WriteFuture, http};
 use crate::clock::{Now, RegionId, Stamp};
+use crate::replica::manifest::Manifest;
 use crate::replica::members::{Progress, Report};
 use crate::replica::mutation::{Change, Commit, Dot, GroupId, LogId, Mutation, Origin};
 use crate::replica::request::WriteRequest;
@@ -47,7 +48,7 @@ impl TestBackend {
         let config = ReplicaConfig {
             region: RegionId(0),
             region_name: "us-east-1".into(),
-            members: GroupId::of([RegionId(0), RegionId(1)]),
+            manifest: Manifest::of([0; 16], GroupId::of([RegionId(0), RegionId(1)])),
             replicate_all: false,
             retention: Default::default(),
             ttl: TtlSettings::default(),

@@ -117,6 +117,7 @@ async fn config(args: &ServeArgs) -> Result<RegionConfig, CliError> {
         data: args.data.clone(),
         tuning: args.tuning.tuning(&args.region),
         keys: keys(args.credentials.as_deref())?,
+        pins_addresses: !args.supervised,
         topology,
     })
 }

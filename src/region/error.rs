@@ -33,6 +33,14 @@ pub enum RegionError {
     )]
     OtherRegion { found: String, expected: String },
     #[error(
+        "region '{region}' has id {file} in the topology and id {known} among the members\n  hint: a region keeps its id for life; put the file right"
+    )]
+    OtherId {
+        region: String,
+        file: u16,
+        known: u16,
+    },
+    #[error(
         "there is no store in '{path}'\n  hint: name the data folder of one region, such as data/local/us-east-1"
     )]
     NoStore { path: String },

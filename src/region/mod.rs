@@ -23,6 +23,7 @@ mod gate;
 mod guard;
 mod lag;
 mod measure;
+mod membership;
 mod notices;
 mod pages;
 mod queue;

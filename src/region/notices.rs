@@ -1,10 +1,12 @@
 //! What an operator should know now, and do: one notice per trouble, in `status` and above its tables.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
 use super::certificate::days_until;
+use super::membership;
 use super::status::{LinkReport, Status};
 use crate::replica::buckets::{self, Repairs};
 use crate::store::{ReadTxn, StoreError};
@@ -71,6 +73,7 @@ impl Status {
         all.extend(self.clock());
         all.extend(self.silent(txn)?);
         all.extend(repaired(buckets::repairs(txn)?));
+        all.extend(self.differences().iter().map(|text| differs(text)));
         all.extend(self.certificate_expiring());
         all.extend(self.certificate_trouble());
         all.extend(links.iter().filter_map(refused));
@@ -82,6 +85,17 @@ impl Status {
         let text = format!("this region is being rebuilt: {}", self.gate.reason()?);
         let hint = "clients are served once it is whole; the other regions serve meanwhile";
         Some(Notice::stopping("rebuilding", text, hint))
+    }
+
+    /// The file against what the members agreed on, as it is now.
+    fn differences(&self) -> Vec<String> {
+        let members = self
+            .members
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        // What would not fit at all ended the start.
+        membership::compare(&members, &self.topology).unwrap_or_default()
     }
 
     fn store_full(&self) -> Option<Notice> {
@@ -128,6 +142,12 @@ impl Status {
         let hint = "the certificate loaded before stays in use; put the files right";
         Some(Notice::error("certificate_unusable", text, hint))
     }
+}
+
+/// The topology file says something else than the cluster has agreed on.
+fn differs(difference: &str) -> Notice {
+    let hint = "the members that the regions agreed on count; make the file say the same";
+    Notice::warning("topology_differs", difference.to_owned(), hint)
 }
 
 /// Every repair is a bug or a bad disk.

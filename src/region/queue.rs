@@ -1,7 +1,7 @@
 //! What waits for the writer: client writes, bounded, and peers' commits, bounded by the replicator.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -10,6 +10,7 @@ use crate::clock::RegionId;
 use crate::clock::policy::FenceLine;
 use crate::replica::ApiError;
 use crate::replica::buckets::Offer;
+use crate::replica::manifest::Manifest;
 use crate::replica::mutation::GroupId;
 use crate::replica::request::{WriteRequest, WriteResponse};
 use crate::replica::silence::Silences;
@@ -58,6 +59,8 @@ pub(super) enum Order {
     Silences(Silences),
     /// What a peer has in a bucket that differs.
     Repair(Offer),
+    /// A newer record of the members.
+    Adopt(Arc<Manifest>),
 }
 
 /// Why a write was not taken.

@@ -18,6 +18,7 @@ use super::writer::{AbortOnPanic, News, abort};
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
 use crate::clock::policy::Verdict;
+use crate::replica::manifest::Manifest;
 use crate::replication::{Action, ClockStatus, Event, PeerStatus, Replicator};
 use crate::store::{ReadTxn, Store, StoreError};
 use crate::transport::{Events, Transport, TransportEvent};
@@ -28,6 +29,9 @@ const EVENTS_PER_TURN: usize = 64;
 
 /// What the replicator last knew of the peers, for `status`.
 pub(super) type Peers = Arc<Mutex<Vec<PeerStatus>>>;
+
+/// Who the members are, as the store has it.
+pub(super) type Members = Arc<Mutex<Arc<Manifest>>>;
 
 /// The same of clocks; `None` until it has looked.
 pub(super) type Clocks = Arc<Mutex<Option<ClockStatus>>>;
@@ -45,6 +49,7 @@ pub(super) struct Replication {
     /// The least stable stamp of all groups, microseconds; 0 = not known yet.
     pub stable_us: Arc<AtomicU64>,
     pub clocks: Clocks,
+    pub members: Members,
     /// What the operator was last told of this region's clock.
     pub told: Verdict,
     pub info: RegionInfo,
@@ -120,16 +125,18 @@ impl Replication {
     fn on_news(&mut self, first: News) -> Result<(), StoreError> {
         let mut durable = first.durable;
         let (mut applied, mut copied) = (first.applied, first.copied);
-        let mut origin = first.origin;
+        let (mut origin, mut members) = (first.origin, first.members);
         while let Ok(news) = self.news.try_recv() {
             durable = news.durable.or(durable);
             applied.extend(news.applied);
             copied.extend(news.copied);
             origin = news.origin;
+            members = news.members;
         }
         let store = Arc::clone(&self.store);
         let txn = store.begin_read()?;
         self.step(&*txn, Event::Born(origin))?;
+        self.follow_members(&*txn, members)?;
         if let Some((frontier, watermark)) = durable {
             self.step(&*txn, Event::Durable(frontier, watermark))?;
         }
@@ -141,6 +148,19 @@ impl Replication {
         }
         self.gate.set(self.replicator.rebuilding());
         Ok(())
+    }
+
+    /// The store holds a newer record of the members.
+    fn follow_members(
+        &mut self,
+        txn: &dyn ReadTxn,
+        members: Arc<Manifest>,
+    ) -> Result<(), StoreError> {
+        if members.epoch <= self.replicator.epoch() {
+            return Ok(());
+        }
+        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&members);
+        self.step(txn, Event::Members(members))
     }
 
     /// Each event's actions are done before the next event is taken: taking `Up` switches what
@@ -193,6 +213,7 @@ impl Replication {
                 Action::Fence(line) => self.queue.set_fence(line),
                 Action::CutOff(cut_off) => self.queue.set_cut_off(cut_off),
                 Action::Silences(silences) => self.queue.set_silences(silences),
+                Action::Adopt(manifest) => self.queue.push_remote(Order::Adopt(manifest)),
                 Action::Repair(offer) => self.queue.push_repair(offer),
                 Action::Disconnect(peer, reason) => {
                     debug!(peer = self.name(peer), reason, "ending the session");

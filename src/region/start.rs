@@ -2,8 +2,8 @@
 
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::backend::RegionBackend;
 use super::certificate::{self, Certificate};
 use super::clock::{RegionClock, micros};
 use super::gate::Gate;
 use super::queue::Queue;
-use super::replicate::{Clocks, Peers, Replication};
+use super::replicate::{Clocks, Members, Peers, Replication};
 use super::silence::{ALARM_AFTER, Quiet};
 use super::status::Status;
 use super::writer::Writer;
-use super::{RegionError, admin, guard};
+use super::{RegionError, admin, guard, membership};
 use crate::api::{self, Backend, Keys, RegionInfo, Throttle};
 use crate::clock::RegionId;
 use crate::clock::policy::Verdict;
 use crate::config::{RegionSpec, Topology};
 use crate::replica::conflict;
-use crate::replica::mutation::GroupId;
+use crate::replica::manifest::Manifest;
 use crate::replica::silence::{self, Silences};
 use crate::replica::stable::Retention;
 use crate::replica::ttl::TtlSettings;
@@ -134,6 +134,8 @@ pub struct RegionConfig {
     pub admin: TcpListener,
     /// The other regions.
     pub gossip: UdpSocket,
+    /// The topology's addresses stay. Where regions are placed anew at every start (`up`), they do not.
+    pub pins_addresses: bool,
 }
 
 /// A running region.
@@ -157,13 +159,18 @@ impl Region {
         let certificate = Certificate::new(&identity, folder);
         let store = open_store(&config)?;
         guard::admit(&*store, &config.topology.cluster_id, &spec.name, spec.id)?;
-        let replica_config = replica_config(&config.topology, &info, config.tuning);
+        let founding = membership::founding(&config.topology, config.pins_addresses);
+        let replica_config = replica_config(&config.topology, &info, founding, config.tuning);
         let replica = Replica::open(
             Arc::clone(&store),
             replica_config,
             clock.now(),
             fastrand::u32(..),
         )?;
+        for difference in membership::compare(replica.manifest(), &config.topology)? {
+            warn!("{difference}");
+        }
+        let members: Members = Arc::new(Mutex::new(Arc::clone(replica.manifest())));
         let lacks = lacks(&*store, &replica)?;
         let silences = silence::silences(&*store.begin_read()?)?;
         let known = (lacks, silences);
@@ -212,6 +219,8 @@ impl Region {
             metrics: Arc::clone(&metrics),
             certificate,
             clocks: Arc::clone(&clocks),
+            members: Arc::clone(&members),
+            topology: config.topology.clone(),
             max_offset_ms: config.topology.max_offset_ms,
             backend: Arc::clone(&backend),
             quiet: Arc::clone(&quiet),
@@ -242,6 +251,7 @@ impl Region {
             gate,
             stable_us,
             clocks,
+            members,
             told: Verdict::Unknown,
             info,
             quiet,
@@ -365,15 +375,16 @@ fn region_info(topology: &Topology, spec: &RegionSpec) -> RegionInfo {
     }
 }
 
-fn members(topology: &Topology) -> GroupId {
-    GroupId::of(topology.regions.iter().map(|r| RegionId(r.id)))
-}
-
-fn replica_config(topology: &Topology, info: &RegionInfo, tuning: Tuning) -> ReplicaConfig {
+fn replica_config(
+    topology: &Topology,
+    info: &RegionInfo,
+    manifest: Manifest,
+    tuning: Tuning,
+) -> ReplicaConfig {
     ReplicaConfig {
         region: info.id,
         region_name: info.name.clone(),
-        members: members(topology),
+        manifest,
         replicate_all: topology.replicate_all,
         retention: Retention {
             log_us: micros(tuning.log_retention),
@@ -413,8 +424,7 @@ fn replicator(
     let config = ReplicatorConfig {
         region: info.id,
         region_name: info.name.clone(),
-        cluster_id: topology.cluster_id,
-        members: members(topology),
+        manifest: Arc::clone(replica.manifest()),
         origin: replica.origin(),
         lacks,
         part_bytes_max: PART_BYTES_MAX,

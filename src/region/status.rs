@@ -13,10 +13,12 @@ use super::certificate::Certificate;
 use super::clock::RegionClock;
 use super::gate::Gate;
 use super::lag::{self, Lag};
-use super::replicate::{Clocks, Peers};
+use super::membership;
+use super::replicate::{Clocks, Members, Peers};
 use super::silence::Quiet;
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
+use crate::config::Topology;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
 use crate::replica::{buckets, conflict, log, read, stable};
 use crate::replication::PeerStatus;
@@ -41,6 +43,8 @@ pub(super) struct Status {
     pub metrics: Arc<Metrics>,
     pub certificate: Certificate,
     pub clocks: Clocks,
+    pub members: Members,
+    pub topology: Topology,
     pub max_offset_ms: u64,
     pub backend: Arc<RegionBackend>,
     pub quiet: Arc<Quiet>,
@@ -96,6 +100,11 @@ impl Status {
         let now = self.clock.now();
         let frontier = log::frontier(&*txn)?;
         let rebuilding = self.gate.reason();
+        let members = self
+            .members
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let links = self.links(&*txn)?;
         let notices = self.notices(&*txn, &links)?;
         Ok(json!({
@@ -104,6 +113,8 @@ impl Status {
             "pid": std::process::id(),
             "version": env!("CARGO_PKG_VERSION"),
             "cluster": {"name": self.cluster, "id": self.cluster_id_hex()},
+            "epoch": members.epoch,
+            "members": membership::report(&members),
             "endpoint": self.endpoint,
             "gossip": self.gossip,
             "admin": self.admin,

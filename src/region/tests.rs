@@ -55,6 +55,7 @@ async fn cluster() -> Vec<Region> {
             client,
             admin,
             gossip,
+            pins_addresses: true,
         };
         regions.push(Region::start(config).await.expect("starts"));
     }
@@ -345,6 +346,7 @@ async fn alone(data: &Path, region: &str) -> Result<Region, RegionError> {
         client,
         admin,
         gossip,
+        pins_addresses: true,
     })
     .await
 }

@@ -12,6 +12,7 @@ use super::clock::RegionClock;
 use super::measure::Measure;
 use super::queue::{Answer, Order, Queue};
 use crate::clock::{Now, RegionId, Stamp};
+use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
 use crate::replica::{ApiError, Job, JobResult, RemoteError, Replica};
 use crate::store::{Store, StoreError};
@@ -32,6 +33,8 @@ pub(super) struct News {
     pub copied: Vec<(GroupId, bool)>,
     /// Of what origin commits made here are from now on.
     pub origin: Origin,
+    /// Who the members are, durably.
+    pub members: Arc<Manifest>,
 }
 
 pub(super) struct Writer {
@@ -99,6 +102,10 @@ impl Writer {
                 }
                 Order::Stable(found) => (Job::Stable(found), Receipt::Nobody),
                 Order::Repair(offer) => (Job::Repair(offer), Receipt::Nobody),
+                Order::Adopt(manifest) => {
+                    info!(epoch = manifest.epoch, "the members of the cluster changed");
+                    (Job::Adopt(manifest), Receipt::Nobody)
+                }
                 Order::Fence(line) => {
                     self.replica.set_fence(line);
                     continue;
@@ -176,6 +183,7 @@ impl Writer {
             applied,
             copied,
             origin: self.replica.origin(),
+            members: Arc::clone(self.replica.manifest()),
         });
     }
 
@@ -216,6 +224,7 @@ impl Writer {
             applied,
             copied,
             origin: self.replica.origin(),
+            members: Arc::clone(self.replica.manifest()),
         });
     }
 }

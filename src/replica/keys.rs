@@ -189,6 +189,8 @@ pub mod meta {
     use super::{GroupId, LogId, RegionId, TableUid, log_prefix};
 
     pub const INCARNATION: &[u8] = b"m/incarnation";
+    /// Who the members of the cluster are.
+    pub const MANIFEST: &[u8] = b"m/manifest";
     pub const CLOCK_BOUND: &[u8] = b"m/clock_bound";
     /// For how long other regions have been silent.
     pub const SILENCES: &[u8] = b"m/silences";

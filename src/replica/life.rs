@@ -15,7 +15,7 @@
 //! one of the next [`STEPS`], at random. A clock beyond the year 2054 counts as one set back.
 
 use super::keys::meta;
-use super::mutation::{GroupId, Origin};
+use super::mutation::Origin;
 use super::{PlantedBug, Replica, ReplicaConfig, read};
 use crate::clock::Now;
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
@@ -49,14 +49,14 @@ fn next(now: Now, above: u32, chance: u32) -> u32 {
 }
 
 /// The origin of a store that is opened, and the incarnation in which it may commit as it is. A new store
-/// begins its first, and may lack what an earlier store of the region had.
+/// begins its first, and, where the region is not alone, may lack what an earlier store of it had.
 pub(super) fn open(
     txn: &mut dyn WriteTxn,
     config: &ReplicaConfig,
+    alone: bool,
     now: Now,
     chance: u32,
 ) -> Result<(Origin, Option<u32>), StoreError> {
-    let alone = config.members == GroupId::of([config.region]);
     let kept = config.planted == Some(PlantedBug::IncarnationKept);
     let stored = stored(txn.as_read())?;
     let incarnation = match stored {

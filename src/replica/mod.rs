@@ -18,7 +18,7 @@
 //! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables`, [`ttl`]
 //! and `chores` plan changes; `apply`, `build`, `index`, [`collection`], [`conflict`] make them; [`log`] seals them;
 //! [`read`] and `page` answer. `work` remembers heavy work: `build`, `purge` and `relog` do it in steps.
-//! [`members`] and `departure` let replicas come and go.
+//! [`members`] and `departure` let replicas come and go; [`manifest`] says which regions there are.
 
 mod apply;
 pub mod buckets;
@@ -39,10 +39,12 @@ mod keys;
 mod life;
 mod local;
 pub mod log;
+pub mod manifest;
 pub mod members;
 pub mod mutation;
 mod noted;
 mod page;
+mod planted;
 mod purge;
 pub mod read;
 mod record;
@@ -73,8 +75,10 @@ use buckets::Offer;
 use catalog::{TableDef, TableUid};
 use keys::meta;
 use log::SealError;
+use manifest::{Manifest, ManifestError};
 use mutation::{Dot, Frontier, GroupId, LogId, Mutation, Origin};
 pub use noted::Noted;
+pub use planted::PlantedBug;
 use request::{WriteRequest, WriteResponse};
 use silence::Silences;
 use snapshot::Portion;
@@ -84,42 +88,6 @@ use stable::{Retention, Stability};
 const CLOCK_BOUND_WINDOW_US: u64 = 3_000_000;
 /// The bound is raised when less than this is left of it, microseconds.
 const CLOCK_BOUND_SLACK_US: u64 = 1_000_000;
-
-/// A fault planted on purpose, so that the simulator's oracles can be tested. Never set in production:
-/// no flag and no file reaches it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlantedBug {
-    /// A version that arrives wins, whatever its rank (against I5).
-    ArrivalOrder,
-    /// The mutations of a transaction are logged as commits of their own (against I6).
-    TransactionSplit,
-    /// The clock's bound is not saved, so a clock set back reissues stamps (against I11).
-    ClockBoundForgotten,
-    /// The frontier is saved one group late, so a crash reuses sequence numbers (against I1, I4).
-    FrontierLate,
-    /// A concurrent version that lost is not recorded (against I10).
-    ConflictForgotten,
-    /// Index entries of replaced images stay (against I7).
-    IndexDeleteForgotten,
-    /// Tombstones go by this region's own clock (against I9).
-    CollectAlone,
-    /// A commit stamped too far ahead is counted as applied, and its changes dropped (replication.md section 3).
-    HeldDropped,
-    /// Local writes are taken whatever the clock (replication.md section 3).
-    FenceForgotten,
-    /// Removals leave no record in streams (against I12).
-    StreamRecordForgotten,
-    /// A restored or new store goes on under the incarnation it finds (against I1).
-    IncarnationKept,
-    /// Tombstones are left out of copies (against I5).
-    CopyWithoutTombstones,
-    /// An expiry is ranked by when it was made, not by the version it expires (replication.md section 4).
-    ExpiryAsWrite,
-    /// A conflict dropped by retention is not counted.
-    ConflictDropUncounted,
-    /// The building of an index leaves out the first item of each step (against I7).
-    BackfillSkips,
-}
 
 /// Bounds that tests and the simulator make small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,8 +112,8 @@ impl Default for Limits {
 pub struct ReplicaConfig {
     pub region: RegionId,
     pub region_name: String,
-    /// All regions of the cluster.
-    pub members: GroupId,
+    /// The members of the cluster as its topology has them; a store that has a record goes by that.
+    pub manifest: Manifest,
     /// Every new table is global at once (`replicate = "all"` in the topology).
     pub replicate_all: bool,
     pub retention: Retention,
@@ -166,7 +134,7 @@ impl ReplicaConfig {
         ReplicaConfig {
             region,
             region_name: region_name.to_owned(),
-            members: GroupId::of([region]),
+            manifest: Manifest::of([0; 16], GroupId::of([region])),
             replicate_all: false,
             retention: Retention::default(),
             ttl: ttl::TtlSettings::default(),
@@ -203,6 +171,8 @@ pub enum Job {
     Repair(Offer),
     /// For how long the others have been silent, to be kept.
     Silences(Silences),
+    /// A newer record of the members.
+    Adopt(Arc<Manifest>),
 }
 
 #[derive(Debug)]
@@ -241,11 +211,16 @@ pub enum RemoteError {
 pub enum OpenError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("{0}\n  hint: the data folder is another cluster's, or a newer program wrote it")]
+    Manifest(#[from] ManifestError),
+    #[error("{0} is no member of its own cluster")]
+    NoMember(RegionId),
 }
 
 /// One region's copy of its tables, and the only writer of them.
 pub struct Replica {
     config: ReplicaConfig,
+    manifest: Arc<Manifest>,
     store: Arc<dyn Store>,
     origin: Origin,
     /// The incarnation that commits of this life may have; another one is begun first.
@@ -310,12 +285,19 @@ impl Replica {
         now: Now,
         chance: u32,
     ) -> Result<Self, OpenError> {
-        assert!(
-            config.members.contains(config.region),
-            "a region is a member of its own cluster"
-        );
         let mut txn = store.begin_write()?;
-        let (origin, lived) = life::open(txn.as_mut(), &config, now, chance)?;
+        let manifest = match manifest::stored(txn.as_read(), &config.manifest.cluster)? {
+            Some(stored) => stored?,
+            None => {
+                manifest::save(txn.as_mut(), &config.manifest)?;
+                config.manifest.clone()
+            }
+        };
+        if manifest.member(config.region).is_none() {
+            return Err(OpenError::NoMember(config.region));
+        }
+        let alone = manifest.counted() == GroupId::of([config.region]);
+        let (origin, lived) = life::open(txn.as_mut(), &config, alone, now, chance)?;
         let saved = read::meta_u64(txn.as_read(), meta::CLOCK_BOUND)?.unwrap_or(0);
         let bound = Stamp {
             physical_us: saved,
@@ -338,6 +320,7 @@ impl Replica {
         txn.commit()?;
         Ok(Replica {
             config,
+            manifest: Arc::new(manifest),
             store,
             origin,
             lived,
@@ -438,6 +421,10 @@ impl Replica {
                     silence::keep(txn, &silences)?;
                     JobResult::Noted
                 }
+                Job::Adopt(manifest) => {
+                    self.adopt_members(txn, &manifest)?;
+                    JobResult::Noted
+                }
             });
         }
         self.forward(txn, now)?;
@@ -466,6 +453,7 @@ impl Replica {
         if let Some(incarnation) = life::stored(&*txn)? {
             self.origin.incarnation = incarnation;
         }
+        self.reload_manifest(&*txn)?;
         self.copying = None;
         self.rebuilding = !snapshot::joining(&*txn)?.is_empty();
         self.clock_bound = read::meta_u64(&*txn, meta::CLOCK_BOUND)?.unwrap_or(0);

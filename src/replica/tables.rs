@@ -39,7 +39,7 @@ impl Replica {
         def.uid = self.next_uid(txn, now)?;
         let alone = GroupId::of([self.config.region]);
         def.group = if self.config.replicate_all {
-            self.config.members
+            self.manifest.residents()
         } else {
             alone
         };

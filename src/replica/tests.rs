@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::catalog::{IndexDef, IndexKind, Projection, TableDef};
+use super::manifest::Manifest;
 use super::members::MemberStatus;
 use super::mutation::{GroupId, LogId};
 use super::request::{
@@ -33,7 +34,10 @@ impl Node {
         let config = ReplicaConfig {
             region: RegionId(id),
             region_name: format!("region-{id}"),
-            members: GroupId::of([RegionId(0), RegionId(1), RegionId(2)]),
+            manifest: Manifest::of(
+                [0; 16],
+                GroupId::of([RegionId(0), RegionId(1), RegionId(2)]),
+            ),
             replicate_all: false,
             retention: Default::default(),
             ttl: Default::default(),

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::super::catalog::{IndexDef, IndexKind, Projection, TimeToLive};
+use super::super::manifest::Manifest;
 use super::super::mutation::{GroupId, LogId, RankKind, Version};
 use super::super::request::{ItemWrite, TableChange, WriteAction, WriteRequest, WriteResponse};
 use super::super::{ApiError, Job, JobResult, ReplicaConfig, check, conflict, log};
@@ -23,7 +24,7 @@ fn config(id: u16) -> ReplicaConfig {
     ReplicaConfig {
         region: RegionId(id),
         region_name: format!("region-{id}"),
-        members: GroupId::of([RegionId(0), RegionId(1)]),
+        manifest: Manifest::of([0; 16], GroupId::of([RegionId(0), RegionId(1)])),
         replicate_all: true,
         ttl: TtlSettings {
             interval_us: 0,
@@ -147,7 +148,7 @@ impl Region {
     fn news_for(&self, other: &Region) -> Vec<Vec<u8>> {
         let txn = self.store.begin_read().unwrap();
         let log = LogId {
-            group: self.replica.config().members,
+            group: self.replica.manifest().counted(),
             origin: self.replica.origin(),
         };
         let seen = other.replica.frontier().get(&log).copied().unwrap_or(0);

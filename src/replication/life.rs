@@ -104,14 +104,14 @@ impl Replicator {
     }
 
     fn settle(&mut self) {
-        let others = self.config.members.without(self.config.region);
+        let others = self.others();
         let heard = others.regions().all(|peer| self.life.heard.contains(&peer));
         self.life.settled |= heard && covers(&self.durable, &self.life.owed);
     }
 
     /// A store that began empty has what it found when it came.
     fn grow_up(&mut self, scene: &mut Scene<'_>) {
-        let others = self.config.members.without(self.config.region);
+        let others = self.others();
         let all_heard = others.regions().all(|peer| self.life.heard.contains(&peer));
         let whole = |s: &&super::session::Session| s.open() && s.whole;
         let first = self.sessions.values().find(whole);

@@ -19,6 +19,7 @@ pub mod consensus;
 mod intake;
 mod join;
 mod life;
+mod membership;
 mod probe;
 mod pull;
 mod push;
@@ -38,10 +39,12 @@ pub use replicator::Replicator;
 pub use wire::{FRAME_BYTES_MAX, PROTOCOL};
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::clock::policy::FenceLine;
 use crate::clock::{RegionId, Stamp};
 use crate::replica::buckets::Offer;
+use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
 use crate::replica::silence::Silences;
 use crate::replica::snapshot::Portion;
@@ -110,9 +113,8 @@ pub enum Lane {
 pub struct ReplicatorConfig {
     pub region: RegionId,
     pub region_name: String,
-    pub cluster_id: [u8; 16],
-    /// All regions of the cluster, this one included.
-    pub members: GroupId,
+    /// Who the members are, as the store has it.
+    pub manifest: Arc<Manifest>,
     /// The origin of the commits made here.
     pub origin: Origin,
     /// How far clocks may be apart, the same in the whole cluster.
@@ -167,6 +169,8 @@ pub enum Event {
     Durable(Frontier, Stamp),
     /// Commits made here from now on are of this origin.
     Born(Origin),
+    /// The store holds this record of the members now.
+    Members(Arc<Manifest>),
     /// An [`Action::Snapshot`] of that group ended.
     Copied {
         group: GroupId,
@@ -200,6 +204,8 @@ pub enum Action {
     /// The store lacks nothing any more: of a group that was copied, or, with `None`, of all there was when
     /// it began empty.
     Whole(Option<GroupId>),
+    /// A peer has a newer record of the members: keep it, then report [`Event::Members`].
+    Adopt(Arc<Manifest>),
     /// Where the replica is to fence local writes.
     Fence(FenceLine),
     /// Whether this region has not reached a majority for so long that it is to take no writes.

@@ -122,6 +122,10 @@ impl Replicator {
                 self.config.origin = origin;
                 Ok(())
             }
+            Event::Members(manifest) => {
+                self.on_members(&mut scene, manifest);
+                Ok(())
+            }
             Event::Copied { group, ok } => {
                 self.on_copied(&mut scene, group, ok);
                 Ok(())
@@ -136,7 +140,7 @@ impl Replicator {
 
     /// What is known of every other member, connected or not.
     pub fn status(&self) -> Vec<PeerStatus> {
-        let peers = self.config.members.without(self.config.region).regions();
+        let peers = self.others().regions();
         peers.map(|region| self.status_of(region)).collect()
     }
 
@@ -182,8 +186,7 @@ impl Replicator {
 
     fn on_up(&mut self, scene: &mut Scene<'_>, peer: RegionId) {
         self.drop_session(peer);
-        if peer == self.config.region || !self.config.members.contains(peer) {
-            let reason = format!("{peer} is not another member of this cluster");
+        if let Some(reason) = self.is_no_peer(peer) {
             return scene.out.push(Action::Disconnect(peer, reason));
         }
         self.sessions.insert(peer, Session::new(scene.now));
@@ -253,6 +256,10 @@ impl Replicator {
                 buckets,
                 asked_us,
             } => self.on_ask_items(scene, peer, (table, &buckets), asked_us),
+            Message::Manifest(bytes) => {
+                self.on_manifest(scene, peer, &bytes);
+                Ok(())
+            }
             Message::Items(offer) => {
                 self.on_items(scene, offer);
                 Ok(())
@@ -303,6 +310,7 @@ impl Replicator {
         if !hello.heard_you {
             self.send_hello(scene, peer, true);
         }
+        self.tell_members(scene, peer, hello.epoch);
         self.send_heartbeat(scene, peer);
         self.push(scene, peer)
     }
@@ -316,7 +324,7 @@ impl Replicator {
                 hello.protocol
             ));
         }
-        if hello.cluster_id != us.cluster_id {
+        if hello.cluster_id != us.manifest.cluster {
             return Err("it belongs to another cluster: the cluster ids differ".into());
         }
         if hello.region != peer {
@@ -325,13 +333,7 @@ impl Replicator {
                 hello.region
             ));
         }
-        if !hello.members.contains(us.region) {
-            return Err(format!(
-                "its topology does not contain {} ('{}')",
-                us.region, us.region_name
-            ));
-        }
-        Ok(())
+        self.agrees_on_members(hello)
     }
 
     fn on_heartbeat(
@@ -350,6 +352,7 @@ impl Replicator {
         if let Some(echo) = beat.echo {
             self.contacts.reached(peer, echo.sent_us, scene.now.mono_us);
         }
+        self.tell_members(scene, peer, beat.epoch);
         self.learn(scene, peer, &beat.frontier, Some(beat.watermark));
         let (us, own) = (self.config.region, beat.watermark);
         self.stable
@@ -485,10 +488,11 @@ impl Replicator {
         seen_of_you.retain(|log, seq| log.origin.region == peer && *seq > 0);
         let hello = Hello {
             protocol: PROTOCOL,
-            cluster_id: self.config.cluster_id,
+            cluster_id: self.config.manifest.cluster,
             region: self.config.region,
             incarnation: self.config.origin.incarnation,
-            members: self.config.members,
+            epoch: self.config.manifest.epoch,
+            members_digest: self.config.manifest.digest(),
             frontier: self.frontier_for(peer),
             seen_of_you,
             heard_you,
@@ -497,7 +501,7 @@ impl Replicator {
         self.send(scene, peer, Lane::Control, Message::Hello(hello));
     }
 
-    fn send_heartbeat(&mut self, scene: &mut Scene<'_>, peer: RegionId) {
+    pub(super) fn send_heartbeat(&mut self, scene: &mut Scene<'_>, peer: RegionId) {
         let (frontier, watermark) = (self.frontier_for(peer), self.own_watermark());
         let whole = self.is_whole();
         let others = self.stable.watermarks(self.config.region, watermark, peer);
@@ -510,6 +514,7 @@ impl Replicator {
             watermark,
             others,
             whole,
+            epoch: self.config.manifest.epoch,
             sent_us: scene.now.mono_us,
             echo: session.echo(scene.now),
         };

@@ -119,7 +119,8 @@ impl Replicator {
     /// For how long this region has not reached a majority of the members; 0 where that means nothing.
     pub fn cut_off_us(&self) -> u64 {
         let (us, now_us) = (self.config.region, self.clocks.now.mono_us);
-        self.contacts.cut_off_us(us, self.config.members, now_us)
+        self.contacts
+            .cut_off_us(us, self.config.manifest.counted(), now_us)
     }
 
     /// A step begins.
@@ -132,10 +133,12 @@ impl Replicator {
         let (us, now_us) = (self.config.region, scene.now.mono_us);
         let limits = self.config.limits;
         let step_us = KEEP_US.min(limits.dead_after_us / 16).max(1);
-        let others = self.config.members.without(us);
+        let others = self.others();
         let keep = self.contacts.worth_keeping(others, now_us, step_us);
         scene.out.extend(keep.map(Action::Silences));
-        let cut_off_us = self.contacts.cut_off_us(us, self.config.members, now_us);
+        let cut_off_us = self
+            .contacts
+            .cut_off_us(us, self.config.manifest.counted(), now_us);
         let fenced = limits.self_fence && cut_off_us >= limits.dead_after_us / 2;
         if fenced != self.contacts.fenced {
             self.contacts.fenced = fenced;

@@ -15,7 +15,7 @@ use crate::replica::mutation::{Frontier, GroupId, LogId};
 use crate::replica::snapshot::{Part, Place};
 
 /// The wire protocol spoken by this build. Peers of another one are turned away.
-pub const PROTOCOL: u16 = 5;
+pub const PROTOCOL: u16 = 6;
 
 /// The longest frame that is written or read: a batch of one transaction of 4 MB and its copies of
 /// keys fits many times over. The transport may not have a lower limit.
@@ -44,7 +44,9 @@ pub struct Hello {
     pub cluster_id: [u8; 16],
     pub region: RegionId,
     pub incarnation: u32,
-    pub members: GroupId,
+    /// Of the sender's record of the members, and what tells two records of one epoch apart.
+    pub epoch: u64,
+    pub members_digest: u64,
     /// What the sender has durably applied, of the logs that the receiver's groups share.
     pub frontier: Frontier,
     /// What the sender has received of the receiver's own logs, applied or not: the amnesia check
@@ -66,6 +68,7 @@ pub struct Heartbeat {
     pub others: Watermarks,
     /// As in [`Hello`].
     pub whole: bool,
+    pub epoch: u64,
     /// The sender's monotonic clock; means nothing to the receiver, who echoes it.
     pub sent_us: u64,
     /// The newest `sent_us` heard from the receiver, and how long ago that was.
@@ -148,6 +151,9 @@ pub enum Message {
         asked_us: u64,
     },
     Items(Offer),
+    /// The sender's record of the members, as [`Manifest::encode`](crate::replica::manifest::Manifest::encode)
+    /// has it: to a peer whose epoch is lower.
+    Manifest(Vec<u8>),
 }
 
 /// The envelope: its discriminant is the schema version.
@@ -193,7 +199,8 @@ mod tests {
             cluster_id: [0xC1; 16],
             region: RegionId(2),
             incarnation: 3,
-            members: GroupId(7),
+            epoch: 4,
+            members_digest: 5,
             frontier: Frontier::from([(log(7, 1, 1), 300)]),
             seen_of_you: Frontier::new(),
             heard_you: true,
@@ -211,6 +218,7 @@ mod tests {
             },
             others: Watermarks::from([((GroupId(7), RegionId(1)), Stamp::MIN)]),
             whole: false,
+            epoch: 4,
             sent_us: 100_000,
             echo: Some(Echo {
                 sent_us: 1,
@@ -224,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_protocol_5() {
+    fn golden_bytes_of_protocol_6() {
         let ack = Message::Ack {
             frontier: Frontier::from([(log(7, 1, 1), 5)]),
         };
@@ -279,7 +287,7 @@ mod tests {
             (hello(), GOLDEN_HELLO),
             (
                 heartbeat(),
-                "000102070101050702010609080201070100000000fca0860100010102",
+                "00010207010105070201060908020107010000000004fca0860100010102",
             ),
             (ack, "00020107010105"),
             (want, "000307010106fc00001000"),
@@ -300,6 +308,7 @@ mod tests {
                 "000c09010108",
             ),
             (Message::Items(offer), "000d09010800"),
+            (Message::Manifest(vec![1, 2]), "000e020102"),
         ];
         for (message, bytes) in golden {
             let encoded = encode(message.clone()).expect("is short");
@@ -308,7 +317,7 @@ mod tests {
         }
     }
 
-    const GOLDEN_HELLO: &str = "000005c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c102030701070101fb2c01000101";
+    const GOLDEN_HELLO: &str = "000006c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10203040501070101fb2c01000101";
 
     #[test]
     fn nothing_may_follow_the_message() {

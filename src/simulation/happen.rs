@@ -1,5 +1,7 @@
 //! What happens to regions: requests, frames, syncs, connections, and the faults of the plan.
 
+use std::sync::Arc;
+
 use super::Planted;
 use super::host::{Asker, Done, Finished, Work};
 use super::plan::{Disk, Fault, Kill, Operation, OperationKind, index};
@@ -167,6 +169,10 @@ impl World<'_> {
                 Action::Repair(offer) => {
                     self.regions[region].enqueue(Work::Repair(offer));
                 }
+                Action::Adopt(manifest) => {
+                    self.regions[region].enqueue(Work::Adopt(manifest));
+                    self.begin_group(region, false)?;
+                }
                 Action::Fence(line) => self.regions[region].set_fence(line),
                 Action::CutOff(cut_off) => self.regions[region].set_cut_off(cut_off),
                 Action::Silences(silences) => {
@@ -286,6 +292,9 @@ impl World<'_> {
             }
         }
         self.step(region, Event::Born(finished.origin))?;
+        if self.regions[region].epoch() != Some(finished.manifest.epoch) {
+            self.step(region, Event::Members(Arc::clone(&finished.manifest)))?;
+        }
         if !finished.refused {
             let durable = Event::Durable(finished.after, finished.watermark);
             self.step(region, durable)?;
@@ -550,6 +559,7 @@ fn describe(frame: &[u8]) -> String {
         Ok(Message::BucketSums { buckets, .. }) => format!("{} bucket sums", buckets.len()),
         Ok(Message::AskItems { buckets, .. }) => format!("asks for buckets {buckets:?}"),
         Ok(Message::Items(offer)) => format!("{} items of a bucket", offer.items.len()),
+        Ok(Message::Manifest(_)) => "members".into(),
         Ok(Message::Probe { .. }) => "probe".into(),
         Ok(Message::ProbeReply { heard_wall_us, .. }) => format!("it is {heard_wall_us}"),
         Ok(Message::Want { log, from, .. }) => format!("want {} from {from}", log.origin.region),

@@ -14,6 +14,7 @@ use super::volume::{Volume, Volumes};
 use crate::clock::policy::FenceLine;
 use crate::clock::{Now, RegionId, Stamp};
 use crate::replica::buckets::Offer;
+use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
 use crate::replica::request::{WriteRequest, WriteResponse};
 use crate::replica::silence::{self, Silences};
@@ -28,7 +29,7 @@ use crate::store::{MemStore, ReadTxn, Store, StoreError, WriteTxn};
 /// Between two comparisons of everything with one peer.
 const ANTI_ENTROPY_US: u64 = 3_000_000;
 /// The cluster that all worlds are of.
-const CLUSTER_ID: [u8; 16] = *b"simulated world.";
+pub(super) const CLUSTER_ID: [u8; 16] = *b"simulated world.";
 
 /// Who asked for a write.
 #[derive(Clone, Debug)]
@@ -63,6 +64,7 @@ pub enum Work {
     Whole(Option<GroupId>),
     Repair(Offer),
     Silences(Silences),
+    Adopt(Arc<Manifest>),
 }
 
 /// One job that has been done.
@@ -88,6 +90,7 @@ pub enum Done {
 pub struct Finished {
     pub done: Vec<Done>,
     pub origin: Origin,
+    pub manifest: Arc<Manifest>,
     pub before: Frontier,
     pub after: Frontier,
     pub watermark: Stamp,
@@ -253,8 +256,7 @@ impl Region {
         let config = ReplicatorConfig {
             region: self.config.region,
             region_name: self.name.clone(),
-            cluster_id: CLUSTER_ID,
-            members: self.config.members,
+            manifest: Arc::clone(replica.manifest()),
             origin: replica.origin(),
             lacks: Lacks {
                 newborn: replica.is_newborn()?,
@@ -306,6 +308,11 @@ impl Region {
     /// By how much it believes its clock to be ahead, while it takes no writes.
     pub fn fenced(&self, now: Now) -> Option<u64> {
         self.process.as_ref()?.replica.fenced(now)
+    }
+
+    /// The epoch of the members that its replicator goes by.
+    pub fn epoch(&self) -> Option<u64> {
+        self.process.as_ref().map(|p| p.replicator.epoch())
     }
 
     /// Queues a job. False when there is nobody to do it.
@@ -457,6 +464,7 @@ fn run(
             Work::Whole(group) => Job::Whole(*group),
             Work::Repair(offer) => Job::Repair(offer.clone()),
             Work::Silences(silences) => Job::Silences(silences.clone()),
+            Work::Adopt(manifest) => Job::Adopt(Arc::clone(manifest)),
         });
     }
     let mut txn = store.begin_write()?;
@@ -475,6 +483,7 @@ fn run(
     Ok(Finished {
         done,
         origin: replica.origin(),
+        manifest: Arc::clone(replica.manifest()),
         before,
         after: replica.frontier().clone(),
         watermark: replica.watermark(now),
@@ -517,6 +526,7 @@ fn refuse(work: Work) -> Option<Done> {
         | Work::Reborn { .. }
         | Work::Whole(_)
         | Work::Repair(_)
-        | Work::Silences(_) => None,
+        | Work::Silences(_)
+        | Work::Adopt(_) => None,
     }
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use siphasher::sip::SipHasher13;
 
 use super::clocks::Watch;
-use super::host::Region;
+use super::host::{CLUSTER_ID, Region};
 use super::net::Net;
 use super::oracle::Oracles;
 use super::plan::{Act, Kill, Plan, index};
@@ -24,6 +24,7 @@ use super::volume::Volumes;
 use super::{Planted, measure, workload};
 use crate::clock::RegionId;
 use crate::marks;
+use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Frontier, GroupId};
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{ApiError, Limits, OpenError, PlantedBug, ReplicaConfig};
@@ -150,12 +151,12 @@ impl<'o> World<'o> {
         let chance = Chance::new(seed);
         let config = &plan.config;
         let ids = (0..config.regions.len()).map(region_id);
-        let members = GroupId::of(ids);
+        let manifest = Manifest::of(CLUSTER_ID, GroupId::of(ids));
         let region = |(at, name): (usize, &String)| {
             let replica = ReplicaConfig {
                 region: region_id(at),
                 region_name: name.clone(),
-                members,
+                manifest: manifest.clone(),
                 replicate_all: true,
                 retention: config.retention,
                 ttl: TtlSettings {

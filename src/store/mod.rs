@@ -68,7 +68,7 @@ impl Db {
 pub const KEY_BYTES_MAX: usize = 1_982;
 
 /// The version of the on-disk format (docs/storage-format.md), kept under [`FORMAT_KEY`] in [`Db::Meta`].
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// Where both stores keep [`FORMAT`], as four big-endian bytes. Nobody else writes this key.
 pub const FORMAT_KEY: &[u8] = b"format";

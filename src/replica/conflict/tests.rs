@@ -4,6 +4,7 @@ use super::*;
 use crate::clock::{Now, RegionId};
 use crate::item::{Item, KeyAttribute, KeySchema, KeyType, Value, codec};
 use crate::replica::catalog::{TableDef, TimeToLive};
+use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{GroupId, LogId};
 use crate::replica::request::{ItemWrite, WriteAction, WriteRequest, WriteResponse};
 use crate::replica::ttl::TtlSettings;
@@ -28,7 +29,7 @@ impl Region {
         let config = ReplicaConfig {
             region: RegionId(id),
             region_name: format!("region-{id}"),
-            members: GroupId::of([RegionId(0), RegionId(1)]),
+            manifest: Manifest::of([0; 16], GroupId::of([RegionId(0), RegionId(1)])),
             replicate_all: true,
             ttl: TtlSettings::default(),
             table_delay_us: 0,
@@ -118,7 +119,7 @@ impl Region {
     fn news_for(&self, other: &Region) -> Vec<Vec<u8>> {
         let txn = self.store.begin_read().unwrap();
         let log = LogId {
-            group: self.replica.config().members,
+            group: self.replica.manifest().counted(),
             origin: self.replica.origin(),
         };
         let seen = other.replica.frontier().get(&log).copied().unwrap_or(0);

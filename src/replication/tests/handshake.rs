@@ -18,8 +18,10 @@ fn refusal(change: impl FnOnce(&mut ReplicatorConfig)) -> String {
 
 #[test]
 fn strangers_are_turned_away() {
-    assert!(refusal(|c| c.cluster_id = [2; 16]).contains("another cluster"));
-    assert!(refusal(|c| c.members = GroupId(0b110)).contains("not another member"));
+    assert!(refusal(|c| c.manifest = members([2; 16], MEMBERS)).contains("another cluster"));
+    assert!(
+        refusal(|c| c.manifest = members([1; 16], GroupId(0b110))).contains("not another member")
+    );
     let elsewhere = refusal(|c| (c.region, c.origin) = (RegionId(2), origin(2)));
     assert!(elsewhere.contains("says it is r2"), "{elsewhere}");
     let mut world = World::new(1);
@@ -29,13 +31,18 @@ fn strangers_are_turned_away() {
     assert_eq!(world.nodes[0].replicator.sessions.len(), 0);
 }
 
+fn members(cluster: [u8; 16], regions: GroupId) -> Arc<Manifest> {
+    Arc::new(Manifest::of(cluster, regions))
+}
+
 fn hello_from(region: u16) -> Hello {
     Hello {
         protocol: PROTOCOL,
         cluster_id: [1; 16],
         region: RegionId(region),
         incarnation: 1,
-        members: MEMBERS,
+        epoch: 1,
+        members_digest: Manifest::of([1; 16], MEMBERS).digest(),
         frontier: Frontier::new(),
         seen_of_you: Frontier::new(),
         heard_you: false,
@@ -104,8 +111,8 @@ fn lost_history_is_noticed() {
 #[test]
 fn those_who_do_not_belong_are_refused() {
     let mut apart = hello_from(1);
-    apart.members = GroupId(0b110);
-    assert!(refused_because(&answer(1, apart), "topology"));
+    apart.members_digest += 1;
+    assert!(refused_because(&answer(1, apart), "topologies"));
     let mut newer = hello_from(1);
     newer.protocol += 1;
     assert!(refused_because(

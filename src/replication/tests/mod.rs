@@ -3,14 +3,17 @@
 
 mod delivery;
 mod handshake;
+mod membership;
 mod storm;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::shelf::Shelf;
 use super::*;
 use crate::clock::policy::MAX_OFFSET_US;
 use crate::clock::{Now, Stamp};
+use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Dot, LogId};
 use crate::replica::snapshot::{Part, Place};
 use crate::store::StoreError;
@@ -103,8 +106,7 @@ fn config(region: u16) -> ReplicatorConfig {
     ReplicatorConfig {
         region: RegionId(region),
         region_name: format!("region-{region}"),
-        cluster_id: [1; 16],
-        members: MEMBERS,
+        manifest: Arc::new(Manifest::of([1; 16], MEMBERS)),
         origin: origin(region),
         lacks: Lacks::default(),
         part_bytes_max: PART_BYTES_MAX,
@@ -201,6 +203,7 @@ impl World {
         match action {
             Action::Send(to, lane, bytes) => self.send(at, to.0, lane, bytes),
             Action::Apply { from, commits } => self.apply(at, from, commits),
+            Action::Adopt(manifest) => self.step(at, Event::Members(manifest)),
             Action::CutOff(_)
             | Action::Silences(_)
             | Action::Stable(_)

@@ -12,6 +12,7 @@ use crate::api::{Backend, Fields, Keys, RegionInfo, WriteFuture};
 use crate::clock::{Now, RegionId};
 use crate::item::{KeySchema, KeyType};
 use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef, TableUid, TimeToLive};
+use crate::replica::manifest::Manifest;
 use crate::replica::mutation::GroupId;
 use crate::replica::request::WriteRequest;
 use crate::replica::ttl::TtlSettings;
@@ -44,7 +45,7 @@ impl Region {
         let config = ReplicaConfig {
             region: id,
             region_name: "us-east-1".into(),
-            members: GroupId::of([id]),
+            manifest: Manifest::of([0; 16], GroupId::of([id])),
             replicate_all: false,
             retention: Default::default(),
             ttl: TtlSettings::default(),
