@@ -47,6 +47,10 @@ pub const MARKS: &[(&str, &str)] = &[
         "conflict dropped",
         "a kept conflict went by age or for room",
     ),
+    (
+        "versions merged",
+        "of a table that merges, an item became what two versions know together",
+    ),
 ];
 
 thread_local! {

@@ -89,6 +89,7 @@ fn table() -> WriteRequest {
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 1,
+        merging: Default::default(),
     };
     WriteRequest::CreateTable {
         def: Box::new(def),

@@ -399,6 +399,7 @@ mod tests {
             ttl: TimeToLive::default(),
             recorded: Vec::new(),
             next_index: 0,
+            merging: Default::default(),
         }
     }
 

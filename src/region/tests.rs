@@ -87,6 +87,7 @@ fn table() -> TableDef {
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
+        merging: Default::default(),
     }
 }
 

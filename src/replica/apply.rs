@@ -2,7 +2,7 @@
 //! one transaction with its index entries, log row, context and counts.
 
 use super::build::Tally;
-use super::catalog::{TableDef, TableUid};
+use super::catalog::{Merging, TableDef, TableUid};
 use super::conflict::{self, Conflict};
 use super::keys;
 use super::log::{self, SealError};
@@ -15,6 +15,64 @@ use super::{PlantedBug, RemoteError, Replica, TableState, read, stable, ttl};
 use crate::clock::policy::MAX_OFFSET_US;
 use crate::clock::{Hlc, Now, Stamp};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
+
+/// A version of an item that comes to the one door.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming<'a> {
+    pub table: TableUid,
+    pub key: &'a ItemKey,
+    pub version: Version,
+    /// Codec bytes; `None` = a deletion or an expiry.
+    pub image: Option<&'a [u8]>,
+    /// What a table that merges knows of it besides.
+    pub marks: Option<&'a [u8]>,
+}
+
+impl<'a> Incoming<'a> {
+    /// What a change makes of an item, if it is of one.
+    pub fn of(change: &'a Change, version: Version) -> Option<Self> {
+        let (table, key, image, marks) = match change {
+            Change::Item { table, key, image } => (table, key, image.as_deref(), None),
+            Change::Expire { table, key, .. } => (table, key, None, None),
+            Change::Merged {
+                table,
+                key,
+                marks,
+                image,
+            } => (table, key, image.as_deref(), Some(marks.as_slice())),
+            Change::Table { .. }
+            | Change::Report { .. }
+            | Change::Sent { .. }
+            | Change::Restored { .. }
+            | Change::Local { .. } => return None,
+        };
+        Some(Incoming {
+            table: *table,
+            key,
+            version,
+            image,
+            marks,
+        })
+    }
+
+    /// The version as it is stored.
+    pub fn record(&self) -> Record<'a> {
+        Record {
+            version: self.version,
+            partition: &self.key.partition,
+            image: self.image,
+            marks: self.marks,
+        }
+    }
+
+    /// The version as it travels again.
+    fn mutation(&self) -> Mutation {
+        Mutation {
+            version: Some(self.version),
+            change: self.record().change(self.table, self.key.clone()),
+        }
+    }
+}
 
 impl Replica {
     /// Makes a local commit of `mutations`: stamps, numbers, seals and applies it.
@@ -161,15 +219,12 @@ impl Replica {
         }
         for mutation in &commit.mutations {
             let version = mutation.version_in(dot, commit.issued);
+            if let Some(item) = Incoming::of(&mutation.change, version) {
+                self.apply_item(txn, now, (dot, commit.issued), &item)?;
+                continue;
+            }
             match &mutation.change {
-                Change::Item { table, key, image } => {
-                    let change = (*table, key, image.as_deref());
-                    self.apply_item(txn, now, (dot, commit.issued), version, change)?
-                }
-                Change::Expire { table, key, .. } => {
-                    let change = (*table, key, None);
-                    self.apply_item(txn, now, (dot, commit.issued), version, change)?
-                }
+                Change::Item { .. } | Change::Merged { .. } | Change::Expire { .. } => {}
                 Change::Table { name, uid, def } => {
                     let change = (name.as_str(), *uid, def.as_deref());
                     self.apply_table(txn, now, dot, version, change)?
@@ -202,9 +257,9 @@ impl Replica {
         txn: &mut dyn WriteTxn,
         now: Now,
         carrier: (Dot, Stamp),
-        version: Version,
-        (uid, key, image): (TableUid, &ItemKey, Option<&[u8]>),
+        item: &Incoming<'_>,
     ) -> Result<(), StoreError> {
+        let (uid, key, version) = (item.table, item.key, item.version);
         let def = match self.table_by_uid(txn.as_read(), uid)? {
             TableState::Dead => return Ok(()),
             TableState::Live(def) if !def.group.contains(self.config.region) => return Ok(()),
@@ -212,31 +267,29 @@ impl Replica {
             TableState::Unknown => None,
         };
         if let Some(def) = &def {
-            self.forward_stray(carrier.0, carrier.1, def, || Mutation {
-                version: Some(version),
-                change: Change::Item {
-                    table: uid,
-                    key: key.clone(),
-                    image: image.map(<[u8]>::to_vec),
-                },
-            });
+            self.forward_stray(carrier.0, carrier.1, def, || item.mutation());
         }
         let row = keys::item_row(uid, key);
         let stored = txn.get(Db::Items, &row)?.map(<[u8]>::to_vec);
         let current = stored.as_deref().map(Record::decode).transpose()?;
-        let mut incoming = Record {
-            version,
-            partition: &key.partition,
-            image,
-        };
+        let mut incoming = item.record();
         if let Some(current) = &current {
-            if current.version == version {
-                return Ok(());
-            }
             assert!(
                 current.partition == key.partition,
                 "two partition keys hash alike"
             );
+        }
+        let merges = def
+            .as_ref()
+            .is_some_and(|def| def.merging != Merging::Items);
+        if merges || item.marks.is_some() || current.is_some_and(|c| c.marks.is_some()) {
+            let there = (row.as_slice(), current.as_ref());
+            return self.merge_item(txn, now, def.as_deref(), item, there);
+        }
+        if let Some(current) = &current {
+            if current.version == version {
+                return Ok(());
+            }
             if version.rank == current.version.rank {
                 let version = version.merged(current.version);
                 incoming = Record {
@@ -248,7 +301,8 @@ impl Replica {
                 return Ok(());
             }
             let wins = version.rank > current.version.rank;
-            if self.is_conflict(txn.as_read(), def.as_deref(), version, current.version)? {
+            let there = (version, version.dot);
+            if self.is_conflict(txn.as_read(), def.as_deref(), there, current.version)? {
                 let (winner, loser) = if wins {
                     (&incoming, current)
                 } else {
@@ -260,19 +314,34 @@ impl Replica {
                 return Ok(());
             }
         }
-        txn.put(Db::Items, &row, &incoming.encode())?;
-        stable::track(txn, &row, current.as_ref(), &incoming)?;
-        self.buckets.change(&row, current.as_ref(), &incoming);
+        let there = (row.as_slice(), current.as_ref());
+        self.store_item(txn, now, def.as_deref(), item, there, &incoming)
+    }
+
+    /// Puts a version in the place of what is stored at `row`, with everything that is derived from it.
+    pub(super) fn store_item(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        def: Option<&TableDef>,
+        item: &Incoming<'_>,
+        (row, current): (&[u8], Option<&Record<'_>>),
+        new: &Record<'_>,
+    ) -> Result<(), StoreError> {
+        let (key, version, image) = (item.key, new.version, new.image);
+        txn.put(Db::Items, row, &new.encode())?;
+        stable::track(txn, row, current, new)?;
+        self.buckets.change(row, current, new);
         let old_image = current.and_then(|c| c.image);
-        self.count(txn.as_read(), uid, old_image, image)?;
+        self.count(txn.as_read(), item.table, old_image, image)?;
         if let Some(def) = def {
             let forget = self.config.planted == Some(PlantedBug::IndexDeleteForgotten);
             let derived = old_image.filter(|_| !forget);
-            self.derive(txn, &def, key, derived, image)?;
-            ttl::update(txn, &def, key, derived, image)?;
+            self.derive(txn, def, key, derived, image)?;
+            ttl::update(txn, def, key, derived, image)?;
             let mine = version.dot.log.origin.region == self.config.region;
             let expired = mine && version.rank.kind == RankKind::Expire;
-            self.record_change(txn, now, &def, key, (old_image, image), expired)?;
+            self.record_change(txn, now, def, key, (old_image, image), expired)?;
         }
         Ok(())
     }
@@ -287,11 +356,13 @@ impl Replica {
     ///
     /// What was there when a replica was added came to it before anybody could write there, though not in
     /// the log that it was made in: its writers have seen it.
-    fn is_conflict(
+    ///
+    /// `via` is the commit whose causal context says what the incoming version's writer had seen: its own.
+    pub(super) fn is_conflict(
         &self,
         txn: &dyn ReadTxn,
         def: Option<&TableDef>,
-        incoming: Version,
+        (incoming, via): (Version, Dot),
         current: Version,
     ) -> Result<bool, StoreError> {
         let loser = if incoming.rank > current.rank {
@@ -310,14 +381,14 @@ impl Replica {
         if with_replica(incoming, current) || with_replica(current, incoming) {
             return Ok(false);
         }
-        self.concurrent(txn, incoming, current)
+        self.concurrent(txn, (incoming, via), current)
     }
 
     /// Whether neither writer had seen the other's version (replication.md section 6).
     fn concurrent(
         &self,
         txn: &dyn ReadTxn,
-        incoming: Version,
+        (incoming, via): (Version, Dot),
         current: Version,
     ) -> Result<bool, StoreError> {
         let (m, c) = (incoming.dot, current.dot);
@@ -327,7 +398,7 @@ impl Replica {
         crate::mark!("context consulted");
         let saw =
             |context: Frontier, dot: Dot| context.get(&dot.log).is_some_and(|seq| dot.seq <= *seq);
-        Ok(!saw(log::context(txn, m)?, c) && !saw(log::context(txn, c)?, m))
+        Ok(!saw(log::context(txn, via)?, c) && !saw(log::context(txn, c)?, m))
     }
 
     #[allow(clippy::too_many_arguments)] // one call, all of it the record's content
@@ -342,7 +413,7 @@ impl Replica {
         loser: &Record<'_>,
     ) -> Result<(), StoreError> {
         let both_deleted = winner.image.is_none() && loser.image.is_none();
-        if both_deleted || self.config.planted == Some(PlantedBug::ConflictForgotten) {
+        if both_deleted {
             return Ok(());
         }
         let conflict = Conflict {
@@ -355,9 +426,21 @@ impl Replica {
             loser_image: loser.image.map(<[u8]>::to_vec),
             detected_us: now.wall_us,
         };
+        self.note_conflict(txn, &conflict)
+    }
+
+    /// Records a conflict that was found here.
+    pub(super) fn note_conflict(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        conflict: &Conflict,
+    ) -> Result<(), StoreError> {
+        if self.config.planted == Some(PlantedBug::ConflictForgotten) {
+            return Ok(());
+        }
         let lost = self.noted.conflicts.entry(conflict.table.clone());
         *lost.or_default() += 1;
-        conflict::record(txn, &conflict)
+        conflict::record(txn, conflict)
     }
 
     /// Keeps the table's item and byte counts.

@@ -20,12 +20,13 @@ use std::ops::{Bound, ControlFlow};
 use bincode::{Decode, Encode};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use super::catalog::{TableDef, TableUid};
+use super::apply::Incoming;
+use super::catalog::{Merging, TableDef, TableUid};
 use super::chores::Chore;
 use super::keys::{self, meta};
 use super::mutation::{Dot, ItemKey, Version};
 use super::record::Record;
-use super::{Replica, TableState, read, stable};
+use super::{Replica, TableState, merge, read, stable};
 use crate::clock::{Hlc, Now, RegionId};
 use crate::item::codec;
 use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
@@ -57,6 +58,20 @@ pub struct Offered {
     pub key: ItemKey,
     pub version: Version,
     pub image: Option<Vec<u8>>,
+    /// What a table that merges knows of it besides.
+    pub marks: Option<Vec<u8>>,
+}
+
+impl Offered {
+    fn incoming(&self, table: TableUid) -> Incoming<'_> {
+        Incoming {
+            table,
+            key: &self.key,
+            version: self.version,
+            image: self.image.as_deref(),
+            marks: self.marks.as_deref(),
+        }
+    }
 }
 
 /// What anti-entropy has found in this region, since its store began.
@@ -267,8 +282,12 @@ impl Replica {
             return Ok(());
         }
         self.buckets.save(txn)?;
-        let offered = offer.items.iter().filter(|item| self.is_lost(offer, item));
-        let offered: Vec<Offered> = offered.cloned().collect();
+        let mut offered = Vec::new();
+        for item in &offer.items {
+            if self.is_lost(offer, item)? {
+                offered.push(item.clone());
+            }
+        }
         if txn
             .get(Db::Meta, &meta::suspect(uid, offer.bucket))?
             .is_some()
@@ -278,15 +297,13 @@ impl Replica {
         self.merge(txn, now, &def, (&offered, offer.asked_us))
     }
 
-    /// Whether the commit that made an offered version is applied here; and it is one that can be.
-    fn is_lost(&self, offer: &Offer, item: &Offered) -> bool {
-        let dot = item.version.dot;
+    /// Whether the commits that made an offered version are applied here; and it is one that can be.
+    fn is_lost(&self, offer: &Offer, item: &Offered) -> Result<bool, StoreError> {
         let sane = Hlc::admit(item.version.rank.stamp).is_ok()
             && Hlc::admit(item.version.issued).is_ok()
             && bucket_of(&keys::item_row(offer.table, &item.key)) == offer.bucket
             && (item.image.as_deref()).is_none_or(|image| codec::decode(image).is_ok());
-        let applied = self.frontier.get(&dot.log).copied().unwrap_or(0);
-        sane && dot.seq <= applied
+        Ok(sane && self.has_all_of(item.version, item.marks.as_deref())?)
     }
 
     /// Puts back what the disk has changed, if that makes the bucket what its sum says: then everything
@@ -338,8 +355,18 @@ impl Replica {
         for item in offered {
             let row = keys::item_row(def.uid, &item.key);
             let here = txn.get(Db::Items, &row)?.map(Record::decode).transpose()?;
-            match here.map(|record| record.version) {
-                Some(here) if here.rank >= item.version.rank => continue,
+            match here {
+                // Of a table that merges, one version may be more in one region than in another.
+                Some(here)
+                    if here.version.rank == item.version.rank && def.merging != Merging::Items =>
+                {
+                    let adds = merge::form::adds(&here, &item.incoming(def.uid), def)?;
+                    let dot = item.version.dot;
+                    if !adds || !(self.buckets).is_missed_still(row, dot, asked_us, now) {
+                        continue;
+                    }
+                }
+                Some(here) if here.version.rank >= item.version.rank => continue,
                 // A deletion that was collected here.
                 None if item.image.is_none() => continue,
                 None if item.version.issued <= floor => {
@@ -350,9 +377,9 @@ impl Replica {
                 }
                 _ => {}
             }
-            let (version, image) = (item.version, item.image.as_deref());
-            let change = (def.uid, &item.key, image);
-            self.apply_item(txn, now, (version.dot, version.issued), version, change)?;
+            let version = item.version;
+            let carrier = (version.dot, version.issued);
+            self.apply_item(txn, now, carrier, &item.incoming(def.uid))?;
             crate::mark!("item repaired");
             add(txn, meta::REPAIRS, 1)?;
         }
@@ -365,6 +392,7 @@ fn record(item: &Offered) -> Record<'_> {
         version: item.version,
         partition: &item.key.partition,
         image: item.image.as_deref(),
+        marks: item.marks.as_deref(),
     }
 }
 
@@ -493,6 +521,7 @@ pub fn offer(
                     key: read::item_key(row, &record),
                     version: record.version,
                     image: record.image.map(<[u8]>::to_vec),
+                    marks: record.marks.map(<[u8]>::to_vec),
                 });
             }
             ControlFlow::Continue(())

@@ -86,6 +86,16 @@ pub enum MemberState {
     Leaving,
 }
 
+/// What becomes of writes that regions make to one item without knowledge of each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub enum Merging {
+    /// The last writer wins the whole item, as in DynamoDB.
+    #[default]
+    Items,
+    /// Each attribute by itself, and additions count in any case ([`super::merge`]).
+    Attributes,
+}
+
 /// The definition of a table, the same in every region of its group.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct TableDef {
@@ -115,6 +125,7 @@ pub struct TableDef {
     pub recorded: Vec<(String, String)>,
     /// The id that the next index will get.
     pub next_index: u32,
+    pub merging: Merging,
 }
 
 /// What one region keeps of its replica of a table: never replicated, never inherited (global-tables.md

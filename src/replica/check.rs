@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 
 use super::catalog::TableDef;
 use super::read::TableCounts;
-use super::{buckets, collection, conflict, index, keys, log, read, stable, stream, ttl, work};
+use super::{
+    buckets, collection, conflict, index, keys, log, merge, read, stable, stream, ttl, work,
+};
 use crate::clock::RegionId;
 use crate::item::codec;
 use crate::store::{Db, Range, ReadTxn, StoreError};
@@ -111,6 +113,13 @@ fn check_table(
         findings.problems.push(format!(
             "table {}: the fingerprints of {wrong} ranges are not those of their items: items were changed or \
              lost on disk",
+            def.name
+        ));
+    }
+    let wrong = merge::audit::wrong(txn, def)?;
+    if wrong > 0 {
+        findings.problems.push(format!(
+            "table {}: the marks of {wrong} items cannot be read, or do not make the items",
             def.name
         ));
     }

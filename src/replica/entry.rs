@@ -10,7 +10,7 @@ use super::mutation::Version;
 use super::{TableState, read};
 use crate::store::{Db, ReadTxn, StoreError};
 
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 /// The value of a uid whose table is gone.
 pub(super) const DEAD: &[u8] = b"";
 

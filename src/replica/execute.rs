@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::catalog::TableDef;
+use super::catalog::{Merging, TableDef};
 use super::error::{ApiError, CancellationReason};
 use super::keys::{self, meta};
+use super::merge::edit::Edit;
 use super::mutation::{Change, GroupId, ItemKey, Mutation};
 use super::record::Record;
 use super::request::{ItemOutcome, ItemWrite, WriteAction, WriteRequest, WriteResponse};
 use super::{ExecuteError, Replica, collection, index, members, read};
-use crate::clock::Now;
+use crate::clock::{Now, Stamp};
 use crate::expression::Update;
 use crate::item::{Item, KeyError, codec, size};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
@@ -32,6 +33,8 @@ pub(super) struct Plan {
     pub(super) key: ItemKey,
     /// What to store; the outer `None` = nothing changes.
     pub(super) image: Option<Option<Vec<u8>>>,
+    /// How an update of a table that merges comes to it.
+    pub(super) edit: Option<Edit>,
     pub(super) outcome: ItemOutcome,
 }
 
@@ -209,10 +212,17 @@ impl Replica {
         collection::admit(txn, &def, &key.partition, before, after, limit)?;
         let index_units = index::write_units(&def, old.as_ref(), new.as_ref());
         let image = changes.then(|| new.as_ref().map(codec::encode));
+        let edit = match (&write.action, &new, def.merging) {
+            (WriteAction::Update { update, .. }, Some(new), Merging::Attributes) => {
+                Some(Edit::of(update, def.keys.key_of(new), new))
+            }
+            _ => None,
+        };
         Ok(Plan {
             def,
             key,
             image,
+            edit,
             outcome: ItemOutcome {
                 old,
                 new,
@@ -231,6 +241,8 @@ impl Replica {
         plans: Vec<Plan>,
     ) -> Result<Vec<ItemOutcome>, StoreError> {
         let mut groups: BTreeMap<GroupId, Vec<Mutation>> = BTreeMap::new();
+        let writes = plans.iter().any(|plan| plan.image.is_some());
+        let issued = writes.then(|| self.hlc.tick(now));
         let mut outcomes = Vec::with_capacity(plans.len());
         let mut collections = Vec::with_capacity(plans.len());
         for plan in plans {
@@ -238,12 +250,9 @@ impl Replica {
                 collection::has_collections(&plan.def)
                     .then(|| (plan.def.uid, plan.key.partition.clone())),
             );
-            if let Some(image) = plan.image {
-                let change = Change::Item {
-                    table: plan.def.uid,
-                    key: plan.key,
-                    image,
-                };
+            if let Some(issued) = issued
+                && let Some(change) = self.change_of(txn, now, &plan, issued)?
+            {
                 groups.entry(plan.def.group).or_default().push(Mutation {
                     version: None,
                     change,
@@ -251,8 +260,7 @@ impl Replica {
             }
             outcomes.push(plan.outcome);
         }
-        if !groups.is_empty() {
-            let issued = self.hlc.tick(now);
+        if let Some(issued) = issued {
             for (group, mutations) in groups {
                 self.commit_local(txn, now, group, mutations, issued)?;
             }
@@ -263,6 +271,29 @@ impl Replica {
             }
         }
         Ok(outcomes)
+    }
+}
+
+impl Replica {
+    /// What a planned write changes, as part of the commit that this region makes next in the table's group.
+    pub(super) fn change_of(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        plan: &Plan,
+        issued: Stamp,
+    ) -> Result<Option<Change>, StoreError> {
+        let Some(image) = &plan.image else {
+            return Ok(None);
+        };
+        if let Some(edit) = &plan.edit {
+            return self.merged_change(txn, now, plan, edit, issued).map(Some);
+        }
+        Ok(Some(Change::Item {
+            table: plan.def.uid,
+            key: plan.key.clone(),
+            image: image.clone(),
+        }))
     }
 }
 

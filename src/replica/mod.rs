@@ -41,6 +41,7 @@ mod local;
 pub mod log;
 pub mod manifest;
 pub mod members;
+mod merge;
 pub mod mutation;
 mod noted;
 mod page;

@@ -165,6 +165,14 @@ pub enum Change {
         table: TableUid,
         settings: Box<LocalSettings>,
     },
+    /// All that a region knows of an item of a table that merges ([`super::merge`]), the write of the commit
+    /// included: `image` as in `Item`, `marks` what wrote what of it.
+    Merged {
+        table: TableUid,
+        key: ItemKey,
+        marks: Vec<u8>,
+        image: Option<Vec<u8>>,
+    },
 }
 
 /// One change and the version it makes. The version is the commit's own, except where an existing

@@ -34,4 +34,6 @@ pub enum PlantedBug {
     ConflictDropUncounted,
     /// The building of an index leaves out the first item of each step (against I7).
     BackfillSkips,
+    /// Of a table that merges, what a region added counts again with each later addition (docs/merging.md).
+    CounterAddsTwice,
 }

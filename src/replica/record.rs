@@ -1,13 +1,17 @@
 //! What is stored at an item's key: its version, then its image (docs/storage-format.md).
 
+use super::catalog::TableUid;
 use super::keys;
-use super::mutation::{Rank, RankKind, Version};
+use super::mutation::{Change, ItemKey, Rank, RankKind, Version};
 use crate::clock::Stamp;
 use crate::store::StoreError;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const STAMP_LEN: usize = 14;
 const DOT_LEN: usize = 22;
+/// In the state byte: marks follow the partition key, after their length.
+const MARKED: u8 = 2;
+const MARKS_LEN: usize = 4;
 const FIXED_LEN: usize = 3 + STAMP_LEN + DOT_LEN + STAMP_LEN + 2;
 
 /// A stored item or tombstone, borrowed from the store.
@@ -18,18 +22,23 @@ pub struct Record<'a> {
     pub partition: &'a [u8],
     /// Codec bytes; `None` for a tombstone.
     pub image: Option<&'a [u8]>,
+    /// What a table that merges knows of the item besides ([`super::merge`]); `None` in all others.
+    pub marks: Option<&'a [u8]>,
 }
 
 impl<'a> Record<'a> {
     pub fn encode(&self) -> Vec<u8> {
         let image = self.image.unwrap_or_default();
-        let mut bytes = Vec::with_capacity(FIXED_LEN + self.partition.len() + image.len());
+        let marks = self.marks.unwrap_or_default();
+        let rest = self.partition.len() + MARKS_LEN + marks.len() + image.len();
+        let mut bytes = Vec::with_capacity(FIXED_LEN + rest);
         bytes.push(FORMAT);
         bytes.push(match self.version.rank.kind {
             RankKind::Write => 0,
             RankKind::Expire => 1,
         });
-        bytes.push(u8::from(self.image.is_some()));
+        let live = u8::from(self.image.is_some());
+        bytes.push(live | if self.marks.is_some() { MARKED } else { 0 });
         bytes.extend_from_slice(&self.version.rank.stamp.to_bytes());
         bytes.extend_from_slice(&keys::dot_row(self.version.dot));
         bytes.extend_from_slice(&self.version.issued.to_bytes());
@@ -37,6 +46,11 @@ impl<'a> Record<'a> {
             .expect("partition keys are at most 2048 bytes, tagged");
         bytes.extend_from_slice(&partition_len.to_be_bytes());
         bytes.extend_from_slice(self.partition);
+        if self.marks.is_some() {
+            let marks_len = u32::try_from(marks.len()).expect("marks are far below 4 GiB");
+            bytes.extend_from_slice(&marks_len.to_be_bytes());
+            bytes.extend_from_slice(marks);
+        }
         bytes.extend_from_slice(image);
         bytes
     }
@@ -62,7 +76,15 @@ impl<'a> Record<'a> {
         let issued = stamp_at(fixed, 3 + STAMP_LEN + DOT_LEN)?;
         let partition_len = u16::from_be_bytes(fixed.get(FIXED_LEN - 2..)?.try_into().ok()?);
         let partition = rest.get(..usize::from(partition_len))?;
-        let image = rest.get(usize::from(partition_len)..)?;
+        let mut image = rest.get(usize::from(partition_len)..)?;
+        let state = *fixed.get(2)?;
+        let mut marks = None;
+        if state & MARKED != 0 {
+            let (len, rest) = image.split_first_chunk::<MARKS_LEN>()?;
+            let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
+            let (bytes, rest) = rest.split_at_checked(len)?;
+            (marks, image) = (Some(bytes), rest);
+        }
         Some(Record {
             version: Version {
                 rank: Rank { stamp, kind },
@@ -70,12 +92,27 @@ impl<'a> Record<'a> {
                 issued,
             },
             partition,
-            image: match fixed.get(2)? {
+            image: match state & !MARKED {
                 0 if image.is_empty() => None,
                 1 => Some(image),
                 _ => return None,
             },
+            marks,
         })
+    }
+
+    /// The version as it travels again.
+    pub fn change(&self, table: TableUid, key: ItemKey) -> Change {
+        let image = self.image.map(<[u8]>::to_vec);
+        match self.marks {
+            None => Change::Item { table, key, image },
+            Some(marks) => Change::Merged {
+                table,
+                key,
+                marks: marks.to_vec(),
+                image,
+            },
+        }
     }
 }
 
@@ -117,12 +154,15 @@ mod tests {
     #[test]
     fn records_survive_their_encoding() {
         for image in [None, Some(&b"image"[..]), Some(&b""[..])] {
-            let record = Record {
-                version: version(),
-                partition: b"Sp",
-                image,
-            };
-            assert_eq!(Record::decode(&record.encode()).unwrap(), record);
+            for marks in [None, Some(&b"marks"[..]), Some(&b""[..])] {
+                let record = Record {
+                    version: version(),
+                    partition: b"Sp",
+                    image,
+                    marks,
+                };
+                assert_eq!(Record::decode(&record.encode()).unwrap(), record);
+            }
         }
     }
 
@@ -132,11 +172,12 @@ mod tests {
             version: version(),
             partition: b"Sp",
             image: None,
+            marks: None,
         }
         .encode();
         assert!(Record::decode(&bytes[..bytes.len() - 1]).is_err());
         let mut other = bytes.clone();
-        other[0] = 2;
+        other[0] = 9;
         assert!(Record::decode(&other).is_err());
     }
 }

@@ -11,11 +11,11 @@
 use super::catalog::TableUid;
 use super::chores::Chore;
 use super::keys::{self, meta};
-use super::mutation::{Change, Mutation};
+use super::mutation::{Dot, Mutation};
 use super::record::Record;
 use super::work::{self, Relog};
-use super::{Replica, TableState, read};
-use crate::clock::Now;
+use super::{Replica, TableState, merge, read};
+use crate::clock::{Now, Stamp};
 use crate::store::{Db, StoreError, WriteTxn};
 
 /// Versions that travel again in one commit.
@@ -94,18 +94,17 @@ impl Replica {
         let mut moving = Vec::new();
         for (row, stored) in &rows {
             let record = Record::decode(stored)?;
-            let version = record.version;
-            let mine = version.dot.log.origin.region == self.config.region;
-            let there = mine && version.dot.log.group == def.group && version.issued > relog.since;
-            if !there && (relog.all || mine) {
-                let change = Change::Item {
-                    table: uid,
-                    key: read::item_key(row, &record),
-                    image: record.image.map(<[u8]>::to_vec),
-                };
+            let writes = merge::form::writes(record.version, record.marks)?;
+            let mine = |(dot, _): &&(Dot, Stamp)| dot.log.origin.region == self.config.region;
+            let there =
+                |(dot, issued): &(Dot, Stamp)| dot.log.group == def.group && *issued > relog.since;
+            // All that this region wrote of it is in the new group's logs, if it wrote any of it.
+            let mut mine = writes.iter().filter(mine).peekable();
+            let wrote = mine.peek().is_some();
+            if !(wrote && mine.all(there)) && (relog.all || wrote) {
                 moving.push(Mutation {
-                    version: Some(version),
-                    change,
+                    version: Some(record.version),
+                    change: record.change(uid, read::item_key(row, &record)),
                 });
             }
         }

@@ -24,11 +24,12 @@ use std::ops::{Bound, ControlFlow};
 
 use bincode::{Decode, Encode};
 
+use super::apply::Incoming;
 use super::catalog::{TableDef, TableUid};
 use super::keys::{self, meta};
 use super::mutation::{Change, Dot, Frontier, GroupId, LogId, Mutation, Version};
 use super::record::Record;
-use super::{PlantedBug, Replica, entry, log, read, stable, ttl};
+use super::{PlantedBug, Replica, entry, log, merge, read, stable, ttl};
 use crate::clock::{Now, RegionId};
 use crate::store::{Db, Range, ReadTxn, StoreError, Visit, WriteTxn};
 
@@ -181,11 +182,7 @@ fn read_items(
         *bytes += row.len() + stored.len();
         part.mutations.push(Mutation {
             version: Some(record.version),
-            change: Change::Item {
-                table: uid,
-                key: read::item_key(row, &record),
-                image: record.image.map(<[u8]>::to_vec),
-            },
+            change: record.change(uid, read::item_key(row, &record)),
         });
         if *bytes >= bytes_max {
             last = Some(Place::Item(row.to_vec()));
@@ -228,13 +225,19 @@ fn add_contexts(txn: &dyn ReadTxn, part: &mut Part) -> Result<(), StoreError> {
         let Some(version) = mutation.version else {
             continue;
         };
-        if !asked.insert(version.dot) {
-            continue;
-        }
-        if let Some((dot, context)) = log::context_entry(txn, version.dot)?
-            && known.insert(dot)
-        {
-            part.contexts.push((dot, context));
+        let marks = match &mutation.change {
+            Change::Merged { marks, .. } => Some(marks.as_slice()),
+            _ => None,
+        };
+        for (dot, _) in merge::form::writes(version, marks)? {
+            if !asked.insert(dot) {
+                continue;
+            }
+            if let Some((dot, context)) = log::context_entry(txn, dot)?
+                && known.insert(dot)
+            {
+                part.contexts.push((dot, context));
+            }
         }
     }
     Ok(())
@@ -253,6 +256,16 @@ pub fn joining(txn: &dyn ReadTxn) -> Result<BTreeSet<GroupId>, StoreError> {
 
 fn covers(base: &Frontier, dot: Dot) -> bool {
     base.get(&dot.log).is_some_and(|seq| dot.seq <= *seq)
+}
+
+/// The commit that an item of a copy is said to come in. Whoever the copy is for has all of it: nothing must
+/// travel on from here.
+fn carrier(portion: &Portion, version: Version) -> Dot {
+    let log = LogId {
+        group: portion.group,
+        origin: version.dot.log.origin,
+    };
+    Dot { log, ..version.dot }
 }
 
 /// Whether the version is one that is here, which another region too has expired, later: the dot of such a
@@ -297,8 +310,12 @@ impl Replica {
             let Some(version) = mutation.version else {
                 continue;
             };
-            if let Change::Item { table, key, .. } = &mutation.change {
-                present.insert(keys::item_row(*table, key));
+            if let Some(item) = Incoming::of(&mutation.change, version) {
+                present.insert(keys::item_row(item.table, item.key));
+            }
+            if let Change::Merged { .. } = &mutation.change {
+                self.copy_merged(txn, now, portion, version, &mutation.change)?;
+                continue;
             }
             let seen = covers(&self.frontier, version.dot)
                 && !is_expired_later(txn.as_read(), version, &mutation.change)?;
@@ -307,19 +324,13 @@ impl Replica {
             }
             self.hlc
                 .observe(version.rank.stamp.max(version.issued), now);
-            // Whoever the copy is for has all of it: nothing must travel on from here.
-            let log = LogId {
-                group: portion.group,
-                origin: version.dot.log.origin,
-            };
-            let carrier = Dot { log, ..version.dot };
+            let carrier = carrier(portion, version);
             match &mutation.change {
-                Change::Item { table, key, image } => {
+                Change::Item { image, .. } => {
                     let skip = self.config.planted == Some(PlantedBug::CopyWithoutTombstones);
-                    if image.is_some() || !skip {
-                        let (carrier, item) =
-                            ((carrier, version.issued), (*table, key, image.as_deref()));
-                        self.apply_item(txn, now, carrier, version, item)?;
+                    let item = Incoming::of(&mutation.change, version);
+                    if let Some(item) = item.filter(|_| image.is_some() || !skip) {
+                        self.apply_item(txn, now, (carrier, version.issued), &item)?;
                     }
                 }
                 Change::Table { name, uid, def } => {
@@ -328,6 +339,7 @@ impl Replica {
                 }
                 // A copy has outcomes, not what led to them.
                 Change::Expire { .. }
+                | Change::Merged { .. }
                 | Change::Local { .. }
                 | Change::Report { .. }
                 | Change::Restored { .. }
@@ -340,6 +352,35 @@ impl Replica {
             self.adopt(txn, portion)?;
         }
         Ok(())
+    }
+
+    /// Takes in the version of an item that merges, of which the base may cover a part: that much of it. The rest
+    /// comes with the logs, in versions that do not have what their writers had not heard of.
+    fn copy_merged(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        portion: &Portion,
+        version: Version,
+        change: &Change,
+    ) -> Result<(), StoreError> {
+        let Some(item) = Incoming::of(change, version) else {
+            return Ok(());
+        };
+        let covered = |dot: Dot| covers(&portion.base, dot);
+        let Some((version, form)) = merge::form::restrict(&item, covered)? else {
+            return Ok(());
+        };
+        self.hlc
+            .observe(version.rank.stamp.max(version.issued), now);
+        let item = Incoming {
+            version,
+            image: form.image.as_deref(),
+            marks: form.marks.as_deref(),
+            ..item
+        };
+        let carrier = carrier(portion, version);
+        self.apply_item(txn, now, (carrier, version.issued), &item)
     }
 
     /// Removes what the sponsor had and has no more, not even as a deletion: all had that deletion.
@@ -372,9 +413,16 @@ impl Replica {
                 upto,
                 &mut |row, stored| match Record::decode(stored) {
                     Ok(record) => {
-                        let gone = covers(&portion.base, record.version.dot);
-                        if gone && !present.contains(row) {
-                            vanished.push((row.to_vec(), stored.to_vec()));
+                        let writes = merge::form::writes(record.version, record.marks);
+                        let gone = writes.map(|writes| {
+                            (writes.iter()).all(|(dot, _)| covers(&portion.base, *dot))
+                        });
+                        match gone {
+                            Ok(true) if !present.contains(row) => {
+                                vanished.push((row.to_vec(), stored.to_vec()));
+                            }
+                            Ok(_) => {}
+                            Err(error) => failure = Some(error),
                         }
                         ControlFlow::Continue(())
                     }
@@ -407,6 +455,7 @@ impl Replica {
         }
         let gone = Record {
             image: None,
+            marks: None,
             ..*record
         };
         self.buckets.change(row, Some(record), &gone);

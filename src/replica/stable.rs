@@ -6,7 +6,7 @@ use std::ops::{Bound, ControlFlow};
 
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{TableDef, TableUid};
+use super::catalog::{Merging, TableDef, TableUid};
 use super::chores::Chore;
 use super::keys::{self, meta};
 use super::members::{self, MemberStatus};
@@ -25,6 +25,8 @@ pub struct Stability {
     /// Per group the stable stamp `S`: every commit of the group stamped at or below it is durable in all
     /// its members, and nothing so stamped will ever come again (I8).
     pub stamps: BTreeMap<GroupId, Stamp>,
+    /// Per group, what every commit that still may come was made with knowledge of: all up to this stamp.
+    pub settled: BTreeMap<GroupId, Stamp>,
     /// Per log, the commits that every member has durably.
     pub floors: Frontier,
 }
@@ -91,6 +93,10 @@ impl Replica {
             let known = self.stable.stamps.entry(group).or_insert(Stamp::MIN);
             *known = (*known).max(stamp);
         }
+        for (group, stamp) in found.settled {
+            let known = self.stable.settled.entry(group).or_insert(Stamp::MIN);
+            *known = (*known).max(stamp);
+        }
         for (log, seq) in found.floors {
             let known = self.stable.floors.entry(log).or_insert(0);
             *known = (*known).max(seq);
@@ -155,7 +161,13 @@ impl Replica {
         if !self.is_settled(txn, &def)? {
             return Ok(Stamp::MIN);
         }
-        let stable = self.stable.stamps.get(&def.group).copied();
+        // A version of a table that merges holds more than its own write: what a deletion removed must not come
+        // back with one that was made before the deletion was heard of.
+        let stamps = match def.merging {
+            Merging::Items => &self.stable.stamps,
+            Merging::Attributes => &self.stable.settled,
+        };
+        let stable = stamps.get(&def.group).copied();
         let stable = stable.unwrap_or(Stamp::MIN);
         let grace_us = self.config.retention.tombstones_us;
         Ok(stable.min(Stamp {

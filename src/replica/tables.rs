@@ -1,6 +1,6 @@
 //! Tables: their creation, change and removal, planned here and applied like every other change.
 
-use super::catalog::{LocalSettings, Member, MemberState, TableDef, TableUid, TimeToLive};
+use super::catalog::{LocalSettings, Member, MemberState, Merging, TableDef, TableUid, TimeToLive};
 use super::entry::{DEAD, TableEntry, encode_entry, entry};
 use super::error::ApiError;
 use super::keys::meta;
@@ -213,6 +213,7 @@ impl Replica {
             TableChange::Disassociate => self.leave(&mut def)?,
             TableChange::Settings { read, .. } if *read != old => return Ok(WriteResponse::Stale),
             TableChange::Settings { new, .. } => {
+                self.admit_merging(txn.as_read(), &def, new.merging)?;
                 self.admit_stream(&def, new.stream_view.as_deref())?;
                 apply_settings(&mut def, *new);
             }
@@ -291,6 +292,28 @@ impl Replica {
             }
             _ => !members::is_busy(txn, def, now.wall_us)?,
         })
+    }
+
+    /// What was written in one way cannot be read in the other: who wrote what of an item is not known of items
+    /// that were not merged, and would be forgotten of those that were.
+    fn admit_merging(
+        &self,
+        txn: &dyn ReadTxn,
+        def: &TableDef,
+        merging: Merging,
+    ) -> Result<(), ExecuteError> {
+        let counted = match self.counts.get(&(def.uid, 0)) {
+            Some(counts) => *counts,
+            None => read::counts_of(txn, def.uid, 0)?,
+        };
+        if def.merging == merging || counted.items == 0 {
+            return Ok(());
+        }
+        Err(ApiError::validation(
+            "One or more parameter values were invalid: The tag meridian:merge can only be changed while the table is \
+             empty: of items that are there it is not known which region wrote which attribute",
+        )
+        .into())
     }
 
     fn add_replica(
@@ -532,6 +555,7 @@ fn apply_settings(def: &mut TableDef, settings: TableDef) {
     }
     def.throughput = settings.throughput;
     def.stream_view = settings.stream_view;
+    def.merging = settings.merging;
     def.recorded = settings.recorded;
 }
 

@@ -235,6 +235,7 @@ fn create(keys: KeySchema, indexes: Vec<IndexDef>) -> WriteRequest {
         ttl: Default::default(),
         recorded: Vec::new(),
         next_index: 0,
+        merging: Default::default(),
     };
     WriteRequest::CreateTable {
         def: Box::new(def),

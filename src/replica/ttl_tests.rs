@@ -203,6 +203,7 @@ fn table(ttl: Option<&str>) -> WriteRequest {
         },
         recorded: Vec::new(),
         next_index: 0,
+        merging: Default::default(),
     };
     WriteRequest::CreateTable {
         def: Box::new(def),

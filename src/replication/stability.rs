@@ -42,6 +42,11 @@ pub(super) struct Stable {
     marks: BTreeMap<(GroupId, RegionId), VecDeque<Mark>>,
     /// `W` of every peer, as last heard.
     peers: BTreeMap<RegionId, Watermarks>,
+    /// The own watermark of every peer, as last heard; `Stamp::MIN` from one that cannot give its word.
+    words: BTreeMap<RegionId, Stamp>,
+    /// Per group a stable stamp, and what the clocks of all members had passed when they had all up to it: once
+    /// that is stable too, the first is settled.
+    settling: BTreeMap<GroupId, (Stamp, Stamp)>,
     /// What was last found.
     found: Stability,
 }
@@ -69,6 +74,7 @@ impl Stable {
             .chain(watermarks.keys().map(|(group, _)| *group))
             .filter(|group| group.contains(us) && group.contains(peer))
             .collect();
+        self.words.insert(peer, own);
         let known = self.peers.entry(peer).or_default();
         for ((group, origin), stamp) in watermarks {
             raise(known, (*group, *origin), *stamp);
@@ -99,6 +105,7 @@ impl Stable {
     /// have that, and a region that lost it is given a copy, for which nothing found here is needed.
     pub fn forget(&mut self, peer: RegionId) {
         self.peers.remove(&peer);
+        self.words.remove(&peer);
     }
 
     /// The durable frontier here moved, or a mark came: `W` follows.
@@ -138,6 +145,7 @@ impl Stable {
             });
             let stamp = stamp.min().unwrap_or(Stamp::MIN);
             raise(&mut found.stamps, group, stamp);
+            self.settle(us, own, group, &mut found);
         }
         for (log, here) in durable {
             let others = log.group.without(us).regions();
@@ -150,6 +158,28 @@ impl Stable {
         }
         self.found = found.clone();
         Some(found)
+    }
+
+    /// What is stable of a group is settled once no commit can come any more that was made without it: each
+    /// member gave its word after it had all of it, so what it made before is stamped below that word.
+    fn settle(&mut self, us: RegionId, own: Stamp, group: GroupId, found: &mut Stability) {
+        let stable = found.stamps.get(&group).copied().unwrap_or(Stamp::MIN);
+        if let Some((settled, words)) = self.settling.get(&group).copied() {
+            if stable < words {
+                return;
+            }
+            raise(&mut found.settled, group, settled);
+            self.settling.remove(&group);
+        }
+        let word = |member: RegionId| match member == us {
+            true => own,
+            false => self.words.get(&member).copied().unwrap_or(Stamp::MIN),
+        };
+        let words: Vec<Stamp> = group.regions().map(word).collect();
+        let last = words.iter().copied().max().unwrap_or(Stamp::MIN);
+        if !words.contains(&Stamp::MIN) {
+            self.settling.insert(group, (stable, last));
+        }
     }
 
     /// What was last found, for `status`.
@@ -222,6 +252,26 @@ mod tests {
         stable.heard(us, RegionId(2), stamp(95), &durable, &others);
         assert_eq!(find(&mut stable), Some((stamp(55), 5)));
         assert_eq!(find(&mut stable), None, "nothing new");
+    }
+
+    #[test]
+    fn what_is_stable_is_settled_once_what_was_made_without_it_is_stable_too() {
+        let mut stable = Stable::default();
+        let us = RegionId(0);
+        let durable = Frontier::from([(log(0), 9), (log(1), 5), (log(2), 7)]);
+        let mut settled = |own: u64, first: (u64, u64), second: (u64, u64)| {
+            let heard = watermarks([(0, first.1), (2, first.1)]);
+            stable.heard(us, RegionId(1), stamp(first.0), &durable, &heard);
+            let heard = watermarks([(0, second.1), (1, second.1)]);
+            stable.heard(us, RegionId(2), stamp(second.0), &durable, &heard);
+            stable.advance(&durable);
+            stable.find(us, stamp(own), &durable, |_, _| 5);
+            stable.found().settled.get(&ALL).copied()
+        };
+        assert_eq!(settled(60, (60, 50), (90, 50)), None);
+        assert_eq!(settled(80, (85, 80), (95, 80)), None, "90 may be under way");
+        let all_heard = settled(100, (99, 95), (99, 92));
+        assert_eq!(all_heard, Some(stamp(50)));
     }
 
     #[test]

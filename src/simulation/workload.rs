@@ -5,7 +5,9 @@ use super::rng::Chance;
 use super::skew::EPOCH_US;
 use crate::expression::{Condition, Path, SetOperand, SetValue, Update};
 use crate::item::{Item, KeyAttribute, KeySchema, KeyType, Number, Value, codec};
-use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef, TableUid, TimeToLive};
+use crate::replica::catalog::{
+    IndexDef, IndexKind, Merging, Projection, TableDef, TableUid, TimeToLive,
+};
 use crate::replica::mutation::{GroupId, ItemKey};
 use crate::replica::request::{ItemWrite, TableChange, WriteAction, WriteRequest};
 
@@ -58,6 +60,7 @@ pub fn create_table(streams: bool) -> WriteRequest {
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
+        merging: Merging::Items,
     };
     WriteRequest::CreateTable {
         def: Box::new(def),

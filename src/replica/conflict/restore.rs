@@ -4,12 +4,13 @@
 
 use super::{Conflict, ConflictId, get};
 use crate::clock::Now;
+use crate::expression::{Path, SetOperand, SetValue, Update};
 use crate::item::{Item, codec};
-use crate::replica::catalog::TableDef;
+use crate::replica::catalog::{Merging, TableDef};
 use crate::replica::execute::Plan;
 use crate::replica::mutation::{Change, Mutation};
 use crate::replica::request::{ItemWrite, WriteAction, WriteResponse};
-use crate::replica::{ApiError, ExecuteError, Replica, read};
+use crate::replica::{ApiError, ExecuteError, Replica, merge, read};
 use crate::store::{ReadTxn, StoreError, WriteTxn};
 
 impl Replica {
@@ -38,18 +39,14 @@ impl Replica {
             let item = plan.outcome.old;
             return Err(ApiError::ConditionalCheckFailed { item }.into());
         }
+        let issued = self.hlc.tick(now);
         let mut changes = vec![Change::Restored { conflict: id }];
-        changes.extend(plan.image.map(|image| Change::Item {
-            table: plan.def.uid,
-            key: plan.key,
-            image,
-        }));
+        changes.extend(self.change_of(txn, now, &plan, issued)?);
         let mutation = |change| Mutation {
             version: None,
             change,
         };
         let mutations = changes.into_iter().map(mutation).collect();
-        let issued = self.hlc.tick(now);
         self.commit_local(txn, now, plan.def.group, mutations, issued)?;
         Ok(WriteResponse::Item(Box::new(plan.outcome)))
     }
@@ -57,13 +54,28 @@ impl Replica {
 
 /// The write that makes the loser.
 fn action(def: &TableDef, conflict: &Conflict) -> Result<WriteAction, ExecuteError> {
-    if let Some(image) = &conflict.loser_image {
-        let item = codec::decode(image).map_err(read::damaged)?;
+    let Some(image) = &conflict.loser_image else {
+        return Ok(WriteAction::Delete {
+            key: key(def, conflict)?,
+        });
+    };
+    let mut item = codec::decode(image).map_err(read::damaged)?;
+    if def.merging == Merging::Items {
         return Ok(WriteAction::Put { item });
     }
-    Ok(WriteAction::Delete {
-        key: key(def, conflict)?,
-    })
+    // Only what was lost is in the image: what else is there stays.
+    let key = key(def, conflict)?;
+    item.retain(|name, _| !key.contains_key(name));
+    let assign = |(root, value)| {
+        let steps = Vec::new();
+        let value = SetValue::Operand(SetOperand::Value(value));
+        (Path { root, steps }, value)
+    };
+    let update = Update {
+        set: item.into_iter().map(assign).collect(),
+        ..Update::default()
+    };
+    Ok(WriteAction::Update { key, update })
 }
 
 /// The key attributes of the item that the conflict is about. A table made anew may have other ones.
@@ -78,6 +90,9 @@ fn key(def: &TableDef, conflict: &Conflict) -> Result<Item, ApiError> {
 /// Whether the item still is the version that won. Of a table that lost its name to another: whether that
 /// one has nothing at the key.
 fn is_still_there(txn: &dyn ReadTxn, conflict: &Conflict, plan: &Plan) -> Result<bool, StoreError> {
+    if let Some(edit) = plan.edit.as_ref().filter(|_| plan.def.uid == conflict.uid) {
+        return merge::is_still_as(txn, &plan.def, &plan.key, edit, conflict.winner.rank);
+    }
     let current = read::version(txn, &plan.def, &plan.key)?;
     if plan.def.uid != conflict.uid {
         return Ok(current.is_none_or(|(_, image)| image.is_none()));

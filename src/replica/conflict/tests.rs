@@ -169,6 +169,7 @@ fn two(conflicts: Retention) -> (Region, Region) {
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
+        merging: Default::default(),
     };
     let create = WriteRequest::CreateTable {
         def: Box::new(def),

@@ -176,7 +176,8 @@ impl Oracles {
                     let (stamp, kind) = (*expired, RankKind::Expire);
                     (*table, key, None, Rank { stamp, kind })
                 }
-                Change::Table { .. }
+                Change::Merged { .. }
+                | Change::Table { .. }
                 | Change::Local { .. }
                 | Change::Report { .. }
                 | Change::Sent { .. }
@@ -501,6 +502,7 @@ fn carried(commit: &Commit, operation: &Operation) -> usize {
             ours && keys.contains(key)
         }
         Change::Expire { .. }
+        | Change::Merged { .. }
         | Change::Table { .. }
         | Change::Local { .. }
         | Change::Report { .. }

@@ -140,6 +140,7 @@ fn table(name: &str, keys: KeySchema, indexes: Vec<IndexDef>) -> TableDef {
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
+        merging: Default::default(),
     }
 }
 

@@ -110,6 +110,8 @@ fn definition(name: String, request: &Request) -> Result<TableDef, ApiError> {
         return Err(invalid("vector indexes are not supported"));
     }
     let stream_view = request.settings.new_stream()?;
+    let merging = request.tags.as_ref().map_or(Ok(None), Tags::merging)?;
+    let merging = merging.unwrap_or_default();
     let mut def = TableDef {
         name,
         // The replica fills in uid, group, creation time and the ids of the indexes.
@@ -128,6 +130,7 @@ fn definition(name: String, request: &Request) -> Result<TableDef, ApiError> {
         ttl: TimeToLive::default(),
         recorded: Vec::new(),
         next_index: 0,
+        merging,
     };
     request.settings.record_new(&mut def)?;
     for index in request.global.iter().flatten() {

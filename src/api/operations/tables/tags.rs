@@ -1,15 +1,19 @@
-//! Tags (values-and-keys.md section 4): each region's own, never replicated.
+//! Tags (values-and-keys.md section 4): each region's own, never replicated. One is not like the others: `meridian:merge`
+//! is a part of the table's definition, the same in every region (docs/merging.md).
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{arn, invalid, local};
+use super::{arn, change_settings, invalid, local};
 use crate::api::operations::Answer;
 use crate::api::{Backend, Constraints, Fields, error};
 use crate::replica::ApiError;
-use crate::replica::catalog::LocalSettings;
+use crate::replica::catalog::{LocalSettings, Merging, TableDef};
 
+/// The tag that says how a table merges, and its one value.
+const MERGE: &str = "meridian:merge";
+const ATTRIBUTES: &str = "attributes";
 const TAGS_MAX: usize = 50;
 const KEY_MAX: usize = 128;
 const VALUE_MAX: usize = 256;
@@ -64,6 +68,11 @@ impl Tags {
                     "Tag Key cannot be prefixed with aws:, Key: {key}"
                 )));
             }
+            if key == MERGE && value != ATTRIBUTES {
+                return Err(invalid(format!(
+                    "The tag {MERGE} must be '{ATTRIBUTES}', or be left out for the last writer to win the whole item"
+                )));
+            }
             if seen.insert(key, ()).is_some() {
                 return Err(ApiError::validation(format!(
                     "Duplicate Tag Keys provided as input: Duplicate Tag Key found {key}"
@@ -76,15 +85,27 @@ impl Tags {
         Ok(())
     }
 
+    /// The tags that the region keeps.
     fn map(&self) -> BTreeMap<String, String> {
         self.given
             .iter()
             .map(|(k, v)| (k.clone().unwrap_or_default(), v.clone().unwrap_or_default()))
+            .filter(|(key, _)| key != MERGE)
             .collect()
     }
 
     pub(super) fn to_json(&self) -> Value {
         list_of(&self.map())
+    }
+
+    /// How the table is to merge, where the tags say so.
+    pub(super) fn merging(&self) -> Result<Option<Merging>, ApiError> {
+        self.admit()?;
+        let given = self
+            .given
+            .iter()
+            .any(|(key, _)| key.as_deref() == Some(MERGE));
+        Ok(given.then_some(Merging::Attributes))
     }
 }
 
@@ -117,6 +138,32 @@ fn tags_of(local: &LocalSettings) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// The tags of a table as this region shows them.
+fn shown(def: &TableDef, local: &LocalSettings) -> BTreeMap<String, String> {
+    let mut tags = tags_of(local);
+    if def.merging == Merging::Attributes {
+        tags.insert(MERGE.into(), ATTRIBUTES.into());
+    }
+    tags
+}
+
+/// Changes how a table merges.
+async fn change_merging(
+    backend: &dyn Backend,
+    arn: &str,
+    merging: Merging,
+) -> Result<(), ApiError> {
+    let (def, _) = arn::tagged(backend, arn)?;
+    if def.merging != merging {
+        let edit = |def: &mut TableDef| {
+            def.merging = merging;
+            Ok(())
+        };
+        change_settings(backend, &def.name, edit).await?;
+    }
+    Ok(())
+}
+
 /// Changes the tags of the resource.
 async fn change(
     backend: &dyn Backend,
@@ -126,10 +173,11 @@ async fn change(
     local::change(
         backend,
         || arn::tagged(backend, arn),
-        |_, local| {
+        |def, local| {
             let mut tags = tags_of(local);
             edit(&mut tags);
-            if tags.len() > TAGS_MAX {
+            let merges = usize::from(def.merging == Merging::Attributes);
+            if tags.len() + merges > TAGS_MAX {
                 return Err(too_many());
             }
             local::set(local, local::TAGS, &list_of(&tags));
@@ -146,8 +194,8 @@ pub(crate) async fn list(backend: &dyn Backend, mut fields: Fields) -> Answer {
     let mut c = Constraints::default();
     arn::constrain(arn.as_ref(), &mut c);
     c.finish()?;
-    let (_, local) = arn::tagged(backend, &arn.unwrap_or_default())?;
-    Ok(error::object([("Tags", list_of(&tags_of(&local)))]))
+    let (def, local) = arn::tagged(backend, &arn.unwrap_or_default())?;
+    Ok(error::object([("Tags", list_of(&shown(&def, &local)))]))
 }
 
 /// Runs TagResource.
@@ -167,7 +215,9 @@ pub(crate) async fn tag(backend: &dyn Backend, mut fields: Fields) -> Answer {
             "Atleast one Tag needs to be provided as Input.",
         ));
     }
-    given.admit()?;
+    if let Some(merging) = given.merging()? {
+        change_merging(backend, &arn, merging).await?;
+    }
     let added = given.map();
     change(backend, &arn, |tags| tags.extend(added.clone())).await
 }
@@ -187,6 +237,9 @@ pub(crate) async fn untag(backend: &dyn Backend, mut fields: Fields) -> Answer {
         return Err(ApiError::validation(
             "Atleast one Tag Key needs to be provided as Input.",
         ));
+    }
+    if keys.iter().any(|key| key == MERGE) {
+        change_merging(backend, &arn, Merging::Items).await?;
     }
     change(backend, &arn, |tags| {
         tags.retain(|key, _| !keys.contains(key))
