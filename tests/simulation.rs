@@ -95,6 +95,7 @@ fn smoke_seeds_pass_and_every_oracle_looks() {
         OracleId::Dots,
         OracleId::Clocks,
         OracleId::Fence,
+        OracleId::Merging,
     ];
     for oracle in looked {
         let checks = reports.iter().filter_map(|r| r.checks.get(&oracle));
@@ -130,6 +131,14 @@ fn items_expire_and_refreshes_win() {
         looked += report.checks.get(&OracleId::Expiry).copied().unwrap_or(0);
     }
     assert!(looked > 100, "only {looked} items expired");
+}
+
+#[test]
+fn additions_made_in_several_regions_all_count() {
+    let scenario = load("merging.toml");
+    for seed in 0..8 {
+        assert_clean(&play(&scenario, seed));
+    }
 }
 
 /// Runs seeds until the named oracle sees the bug. Another oracle may see it first in some of them.
@@ -268,6 +277,14 @@ fn a_backfill_that_skips_is_caught() {
     catch(
         Planted::Replica(PlantedBug::BackfillSkips),
         OracleId::DerivedState,
+    );
+}
+
+#[test]
+fn additions_that_count_twice_are_caught() {
+    catch(
+        Planted::Replica(PlantedBug::CounterAddsTwice),
+        OracleId::Merging,
     );
 }
 

@@ -23,6 +23,7 @@ mod lines;
 pub mod links;
 mod load;
 mod measure;
+mod merging;
 mod meter;
 mod net;
 mod oracle;

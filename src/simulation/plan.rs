@@ -10,6 +10,7 @@ use super::clocks;
 use super::geography::{Delay, Geography};
 use super::links;
 use super::load;
+use super::merging::{self, MergeAct};
 use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
 use super::script;
@@ -74,6 +75,8 @@ pub struct Config {
     pub item_bytes: usize,
     /// How much of the operations each region's clients ask; empty: the same.
     pub shares: Vec<u64>,
+    /// Items of a table that merges; 0 = there is none.
+    pub merged: u32,
 }
 
 /// An item of a region is changed or lost, behind its back.
@@ -172,6 +175,11 @@ pub enum OperationKind {
     },
     CreateIndex,
     DeleteIndex,
+    /// On the table that merges.
+    Merge {
+        key: u32,
+        act: MergeAct,
+    },
 }
 
 /// Something breaks, or heals. Regions by their index.
@@ -288,6 +296,7 @@ impl Plan {
             _ => load::operations(scenario, &config, chance),
         };
         steps.extend(expiries(&config, chance, steps.len()));
+        steps.extend(merging::steps(&config, chance, steps.len()));
         let count = steps.len();
         steps.extend(storms::listed(scenario, &config));
         if scenario.script.is_some() {
@@ -360,6 +369,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         chore_rows: rng.pick(&[1, 3, 8, 512]),
         item_bytes: workload.item_bytes.unwrap_or(0),
         shares: steady::shares(workload, &regions),
+        merged: (workload.merged).unwrap_or_else(|| merging::draw(scenario, chance)),
         delays,
         regions,
     };

@@ -61,6 +61,9 @@ pub enum OracleId {
     /// A region whose clock is too far ahead takes no write, and one whose clock is right does.
     #[serde(rename = "O18")]
     Fence,
+    /// In a table that merges, additions all count, and attributes are what they were last assigned.
+    #[serde(rename = "O21")]
+    Merging,
     /// No panic, no failed assertion, no error of the store.
     #[serde(rename = "O16")]
     Panic,
@@ -86,6 +89,7 @@ impl OracleId {
             OracleId::Panic => "O16",
             OracleId::Expiry => "O17",
             OracleId::Fence => "O18",
+            OracleId::Merging => "O21",
         }
     }
 
@@ -108,6 +112,7 @@ impl OracleId {
             OracleId::Panic => "panic",
             OracleId::Expiry => "expiry",
             OracleId::Fence => "fence",
+            OracleId::Merging => "merging",
         }
     }
 }

@@ -81,6 +81,8 @@ pub struct Workload {
     pub streams: Option<bool>,
     /// Items that expire, unless another region puts it off just in time.
     pub expiring: Option<u32>,
+    /// Items of a table that merges (docs/merging.md).
+    pub merged: Option<u32>,
     /// Bytes that each item carries besides its few attributes.
     pub item_bytes: Option<usize>,
     /// How often each operation is asked, relative to the others; absent: as the seed says.

@@ -107,6 +107,7 @@ fn ask(kind: &OperationKind) -> String {
         OperationKind::ReadCohort { cohort } => format!("reads all of cohort {cohort}"),
         OperationKind::CreateIndex => "creates the second index".into(),
         OperationKind::DeleteIndex => "deletes the second index".into(),
+        OperationKind::Merge { key, act } => format!("merges into m{key}: {act:?}"),
     }
 }
 

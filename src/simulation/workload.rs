@@ -1,5 +1,6 @@
 //! What clients ask, as the requests that `api` would hand to the replica.
 
+use super::merging::MergeAct;
 use super::plan::{Operation, OperationKind};
 use super::rng::Chance;
 use super::skew::EPOCH_US;
@@ -66,6 +67,74 @@ pub fn create_table(streams: bool) -> WriteRequest {
         def: Box::new(def),
         local: Box::default(),
     }
+}
+
+/// The table that merges, and its counter.
+pub const MERGED: &str = "merged";
+pub const COUNT: &str = "count";
+
+/// Creates the table that merges.
+pub fn create_merged() -> WriteRequest {
+    let WriteRequest::CreateTable { mut def, local } = create_table(false) else {
+        unreachable!("a table is created above");
+    };
+    def.name = MERGED.into();
+    def.attributes.retain(|attribute| attribute.name == KEY);
+    def.indexes.clear();
+    def.merging = Merging::Attributes;
+    WriteRequest::CreateTable { def, local }
+}
+
+/// The key attributes of a stored key.
+pub fn merged_key(key: &ItemKey) -> Item {
+    key_item(name_of(key))
+}
+
+/// An attribute that is assigned.
+pub fn attribute(number: u32) -> String {
+    format!("a{number}")
+}
+
+/// The attributes of an item that merges, but for its key.
+pub fn merged_attributes() -> [String; 3] {
+    [COUNT.to_owned(), attribute(0), attribute(1)]
+}
+
+pub fn signed(value: i64) -> Value {
+    Value::N(Number::from(value))
+}
+
+fn merge(key: u32, act: MergeAct) -> ItemWrite {
+    let key = key_item(format!("m{key}"));
+    let assign = |name: String, value: i64| Update {
+        set: vec![(
+            path(&name),
+            SetValue::Operand(SetOperand::Value(signed(value))),
+        )],
+        ..Update::default()
+    };
+    let id = |id: u64| i64::try_from(id).unwrap_or(i64::MAX);
+    let update = match act {
+        MergeAct::Put(at) => {
+            let mut item = key;
+            item.insert(COUNT.into(), signed(id(at) % 100));
+            let write = item_write(WriteAction::Put { item }, None);
+            return in_merged(write);
+        }
+        MergeAct::Delete => return in_merged(item_write(WriteAction::Delete { key }, None)),
+        MergeAct::Count(by) => Update {
+            add: vec![(path(COUNT), signed(by))],
+            ..Update::default()
+        },
+        MergeAct::Assign(to, at) => assign(attribute(to), id(at)),
+        MergeAct::Reset(to) => assign(COUNT.into(), to),
+    };
+    in_merged(item_write(WriteAction::Update { key, update }, None))
+}
+
+fn in_merged(write: ItemWrite) -> ItemWrite {
+    let table = MERGED.into();
+    ItemWrite { table, ..write }
 }
 
 /// The key of a register.
@@ -140,6 +209,7 @@ pub fn written_keys(kind: &OperationKind) -> Vec<ItemKey> {
         OperationKind::PutExpiring { key, .. } | OperationKind::Refresh { key, .. } => {
             vec![item_key(&expiring(*key))]
         }
+        OperationKind::Merge { key, .. } => vec![item_key(&key_item(format!("m{key}")))],
         OperationKind::Transaction { cohort, order } => order
             .iter()
             .map(|m| item_key(&member(*cohort, *m)))
@@ -208,6 +278,7 @@ pub fn request(operation: &Operation) -> Option<WriteRequest> {
                 token: None,
             });
         }
+        OperationKind::Merge { key, act } => merge(*key, *act),
         OperationKind::CreateIndex => return Some(update_table(create_second())),
         OperationKind::DeleteIndex => {
             return Some(update_table(TableChange::DeleteIndex(SECOND.into())));

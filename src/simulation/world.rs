@@ -313,7 +313,11 @@ impl<'o> World<'o> {
         if self.stage.is_some() {
             return Ok(());
         }
-        self.change_table(workload::create_table(self.plan.config.streams))
+        self.change_table(workload::create_table(self.plan.config.streams))?;
+        if self.plan.config.merged > 0 {
+            self.change_table(workload::create_merged())?;
+        }
+        Ok(())
     }
 
     fn handle(&mut self, what: What) -> Result<(), Trouble> {

@@ -104,6 +104,9 @@ impl Oracles {
             else {
                 continue;
             };
+            if self.is_merged(&mutation.change) {
+                continue;
+            }
             let known = self.made(version.dot).is_some();
             self.check(OracleId::Dots, known, |world| {
                 let dot = world.show_dot(version.dot);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::host::{Asker, Done, Finished};
+use super::super::merging::MergeAct;
 use super::super::plan::{Operation, OperationKind};
 use super::super::report::OracleId;
 use super::super::workload;
@@ -164,6 +165,9 @@ impl Oracles {
     fn changes_of(&mut self, commit: &Commit) -> Vec<MadeChange> {
         let mut changes = Vec::new();
         for mutation in &commit.mutations {
+            if self.is_merged(&mutation.change) {
+                continue;
+            }
             let (table, key, image, rank) = match &mutation.change {
                 Change::Item { table, key, image } => {
                     (*table, key, image.clone(), write_rank(commit))
@@ -331,7 +335,7 @@ impl Oracles {
     }
 
     /// Whether the origin of commit `a` had applied commit `b` when it made `a`.
-    fn saw(&self, a: Dot, b: Dot) -> bool {
+    pub(super) fn saw(&self, a: Dot, b: Dot) -> bool {
         if a.log == b.log {
             return b.seq < a.seq;
         }
@@ -352,7 +356,14 @@ impl Oracles {
         let Ok(response) = answer else { return };
         let changes = match (asker, response) {
             (Asker::Client(operation), WriteResponse::Item(outcome)) => {
-                let deletes = matches!(operation.kind, OperationKind::Delete { .. });
+                let deletes = matches!(
+                    operation.kind,
+                    OperationKind::Delete { .. }
+                        | OperationKind::Merge {
+                            act: MergeAct::Delete,
+                            ..
+                        }
+                );
                 !deletes || outcome.old.is_some()
             }
             _ => true,
@@ -368,6 +379,9 @@ impl Oracles {
             return;
         };
         let commit = next.map(|(commit, _)| commit);
+        if let Some(commit) = &commit {
+            self.remember_merged(commit, operation);
+        }
         let carried = commit.as_ref().map_or(0, |c| carried(c, operation));
         let wanted = workload::written_keys(&operation.kind).len();
         let oracle = match operation.kind {
@@ -388,6 +402,9 @@ impl Oracles {
     }
 
     fn remember_write(&mut self, commit: &Commit, operation: &Operation) {
+        if let OperationKind::Merge { .. } = operation.kind {
+            return;
+        }
         let rank = write_rank(commit);
         for key in workload::written_keys(&operation.kind) {
             let floor = self.sessions.entry((operation.client, key)).or_insert(rank);
@@ -439,12 +456,12 @@ impl Oracles {
         region: RegionId,
         met: usize,
     ) -> Result<(), StoreError> {
-        let recorded = conflict::count(txn)?;
+        let (recorded, _) = self.other_conflicts(txn)?;
         let expected = self.regions[usize::from(region.0)].conflicts;
         if met == 0 && recorded == expected {
             return Ok(());
         }
-        let newest = conflict::list(txn, None, met)?;
+        let newest = conflict::list(txn, self.judged_table(), met)?;
         for kept in &newest {
             self.meter.conflict(self.now_us, region, &kept.conflict);
         }
@@ -493,7 +510,9 @@ pub(super) fn joined(a: Version, b: Version) -> Version {
 fn carried(commit: &Commit, operation: &Operation) -> usize {
     let keys = workload::written_keys(&operation.kind);
     let deletes = matches!(operation.kind, OperationKind::Delete { .. });
+    let merges = matches!(operation.kind, OperationKind::Merge { .. });
     let written = |change: &Change| match change {
+        Change::Item { key, .. } | Change::Merged { key, .. } if merges => keys.contains(key),
         Change::Item { key, image, .. } => {
             let ours = match image {
                 Some(image) => workload::writer_of(image) == Some(operation.id),

@@ -22,6 +22,7 @@ impl Oracles {
     ) -> Result<(), ApiError> {
         self.check_logs(txn, region)?;
         self.check_fold(txn, region)?;
+        self.check_merged(txn, region)?;
         self.check_held(txn, region, config.max_offset_us)?;
         self.check_finished(txn, region)?;
         self.check_region(txn, region, config, true)

@@ -10,6 +10,7 @@ mod disks;
 mod groups;
 mod holds;
 mod last;
+mod merging;
 mod reads;
 mod stable;
 mod streams;
@@ -96,6 +97,7 @@ pub struct Oracles {
     doubted: BTreeSet<LogId>,
     /// Per client and key, the greatest rank it has written or read.
     sessions: BTreeMap<(u64, ItemKey), Rank>,
+    merging: merging::Merging,
     pub acknowledged: u64,
     pub lags_us: Vec<u64>,
     pub checks: BTreeMap<OracleId, u64>,
@@ -130,6 +132,7 @@ impl Oracles {
             backups: BTreeMap::new(),
             doubted: BTreeSet::new(),
             sessions: BTreeMap::new(),
+            merging: merging::Merging::default(),
             acknowledged: 0,
             lags_us: Vec::new(),
             checks: BTreeMap::new(),

@@ -144,8 +144,8 @@ impl Oracles {
     ) -> Result<(), StoreError> {
         let happened = self.regions[usize::from(region.0)].conflicts;
         let (kept, problems) = conflict::audit(txn)?;
-        let dropped = conflict::tallies(txn)?.dropped();
-        let holds = problems.is_empty() && kept as u64 + dropped == happened;
+        let (recorded, dropped) = self.other_conflicts(txn)?;
+        let holds = problems.is_empty() && recorded == happened;
         self.check(OracleId::Conflicts, holds, |world| {
             let name = world.name(region);
             format!(
