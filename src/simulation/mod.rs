@@ -14,6 +14,7 @@ pub mod clients;
 mod clocks;
 mod damage;
 pub mod expect;
+mod expiries;
 pub mod figures;
 pub mod file;
 mod geography;
