@@ -127,3 +127,138 @@ fn every_shipped_file_has_its_test() {
     ];
     assert_eq!(names, known);
 }
+
+/// What programs may read: keys are only ever added, and say their unit. `_us` are microseconds, `_microusd`
+/// millionths of a dollar.
+#[test]
+fn keys_of_the_report_are_stable_and_costs_add_up() {
+    let text = "name = \"x\"\nregions = [\"us-east-1\", \"sa-east-1\", \"eu-west-1\"]\nduration = \"12s\"\nsteady = true\n\
+        [workload]\nstreams = false\n[[clients]]\nregion = \"us-east-1\"\noperations_per_second = 20\nitem_bytes = 1500\n\
+        mix = { put = 1, read = 1, transaction = 1 }\n[[fault]]\nat = \"4s\"\ncut = [\"us-east-1\", \"sa-east-1\"]\nheal_after = \"5s\"";
+    let report = play(&Scenario::parse(text, "x.toml").expect("the scenario is valid"));
+    assert!(report.violations.is_empty(), "{:?}", report.violations);
+    let figures = report.figures.expect("they were asked for");
+    let travel = &figures.travel;
+    assert!(
+        travel.commits_relayed > 0 && travel.commits_sent >= travel.commits_needed,
+        "{travel:?}"
+    );
+    let of = |region: &str| {
+        figures
+            .costs
+            .iter()
+            .find(|c| c.region == region)
+            .expect("it is there")
+    };
+    let (virginia, paulo) = (of("us-east-1"), of("sa-east-1"));
+    assert!(
+        virginia.replicated_write_units > paulo.replicated_write_units,
+        "transactions count twice where asked"
+    );
+    let links = figures.links.iter().filter(|l| l.from == "us-east-1");
+    let links: u64 = links.filter_map(|l| l.transfer_microusd_per_month).sum();
+    assert_eq!(virginia.transfer_microusd_per_month, Some(links));
+    assert_eq!(figures.clock_beliefs.len(), 6);
+    assert!(
+        figures
+            .clock_beliefs
+            .iter()
+            .all(|b| b.looks > 0 && b.beyond_bound == 0),
+        "{:?}",
+        figures.clock_beliefs
+    );
+    assert!(
+        figures
+            .stability
+            .iter()
+            .all(|line| line.stable_age_us.iter().any(|(_, age)| age.is_some()))
+    );
+
+    let value = serde_json::to_value(&figures).expect("it is plain");
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value
+            .as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect()
+    };
+    let first = |list: &str| keys(&value[list][0]);
+    assert_eq!(
+        first("links"),
+        [
+            "bytes_per_month",
+            "commits_relayed",
+            "commits_sent",
+            "count",
+            "delay_us",
+            "from",
+            "lag_histogram",
+            "lag_strip_us",
+            "max_us",
+            "p50_us",
+            "p90_us",
+            "p999_us",
+            "p99_us",
+            "to",
+            "traffic",
+            "transfer_microusd_per_month"
+        ]
+    );
+    assert_eq!(
+        first("costs"),
+        [
+            "bytes_sent",
+            "bytes_sent_per_month",
+            "dynamodb_writes_microusd_per_month",
+            "region",
+            "replicated_write_units",
+            "replicated_write_units_per_month",
+            "transfer_microusd_per_month"
+        ]
+    );
+    assert_eq!(
+        first("regions_in_full"),
+        [
+            "conflicts_per_hour",
+            "losses_per_hour",
+            "operation_strip",
+            "operations",
+            "place",
+            "refused",
+            "region"
+        ]
+    );
+    assert_eq!(
+        first("clock_beliefs"),
+        [
+            "beyond_bound",
+            "error",
+            "error_bound_us",
+            "looks",
+            "offset_estimated_us",
+            "offset_true_us",
+            "peer",
+            "region"
+        ]
+    );
+    assert_eq!(
+        first("stability"),
+        [
+            "held_commits_max",
+            "log_commits",
+            "region",
+            "stable_age_us",
+            "tombstones"
+        ]
+    );
+    assert_eq!(
+        keys(&value["travel"]),
+        [
+            "commits_needed",
+            "commits_relayed",
+            "commits_sent",
+            "relayed_permille"
+        ]
+    );
+}

@@ -282,7 +282,7 @@ fn check_sun(scenario: &Scenario) -> Result<(), (String, String)> {
         return refuse("sun.trough_percent", "0 to 100 are possible");
     }
     let regions = scenario.regions.as_deref().unwrap_or_default();
-    let places = places::of(scenario, regions);
+    let places = places::of(&places::named(scenario), regions);
     let mut nowhere = regions
         .iter()
         .zip(places)

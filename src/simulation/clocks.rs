@@ -55,7 +55,7 @@ pub(super) fn far_us(size: u64) -> u64 {
 
 impl World<'_> {
     /// The region's wall clock less the truth.
-    fn lead_us(&self, region: usize) -> i64 {
+    pub(super) fn lead_us(&self, region: usize) -> i64 {
         let wall_us = self.regions[region].clock.now(self.now_us).wall_us;
         let signed = |us: u64| i64::try_from(us).unwrap_or(i64::MAX);
         signed(wall_us) - signed(EPOCH_US + self.now_us)

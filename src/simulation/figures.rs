@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cost::Cost;
+use super::places::Place;
+use super::watch::{ClockBelief, StabilityLine};
+
 /// Upper edges of the lag histograms, milliseconds; one more bucket takes what is beyond.
 pub const LAG_EDGES_MS: [u64; 40] = [
     1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100, 115, 130, 150, 175, 200, 250,
@@ -27,6 +31,14 @@ pub struct Figures {
     pub conflict_samples: Vec<ConflictSample>,
     pub clocks: Vec<ClockLine>,
     pub faults: Vec<FaultSpan>,
+    pub regions_in_full: Vec<RegionFigures>,
+    pub conflicts_per_hour: u64,
+    pub travel: Travel,
+    pub costs: Vec<Cost>,
+    /// Which prices `costs` and links are by.
+    pub prices: String,
+    pub clock_beliefs: Vec<ClockBelief>,
+    pub stability: Vec<StabilityLine>,
     /// Commits times regions that did not have them yet: the most in each bin.
     pub backlog_strip: Vec<u64>,
     pub conflict_strip: Vec<u64>,
@@ -78,6 +90,47 @@ pub struct LinkFigures {
     /// The longest lag of what became visible in each bin; `None`: nothing did.
     pub lag_strip_us: Vec<Option<u64>>,
     pub traffic: Vec<Traffic>,
+    /// Commits that it carried, and those of them whose origin is another region than `from`.
+    pub commits_sent: u64,
+    pub commits_relayed: u64,
+    /// As if the run went on for a month, at AWS list prices; absent: the price is not known.
+    pub bytes_per_month: u64,
+    pub transfer_microusd_per_month: Option<u64>,
+}
+
+impl LinkFigures {
+    /// All that it carried, of all lanes.
+    pub fn bytes(&self) -> u64 {
+        self.traffic.iter().map(|traffic| traffic.bytes).sum()
+    }
+}
+
+/// A region, and what the whole of the run was for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionFigures {
+    pub region: String,
+    /// Where it is, if that is known.
+    pub place: Option<Place>,
+    /// By its clients, wherever they were served.
+    pub operations: u64,
+    /// How many of them in each bin.
+    pub operation_strip: Vec<u64>,
+    pub refused: u64,
+    /// Pairs of conflicting writes in which one was written here, in an hour of clients at this rate.
+    pub conflicts_per_hour: u64,
+    /// Of those, pairs whose loser was written here.
+    pub losses_per_hour: u64,
+}
+
+/// How commits travelled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Travel {
+    /// That each region has each commit of the others once.
+    pub commits_needed: u64,
+    /// More than needed were sent again after a connection broke, or came by two ways.
+    pub commits_sent: u64,
+    pub commits_relayed: u64,
+    pub relayed_permille: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

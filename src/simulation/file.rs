@@ -186,12 +186,21 @@ fn inline(value: &Value) -> String {
         Value::Object(fields) => {
             let fields = fields.iter().filter(|(_, field)| !field.is_null());
             let fields: Vec<String> = fields
-                .map(|(k, v)| format!("{k} = {}", inline(v)))
+                .map(|(k, v)| format!("{} = {}", name_in_toml(k), inline(v)))
                 .collect();
             format!("{{ {} }}", fields.join(", "))
         }
         // JSON's text of a string, number or boolean is TOML's.
         other => other.to_string(),
+    }
+}
+
+/// A key as TOML takes it: in quotes unless it is plain.
+fn name_in_toml(key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match !key.is_empty() && key.chars().all(plain) {
+        true => key.to_owned(),
+        false => Value::from(key).to_string(),
     }
 }
 

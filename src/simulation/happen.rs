@@ -198,9 +198,7 @@ impl World<'_> {
         }
         let (epoch, arrivals) = self.net.send(self.now_us, from, to, lane, frame.len());
         let arrives = !arrivals.is_empty();
-        self.oracles
-            .meter
-            .sent(from, to, lane, frame.len(), arrives);
+        self.oracles.meter.sent(from, to, lane, &frame, arrives);
         for at_us in arrivals {
             let frame = frame.clone();
             let after_us = at_us.saturating_sub(self.now_us);

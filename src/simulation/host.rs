@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::plan::Operation;
+use super::plan::{Operation, index};
 use super::skew::SkewedClock;
 use super::volume::{Volume, Volumes};
 use crate::clock::policy::FenceLine;
@@ -22,7 +22,7 @@ use crate::replica::snapshot::{self, Portion};
 use crate::replica::stable::Stability;
 use crate::replica::{ApiError, Job, JobResult, OpenError, Replica, ReplicaConfig};
 use crate::replication::{
-    Action, Burden, Event, Lacks, Replicator, ReplicatorConfig, SilenceLimits,
+    Action, Burden, Event, Lacks, PeerStatus, Replicator, ReplicatorConfig, SilenceLimits,
 };
 use crate::store::{MemStore, ReadTxn, Store, StoreError, WriteTxn};
 
@@ -230,6 +230,22 @@ impl Region {
     /// What its replica has applied, while it is alive.
     pub fn frontier(&self) -> Option<&Frontier> {
         self.process.as_ref().map(|p| p.replica.frontier())
+    }
+
+    /// What its replicator knows of the others.
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        let status = |p: &Process| p.replicator.status();
+        self.process.as_ref().map(status).unwrap_or_default()
+    }
+
+    /// The lowest stable stamp of all groups on the wall clock, and how many commits are held.
+    pub fn stable_and_held(&self) -> Option<(Option<u64>, u64)> {
+        let replicator = &self.process.as_ref()?.replicator;
+        let stamps = replicator.stability().stamps.values();
+        let held = replicator.clocks().held.into_iter();
+        let held: usize = held.map(|log| log.commits).sum();
+        let stable_us = stamps.map(|stamp| stamp.physical_us).min();
+        Some((stable_us.filter(|us| *us > 0), index(held)))
     }
 
     /// The most bytes it holds of any one log or peer.

@@ -53,13 +53,14 @@ pub fn set(config: &mut Config, scenario: &Scenario) {
     config.cohorts = workload.cohorts.unwrap_or(COHORTS);
     config.cohort_keys = workload.cohort_keys.unwrap_or(COHORT_KEYS);
     config.expiring = workload.expiring.unwrap_or(0);
+    config.merged = workload.merged.unwrap_or(0);
 }
 
 /// How many operations there will be, at most: a slot more or less is not counted.
 pub fn count(scenario: &Scenario) -> u64 {
     let storm_us = scenario.duration.map_or(STORM_MAX_US, |d| d.forward_us());
     let regions = scenario.regions.clone().unwrap_or_default();
-    let places = places::of(scenario, &regions);
+    let places = places::of(&places::named(scenario), &regions);
     let counts = scenario.clients.iter().map(|clients| {
         let place = place(&regions, &places, &clients.region);
         let slots = Rate::of(scenario, clients, place).slots(storm_us);
@@ -70,7 +71,7 @@ pub fn count(scenario: &Scenario) -> u64 {
 
 /// Everything that clients ask.
 pub fn operations(scenario: &Scenario, config: &Config, chance: Chance) -> Vec<Step> {
-    let places = places::of(scenario, &config.regions);
+    let places = places::of(&config.places, &config.regions);
     let keys = scenario.clients.iter().map(|c| c.keys).max().unwrap_or(1);
     let (mut steps, mut sessions) = (Vec::new(), 0);
     for (nth, clients) in scenario.clients.iter().enumerate() {

@@ -1,10 +1,12 @@
 //! Makes the figures of what the meter saw.
 
+use super::cost;
 use super::figures::{
-    ClockLine, FaultSpan, Figures, Heal, LAG_EDGES_MS, Latency, LinkFigures, Spread, Traffic,
-    Visible,
+    ClockLine, ConflictCount, FaultSpan, Figures, Heal, LAG_EDGES_MS, Latency, LinkFigures,
+    RegionFigures, Spread, Traffic, Travel, Visible,
 };
 use super::meter::{Asked, Lag, Meter};
+use super::places;
 use super::plan::{Act, Config, Fault, Plan, Step, index};
 use super::report::percentile;
 use super::shrink::class_of;
@@ -21,6 +23,11 @@ pub fn figures(meter: &Meter, plan: &Plan, virtual_us: u64) -> Figures {
     let bins = usize::try_from(virtual_us / bin_us + 1).unwrap_or(1);
     let strips = Strips { bin_us, bins };
     let faults = spans(plan, virtual_us);
+    let links = links(meter, config, &strips, virtual_us);
+    let per_hour = PerHour {
+        pairs: meter.conflicts.values().collect(),
+        storm_us: config.storm_us,
+    };
     Figures {
         regions: config.regions.clone(),
         virtual_us,
@@ -29,7 +36,14 @@ pub fn figures(meter: &Meter, plan: &Plan, virtual_us: u64) -> Figures {
         lag_edges_ms: LAG_EDGES_MS.to_vec(),
         visible: visible(meter, config),
         heals: heals(meter, plan),
-        links: links(meter, config, &strips),
+        costs: cost::costs(&config.regions, &links, &meter.write_units, virtual_us),
+        prices: cost::WHAT.to_owned(),
+        travel: travel(meter, &links),
+        regions_in_full: regions(meter, config, &per_hour, &strips),
+        conflicts_per_hour: per_hour.of(|_| true),
+        clock_beliefs: meter.watched.beliefs(&config.regions),
+        stability: meter.watched.stability(),
+        links,
         latencies: latencies(meter, config),
         conflicts: meter.conflicts.values().cloned().collect(),
         conflict_samples: meter.samples.clone(),
@@ -85,7 +99,7 @@ impl Strips {
     }
 }
 
-fn spread(mut values_us: Vec<u64>) -> Spread {
+pub(super) fn spread(mut values_us: Vec<u64>) -> Spread {
     values_us.sort_unstable();
     let at = |share| percentile(&values_us, share);
     Spread {
@@ -166,7 +180,8 @@ fn heals(meter: &Meter, plan: &Plan) -> Vec<Heal> {
     ends.into_iter().map(heal).collect()
 }
 
-fn links(meter: &Meter, config: &Config, strips: &Strips) -> Vec<LinkFigures> {
+fn links(meter: &Meter, config: &Config, strips: &Strips, virtual_us: u64) -> Vec<LinkFigures> {
+    let prices = cost::Prices::aws();
     let count = config.regions.len();
     let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
     let link = |(from, to): (usize, usize)| {
@@ -182,9 +197,14 @@ fn links(meter: &Meter, config: &Config, strips: &Strips) -> Vec<LinkFigures> {
             let ms = lag.lag_us.div_ceil(1_000);
             histogram[LAG_EDGES_MS.partition_point(|edge| *edge < ms)] += 1;
         }
-        let carried = meter.carried.range((from, to, Lane::Control)..);
-        let carried = carried.take_while(|((a, b, _), _)| (*a, *b) == (from, to));
-        let traffic = carried.map(|((_, _, lane), carried)| Traffic {
+        let carried = || {
+            let carried = meter.carried.range((from, to, Lane::Control)..);
+            carried.take_while(move |((a, b, _), _)| (*a, *b) == (from, to))
+        };
+        let bytes = carried().map(|(_, carried)| carried.bytes).sum();
+        let bytes_per_month = cost::per_month(bytes, virtual_us);
+        let names = (&config.regions[from], &config.regions[to]);
+        let traffic = carried().map(|((_, _, lane), carried)| Traffic {
             lane: format!("{lane:?}").to_lowercase(),
             frames: carried.frames,
             bytes: carried.bytes,
@@ -198,9 +218,70 @@ fn links(meter: &Meter, config: &Config, strips: &Strips) -> Vec<LinkFigures> {
             lag_histogram: histogram,
             lag_strip_us: strips.longest(lags()),
             traffic: traffic.collect(),
+            commits_sent: carried().map(|(_, carried)| carried.commits).sum(),
+            commits_relayed: carried().map(|(_, carried)| carried.relayed).sum(),
+            bytes_per_month,
+            transfer_microusd_per_month: prices.link(names.0, names.1, bytes_per_month),
         }
     };
     pairs.filter(|(from, to)| from != to).map(link).collect()
+}
+
+/// Conflicts at the rate of the storm.
+struct PerHour<'m> {
+    pairs: Vec<&'m ConflictCount>,
+    storm_us: u64,
+}
+
+impl PerHour<'_> {
+    fn of(&self, which: impl Fn(&ConflictCount) -> bool) -> u64 {
+        let pairs = self.pairs.iter().filter(|count| which(count));
+        let pairs: u64 = pairs.map(|count| count.pairs).sum();
+        pairs * 3_600_000_000 / self.storm_us.max(1)
+    }
+}
+
+fn regions(
+    meter: &Meter,
+    config: &Config,
+    per_hour: &PerHour<'_>,
+    strips: &Strips,
+) -> Vec<RegionFigures> {
+    let places = places::of(&config.places, &config.regions);
+    let region = |((at, name), place): ((usize, &String), Option<places::Place>)| {
+        let asked = || {
+            meter
+                .asked
+                .iter()
+                .filter(move |((region, _), _)| *region == at)
+        };
+        let refused = asked().map(|(_, asked)| asked.refused).sum();
+        let answered: u64 = asked()
+            .map(|(_, asked)| index(asked.latencies_us.len()))
+            .sum();
+        RegionFigures {
+            region: name.clone(),
+            place,
+            operations: answered + refused,
+            refused,
+            operation_strip: strips.counts(meter.asked_in.get(&at).map_or(&[], Vec::as_slice)),
+            conflicts_per_hour: per_hour.of(|c| c.winner == *name || c.loser == *name),
+            losses_per_hour: per_hour.of(|c| c.loser == *name),
+        }
+    };
+    let all = config.regions.iter().enumerate().zip(places);
+    all.map(region).collect()
+}
+
+fn travel(meter: &Meter, links: &[LinkFigures]) -> Travel {
+    let commits_sent: u64 = links.iter().map(|link| link.commits_sent).sum();
+    let commits_relayed: u64 = links.iter().map(|link| link.commits_relayed).sum();
+    Travel {
+        commits_needed: index(meter.lags.len()),
+        commits_sent,
+        commits_relayed,
+        relayed_permille: commits_relayed * 1_000 / commits_sent.max(1),
+    }
 }
 
 fn latencies(meter: &Meter, config: &Config) -> Vec<Latency> {

@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cost;
 use super::figures::{ConflictCount, ConflictSample, Side};
 use super::load::Way;
 use super::plan::{Operation, OperationKind};
+use super::watch::Watched;
 use super::workload;
 use crate::clock::RegionId;
 use crate::item::codec;
 use crate::replica::conflict::Conflict;
 use crate::replica::mutation::{Dot, ItemKey, RankKind};
 use crate::replication::Lane;
+use crate::replication::wire::{self, Message};
 
 /// Conflicts that are shown with both versions.
 const SAMPLES_MAX: usize = 12;
@@ -39,6 +42,9 @@ pub struct Carried {
     pub frames: u64,
     pub bytes: u64,
     pub dropped: u64,
+    pub commits: u64,
+    /// Of those, commits of another region than the one that sends them.
+    pub relayed: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -61,6 +67,8 @@ pub struct Meter {
     /// By region and class of operation.
     pub asked: BTreeMap<(usize, &'static str), Asked>,
     pub asked_us: Vec<u64>,
+    /// The same, by the region whose client asked.
+    pub asked_in: BTreeMap<usize, Vec<u64>>,
     pub refused_us: Vec<u64>,
     pending: BTreeMap<u64, u64>,
     pub conflicts_us: Vec<u64>,
@@ -68,6 +76,10 @@ pub struct Meter {
     pairs: BTreeSet<(ItemKey, Dot, Dot)>,
     pub samples: Vec<ConflictSample>,
     pub offsets: BTreeMap<usize, Vec<(u64, i64)>>,
+    /// Items of a transaction, for what DynamoDB would count.
+    pub cohort_keys: u32,
+    pub write_units: BTreeMap<usize, u64>,
+    pub watched: Watched,
 }
 
 fn at(region: RegionId) -> usize {
@@ -128,20 +140,27 @@ impl Meter {
         });
     }
 
-    pub fn sent(&mut self, from: usize, to: usize, lane: Lane, bytes: usize, arrives: bool) {
+    pub fn sent(&mut self, from: usize, to: usize, lane: Lane, frame: &[u8], arrives: bool) {
         if !self.on {
             return;
         }
         let carried = self.carried.entry((from, to, lane)).or_default();
         carried.frames += 1;
-        carried.bytes += u64::try_from(bytes).unwrap_or(0);
+        carried.bytes += u64::try_from(frame.len()).unwrap_or(0);
         carried.dropped += u64::from(!arrives);
+        if let (Lane::Log, Ok(Message::Batch { log, commits, .. })) = (lane, wire::decode(frame)) {
+            let count = u64::try_from(commits.len()).unwrap_or(0);
+            carried.commits += count;
+            carried.relayed += count * u64::from(at(log.origin.region) != from);
+        }
     }
 
     pub fn ask(&mut self, now_us: u64, operation: &Operation) {
         if self.on {
             self.pending.insert(operation.id, now_us);
             self.asked_us.push(now_us);
+            let home = operation.way.map_or(operation.region, |way| way.from);
+            self.asked_in.entry(home).or_default().push(now_us);
         }
     }
 
@@ -157,6 +176,11 @@ impl Meter {
         let key = (way.from, class(&operation.kind));
         let asked = self.asked.entry(key).or_default();
         if ok {
+            let (here, elsewhere) = cost::write_units(operation, self.cohort_keys);
+            for region in 0..self.names.len() {
+                let own = region == operation.region;
+                *self.write_units.entry(region).or_default() += if own { here } else { elsewhere };
+            }
             let took_us = now_us.saturating_sub(asked_us);
             asked.latencies_us.push(took_us + way.rtt_us);
         } else {

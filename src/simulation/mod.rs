@@ -12,6 +12,7 @@
 
 pub mod clients;
 mod clocks;
+pub mod cost;
 mod damage;
 pub mod expect;
 mod expiries;
@@ -41,6 +42,7 @@ mod steady;
 mod storms;
 mod story;
 mod volume;
+pub mod watch;
 mod workload;
 mod world;
 

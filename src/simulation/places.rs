@@ -34,15 +34,19 @@ impl Place {
     }
 }
 
+/// What a scenario says of places.
+pub fn named(scenario: &Scenario) -> BTreeMap<String, Place> {
+    let named = scenario.places.iter();
+    let named = named.filter_map(|p| Some((p.region.clone(), at(p.latitude, p.longitude)?)));
+    named.collect()
+}
+
 /// The places of these regions, as far as they are known, in their order.
-pub fn of(scenario: &Scenario, regions: &[String]) -> Vec<Option<Place>> {
+pub fn of(named: &BTreeMap<String, Place>, regions: &[String]) -> Vec<Option<Place>> {
     let aws: BTreeMap<&str, Place> = AWS_REGIONS.lines().filter_map(row).collect();
     let place = |region: &String| {
-        let mut named = scenario.places.iter().filter(|p| p.region == *region);
-        named.next().map_or_else(
-            || aws.get(region.as_str()).copied(),
-            |named| at(named.latitude, named.longitude),
-        )
+        let said = named.get(region).or_else(|| aws.get(region.as_str()));
+        said.copied()
     };
     regions.iter().map(place).collect()
 }
@@ -92,7 +96,7 @@ mod tests {
     fn every_region_with_a_distance_has_a_place() {
         let names = Geography::aws().names();
         let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-        let places = of(&Scenario::default(), &names);
+        let places = of(&BTreeMap::new(), &names);
         assert_eq!(places.iter().flatten().count(), 33);
         let sydney = names.iter().position(|n| n == "ap-southeast-2").unwrap();
         assert_eq!(places[sydney].unwrap().longitude_tenths, 1_512);

@@ -4,6 +4,8 @@
 //! the runs), then the timed steps: what clients ask and what breaks. The storm is followed by a calm in
 //! which every fault is healed and nobody asks, and everything must converge.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::clocks;
@@ -12,6 +14,7 @@ use super::geography::{Delay, Geography};
 use super::links;
 use super::load;
 use super::merging::{self, MergeAct};
+use super::places::{self, Place};
 use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
 use super::script;
@@ -78,6 +81,8 @@ pub struct Config {
     pub shares: Vec<u64>,
     /// Items of a table that merges; 0 = there is none.
     pub merged: u32,
+    /// Where regions are that AWS does not have.
+    pub places: BTreeMap<String, Place>,
 }
 
 /// An item of a region is changed or lost, behind its back.
@@ -371,6 +376,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         item_bytes: workload.item_bytes.unwrap_or(0),
         shares: steady::shares(workload, &regions),
         merged: (workload.merged).unwrap_or_else(|| merging::draw(scenario, chance)),
+        places: places::named(scenario),
         delays,
         regions,
     };

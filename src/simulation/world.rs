@@ -367,7 +367,10 @@ impl<'o> World<'o> {
             let (burden, queued) = (region.burden(), region.queued_bytes());
             self.oracles.check_bounds(region.id(), burden, queued);
         }
-        self.measure_clocks();
+        if self.calm_us.is_none() {
+            self.measure_clocks();
+            self.watch_beliefs()?;
+        }
         for (at, region) in self.regions.iter().enumerate() {
             if !region.is_alive() || self.is_damaged(at)? {
                 continue;
@@ -493,6 +496,7 @@ impl<'o> World<'o> {
     /// Measures for the report, or does not.
     pub fn measure(&mut self, on: bool) {
         self.oracles.meter.on = on;
+        self.oracles.meter.cohort_keys = self.plan.config.cohort_keys;
     }
 
     fn measure_clocks(&mut self) {

@@ -22,14 +22,66 @@ const PLAIN: [&str; 10] = [
     "converged_us",
 ];
 
+/// Figures of the whole run, by the group that they are in.
+const GROUPS: [(&str, &[&str]); 2] = [
+    ("", &["conflicts_per_hour"]),
+    (
+        "travel",
+        &[
+            "commits_needed",
+            "commits_sent",
+            "commits_relayed",
+            "relayed_permille",
+        ],
+    ),
+];
+
 /// Figures with names of their own: the list, the fields that name a row, and its figures.
-const LISTS: [(&str, &[&str], &[&str]); 4] = [
+const LISTS: [(&str, &[&str], &[&str]); 8] = [
     ("visible", &["origin"], &["p50_us", "p99_us", "max_us"]),
-    ("links", &["from", "to"], &["p50_us", "p99_us", "max_us"]),
+    (
+        "links",
+        &["from", "to"],
+        &[
+            "p50_us",
+            "p90_us",
+            "p99_us",
+            "max_us",
+            "commits_relayed",
+            "bytes_per_month",
+            "transfer_microusd_per_month",
+        ],
+    ),
+    (
+        "regions_in_full",
+        &["region"],
+        &[
+            "operations",
+            "refused",
+            "conflicts_per_hour",
+            "losses_per_hour",
+        ],
+    ),
+    (
+        "costs",
+        &["region"],
+        &[
+            "bytes_sent_per_month",
+            "transfer_microusd_per_month",
+            "replicated_write_units_per_month",
+            "dynamodb_writes_microusd_per_month",
+        ],
+    ),
+    (
+        "clock_beliefs",
+        &["region", "peer"],
+        &["error_bound_us", "beyond_bound"],
+    ),
+    ("heals", &["what"], &["whole_after_us"]),
     (
         "latencies",
         &["region", "class"],
-        &["p50_us", "p99_us", "p999_us"],
+        &["count", "refused", "p50_us", "p90_us", "p99_us", "p999_us"],
     ),
     ("conflicts", &["winner", "loser", "cause"], &["pairs"]),
 ];
@@ -107,6 +159,18 @@ fn of_run(run: &Value) -> Vec<(String, f64)> {
     for key in PLAIN {
         let value = run.get(key).and_then(Value::as_f64);
         found.extend(value.map(|value| (key.to_owned(), value)));
+    }
+    for (group, keys) in GROUPS {
+        let figures = run.get("figures");
+        let group_of = match group {
+            "" => figures,
+            group => figures.and_then(|f| f.get(group)),
+        };
+        for key in keys {
+            let value = group_of.and_then(|f| f.get(*key)).and_then(Value::as_f64);
+            let name = [group, *key].join("/");
+            found.extend(value.map(|value| (name.trim_start_matches('/').to_owned(), value)));
+        }
     }
     let text = |row: &Value, key: &str| {
         row.get(key)

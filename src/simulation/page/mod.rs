@@ -1,6 +1,9 @@
 //! The report as one page: nothing is fetched, no script runs, and every figure is in `report.json` too.
 
+mod beliefs;
 mod lag;
+mod map;
+mod money;
 mod parts;
 mod svg;
 mod timeline;
@@ -67,13 +70,18 @@ impl Report {
         page.push_str(&tiles(run));
         page.push_str(&parts::expectations(run));
         if let Some(figures) = &run.figures {
+            page.push_str(&map::section(figures));
             page.push_str(&timeline::section(figures));
             page.push_str(&lag::section(figures));
             page.push_str(&parts::convergence(figures));
             page.push_str(&parts::latency(figures));
             page.push_str(&parts::conflicts(figures, run));
-            page.push_str(&parts::traffic(figures));
+            page.push_str(&beliefs::regions(figures));
+            page.push_str(&money::traffic(figures));
+            page.push_str(&money::costs(figures));
+            page.push_str(&beliefs::stability(figures));
             page.push_str(&timeline::clocks(figures));
+            page.push_str(&beliefs::clocks(figures));
         }
         page.push_str(&parts::oracles(run));
         page.push_str(&parts::seeds(self));
@@ -145,6 +153,6 @@ fn tiles(run: &RunReport) -> String {
 
 const FOOTER: &str = "<footer class=\"note\"><p>Every figure is in <code>report.json</code> beside this page. All times are \
 virtual. Replication is the real code on modelled links, disks and clocks. Latencies are modelled: the time from a \
-region's front door to its answer, without the client's own way to it; a write waits for its group's sync (about what a \
+region's front door to its answer, and the client's own way to it where the scenario gives one; a write waits for its group's sync (about what a \
 cloud disk takes), a read for nothing. Lag is from durable at the origin to durable and visible in the other region, by \
 whatever way it came. A lane's loss costs a retransmission round, as in QUIC.</p></footer>\n</body></html>\n";

@@ -1,12 +1,12 @@
 //! The parts of the page that are mostly tables.
 
 use super::Report;
-use super::svg::{LEFT, Log, WIDTH, bytes, count, escape, time};
+use super::svg::{LEFT, Log, WIDTH, count, escape, time};
 use crate::simulation::RunReport;
 use crate::simulation::figures::{ConflictSample, Figures, Latency, Side, Spread};
 
 /// A table; a heading that begins with `#` is of numbers.
-fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let number = |at: usize| headings.get(at).is_some_and(|h| h.starts_with('#'));
     let class = |at: usize| if number(at) { " class=\"n\"" } else { "" };
     let head = headings.iter().enumerate();
@@ -26,7 +26,7 @@ fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     )
 }
 
-fn section(title: &str, note: &str, body: &str) -> String {
+pub fn section(title: &str, note: &str, body: &str) -> String {
     format!("<section><h2>{title}</h2><p class=\"note\">{note}</p>{body}</section>\n")
 }
 
@@ -176,8 +176,8 @@ pub fn latency(figures: &Figures) -> String {
     let table = table(&heads, &rows.collect::<Vec<_>>());
     section(
         "Client latency (modelled)",
-        "Of clients in the region itself, from its front door to its answer; a write never waits for another region. Dot: \
-         median, bar: to p99.9, mark and figure: p99.",
+        "Of the region's own clients, wherever they were served: their own way, if the scenario gives it, and from the front door \
+         to the answer; a write never waits for another region. Dot: median, bar: to p99.9, mark and figure: p99.",
         &(plot + &table),
     )
 }
@@ -235,47 +235,8 @@ pub fn conflicts(figures: &Figures, run: &RunReport) -> String {
     section("Conflicts", &note, &body)
 }
 
-pub fn traffic(figures: &Figures) -> String {
-    let mut rows = Vec::new();
-    let mut total = 0;
-    for link in &figures.links {
-        for traffic in &link.traffic {
-            total += traffic.bytes;
-            let rate = traffic.bytes as f64 * 1e6 / figures.virtual_us.max(1) as f64;
-            rows.push(vec![
-                link.from.clone(),
-                link.to.clone(),
-                traffic.lane.clone(),
-                count(traffic.frames),
-                bytes(traffic.bytes),
-                format!("{}/s", bytes(rate as u64)),
-                count(traffic.dropped_frames),
-            ]);
-        }
-    }
-    let heads = [
-        "from",
-        "to",
-        "lane",
-        "#frames",
-        "#bytes",
-        "#mean rate",
-        "#frames dropped",
-    ];
-    let note = format!(
-        "{} in all, as replication frames, before QUIC and encryption. Dropped: sent into a cut or a connection that was down.",
-        bytes(total)
-    );
-    let body = format!(
-        "<details{}><summary>Each link and lane</summary>{}</details>",
-        open(&rows),
-        table(&heads, &rows)
-    );
-    section("Traffic between regions", &note, &body)
-}
-
 /// Long tables are folded.
-fn open(rows: &[Vec<String>]) -> &'static str {
+pub fn open(rows: &[Vec<String>]) -> &'static str {
     if rows.len() <= 24 { " open" } else { "" }
 }
 

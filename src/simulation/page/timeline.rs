@@ -56,6 +56,12 @@ pub fn section(figures: &Figures) -> String {
     body.push_str(&log.lines(LEFT, WIDTH));
     body.push_str(&dots(figures, &axis, &log, &lag));
     y = bottom + 10.0;
+    if figures.operation_strip.iter().any(|n| *n > 0) {
+        let (top, bottom) = (y + 26.0, y + 26.0 + STRIP);
+        body.push_str(&title("operations asked, by the region of the client", top));
+        body.push_str(&stacked(figures, &axis, top, bottom));
+        y = bottom + 10.0;
+    }
     let strips = [
         (
             "commits that some region lacks",
@@ -160,15 +166,7 @@ fn bars(
     bottom: f64,
 ) -> String {
     let most = strip.iter().copied().max().unwrap_or(0).max(1);
-    let mut text = format!(
-        "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{bottom:.0}\" y2=\"{bottom:.0}\"/>\
-         <line class=\"grid\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{top:.0}\" y2=\"{top:.0}\"/>\
-         <text class=\"end\" x=\"{0}\" y=\"{1:.0}\">{2}</text><text class=\"end\" x=\"{0}\" y=\"{3:.0}\">0</text>",
-        LEFT - 6.0,
-        top + 4.0,
-        count(most),
-        bottom + 3.0
-    );
+    let mut text = frame(most, top, bottom);
     for (bin, value) in strip.iter().enumerate().filter(|(_, value)| **value > 0) {
         let from = axis.x(figures.bin_us * bin as u64);
         let until = axis.x(figures.bin_us * (bin as u64 + 1));
@@ -180,6 +178,56 @@ fn bars(
         ));
     }
     text
+}
+
+/// What each region's clients ask, one above the other.
+fn stacked(figures: &Figures, axis: &Axis, top: f64, bottom: f64) -> String {
+    let strip = &figures.operation_strip;
+    let most = strip.iter().copied().max().unwrap_or(0).max(1);
+    let mut below = vec![0; strip.len()];
+    let mut text = frame(most, top, bottom);
+    let level = |value: u64| bottom - (bottom - top) * value as f64 / most as f64;
+    for (at, region) in figures.regions_in_full.iter().enumerate() {
+        for (bin, (value, below)) in region.operation_strip.iter().zip(&mut below).enumerate() {
+            let from = axis.x(figures.bin_us * bin as u64);
+            let until = axis.x(figures.bin_us * (bin as u64 + 1));
+            let (low, high) = (level(*below), level(*below + value));
+            *below += value;
+            if *value > 0 {
+                text.push_str(&format!(
+                    "<rect class=\"f{at}\" x=\"{from:.1}\" y=\"{high:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>",
+                    (until - from - 0.4).max(0.6),
+                    low - high
+                ));
+            }
+        }
+    }
+    let mut x = WIDTH;
+    for (at, region) in figures.regions_in_full.iter().enumerate().rev() {
+        x -= region.region.chars().count() as f64 * 6.3 + 24.0;
+        text.push_str(&format!(
+            "<rect class=\"f{at}\" x=\"{x:.0}\" y=\"{:.0}\" width=\"9\" height=\"9\" rx=\"2\"/>\
+             <text x=\"{:.0}\" y=\"{:.0}\">{}</text>",
+            top - 16.0,
+            x + 13.0,
+            top - 7.5,
+            escape(&region.region)
+        ));
+    }
+    text
+}
+
+/// The lines at the top and the bottom of a strip, and what they stand for.
+fn frame(most: u64, top: f64, bottom: f64) -> String {
+    format!(
+        "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{bottom:.0}\" y2=\"{bottom:.0}\"/>\
+         <line class=\"grid\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{top:.0}\" y2=\"{top:.0}\"/>\
+         <text class=\"end\" x=\"{0}\" y=\"{1:.0}\">{2}</text><text class=\"end\" x=\"{0}\" y=\"{3:.0}\">0</text>",
+        LEFT - 6.0,
+        top + 4.0,
+        count(most),
+        bottom + 3.0
+    )
 }
 
 /// How far each region's clock is off.
