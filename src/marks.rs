@@ -24,6 +24,14 @@ pub const MARKS: &[(&str, &str)] = &[
         "two versions were told apart by what their writers had seen",
     ),
     (
+        "tie",
+        "two stamps were told apart by their regions alone",
+    ),
+    (
+        "expired twice",
+        "two regions expired one version of an item",
+    ),
+    (
         "tombstone collected",
         "a deletion that everyone has was forgotten",
     ),

@@ -7,7 +7,7 @@ use super::conflict::{self, Conflict};
 use super::keys;
 use super::log::{self, SealError};
 use super::mutation::{
-    Change, Commit, Dot, Frontier, GroupId, ItemKey, LogId, Mutation, RankKind, Version,
+    Change, Commit, Dot, Frontier, GroupId, ItemKey, LogId, Mutation, Rank, RankKind, Version,
 };
 use super::read::TableCounts;
 use super::record::Record;
@@ -291,16 +291,21 @@ impl Replica {
                 return Ok(());
             }
             if version.rank == current.version.rank {
-                let version = version.merged(current.version);
+                crate::mark!("expired twice");
+                let kept = if self.has_bug(PlantedBug::EqualRankWins) {
+                    version
+                } else {
+                    version.merged(current.version)
+                };
                 incoming = Record {
-                    version,
+                    version: kept,
                     ..*current
                 };
                 stable::track(txn, &row, Some(current), &incoming)?;
                 txn.put(Db::Items, &row, &incoming.encode())?;
                 return Ok(());
             }
-            let wins = version.rank > current.version.rank;
+            let wins = self.beats(version.rank, current.version.rank);
             let there = (version, version.dot);
             if self.is_conflict(txn.as_read(), def.as_deref(), there, current.version)? {
                 let (winner, loser) = if wins {
@@ -344,6 +349,18 @@ impl Replica {
             self.record_change(txn, now, def, key, (old_image, image), expired)?;
         }
         Ok(())
+    }
+
+    /// Whether what comes replaces what is there (I5).
+    fn beats(&self, incoming: Rank, current: Rank) -> bool {
+        let instant = |rank: Rank| (rank.stamp.physical_us, rank.stamp.logical);
+        if instant(incoming) == instant(current) && incoming.stamp != current.stamp {
+            crate::mark!("tie");
+            if self.has_bug(PlantedBug::TieByArrival) {
+                return true;
+            }
+        }
+        incoming > current
     }
 
     /// Whether something was lost that its writer did not know would be (I10): neither writer had seen the
@@ -396,6 +413,9 @@ impl Replica {
             return Ok(false);
         }
         crate::mark!("context consulted");
+        if self.has_bug(PlantedBug::ContextIgnored) {
+            return Ok(true);
+        }
         let saw =
             |context: Frontier, dot: Dot| context.get(&dot.log).is_some_and(|seq| dot.seq <= *seq);
         Ok(!saw(log::context(txn, via)?, c) && !saw(log::context(txn, c)?, m))

@@ -6,6 +6,10 @@
 pub enum PlantedBug {
     /// A version that arrives wins, whatever its rank (against I5).
     ArrivalOrder,
+    /// Of two stamps that differ in their region alone, the one that arrives is greater (against I5).
+    TieByArrival,
+    /// A version of the rank that is there replaces it: `>=` where `>` belongs (replication.md section 4).
+    EqualRankWins,
     /// The mutations of a transaction are logged as commits of their own (against I6).
     TransactionSplit,
     /// The clock's bound is not saved, so a clock set back reissues stamps (against I11).
@@ -14,6 +18,8 @@ pub enum PlantedBug {
     FrontierLate,
     /// A concurrent version that lost is not recorded (against I10).
     ConflictForgotten,
+    /// Versions of two origins conflict, whatever their writers had seen (against I10).
+    ContextIgnored,
     /// Index entries of replaced images stay (against I7).
     IndexDeleteForgotten,
     /// Tombstones go by this region's own clock (against I9).
