@@ -12,6 +12,7 @@ pub mod config;
 pub mod telemetry;
 
 pub mod marks;
+pub mod whims;
 
 pub mod item;
 

@@ -23,10 +23,7 @@ pub const MARKS: &[(&str, &str)] = &[
         "context consulted",
         "two versions were told apart by what their writers had seen",
     ),
-    (
-        "tie",
-        "two stamps were told apart by their regions alone",
-    ),
+    ("tie", "two stamps were told apart by their regions alone"),
     (
         "expired twice",
         "two regions expired one version of an item",

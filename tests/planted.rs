@@ -62,18 +62,53 @@ use PlantedBug::*;
 
 const ROWS: &[Row] = &[
     world(Planted::ShipBeforeSync, "smoke.toml", Dots, &[]),
-    world(Planted::TruncateAlone, "smoke.toml", StableStamp, &["log truncated"]),
+    world(
+        Planted::TruncateAlone,
+        "smoke.toml",
+        StableStamp,
+        &["log truncated"],
+    ),
     world(Planted::TokenIgnored, "smoke.toml", Session, &[]),
-    replica(CollectAlone, "smoke.toml", StableStamp, &["tombstone collected"]),
+    replica(
+        CollectAlone,
+        "smoke.toml",
+        StableStamp,
+        &["tombstone collected"],
+    ),
     replica(ArrivalOrder, "smoke.toml", NoGoingBack, &[]),
     replica(TieByArrival, "clocks.toml", NoGoingBack, &["tie"]),
-    replica(EqualRankWins, "expiry.toml", Convergence, &["expired twice"]),
+    replica(
+        EqualRankWins,
+        "expiry.toml",
+        Convergence,
+        &["expired twice"],
+    ),
     replica(FrontierLate, "smoke.toml", Dots, &[]),
     replica(IndexDeleteForgotten, "smoke.toml", DerivedState, &[]),
-    replica(BackfillSkips, "smoke.toml", DerivedState, &["index backfilled"]),
-    replica(ConflictForgotten, "smoke.toml", Conflicts, &["context consulted"]),
-    replica(ContextIgnored, "smoke.toml", Conflicts, &["context consulted"]),
-    replica(ConflictDropUncounted, "smoke.toml", Conflicts, &["conflict dropped"]),
+    replica(
+        BackfillSkips,
+        "smoke.toml",
+        DerivedState,
+        &["index backfilled"],
+    ),
+    replica(
+        ConflictForgotten,
+        "smoke.toml",
+        Conflicts,
+        &["context consulted"],
+    ),
+    replica(
+        ContextIgnored,
+        "smoke.toml",
+        Conflicts,
+        &["context consulted"],
+    ),
+    replica(
+        ConflictDropUncounted,
+        "smoke.toml",
+        Conflicts,
+        &["conflict dropped"],
+    ),
     replica(ClockBoundForgotten, "smoke.toml", Clocks, &[]),
     replica(HeldDropped, "clocks.toml", Clocks, &[]),
     replica(FenceForgotten, "clocks.toml", Fence, &[]),
@@ -131,5 +166,8 @@ fn every_planted_bug_is_caught_by_its_oracle() {
         let joined = workers.into_iter().map(|w| w.join().expect("no panic"));
         joined.flatten().collect::<Vec<_>>()
     });
-    assert!(missed.is_empty(), "not caught within {SEEDS_MAX} seeds: {missed:?}");
+    assert!(
+        missed.is_empty(),
+        "not caught within {SEEDS_MAX} seeds: {missed:?}"
+    );
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["config"],
     &["telemetry"],
-    &["marks"],
+    &["marks", "whims"],
     &["item"],
     &["clock"],
     &["expression"],

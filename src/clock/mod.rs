@@ -10,6 +10,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::whims;
+
 /// A region's number in its topology, 0 to 63. Stable for the life of the cluster.
 #[derive(
     Clone,
@@ -34,6 +36,19 @@ pub struct Now {
     pub wall_us: u64,
     /// Monotonic clock, since an arbitrary start.
     pub mono_us: u64,
+}
+
+impl whims::Id for RegionId {
+    fn id(self) -> u64 {
+        self.0.into()
+    }
+}
+
+/// The instant that something is decided at.
+impl whims::Id for Now {
+    fn id(self) -> u64 {
+        self.mono_us
+    }
 }
 
 /// A hybrid logical clock stamp. Field order is the total order on versions.

@@ -14,6 +14,7 @@ use super::record::Record;
 use super::{PlantedBug, RemoteError, Replica, TableState, read, stable, ttl};
 use crate::clock::policy::MAX_OFFSET_US;
 use crate::clock::{Hlc, Now, Stamp};
+use crate::maybe;
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
 /// A version of an item that comes to the one door.
@@ -129,7 +130,12 @@ impl Replica {
             .filter(|(log, _)| log.origin != self.origin && log.group != alone)
             .map(|(log, seq)| (*log, *seq))
             .collect();
-        if self.contexts.get(&group) == Some(&others) {
+        let again = maybe!(
+            "context again",
+            self.config.region,
+            self.hlc.last().physical_us
+        );
+        if !again && self.contexts.get(&group) == Some(&others) {
             return None;
         }
         crate::mark!("context carried");

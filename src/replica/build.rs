@@ -15,6 +15,7 @@ use super::record::Record;
 use super::work::{self, COLLECTIONS};
 use super::{PlantedBug, Replica, TableState, collection, index};
 use crate::item::{Item, codec};
+use crate::maybe;
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
 /// What a change adds to counts and takes from them.
@@ -143,7 +144,16 @@ impl Replica {
 
     /// The chore: goes on with builds, one after the other, until this group's share of rows is used up.
     pub(super) fn build_some(&mut self, txn: &mut dyn WriteTxn) -> Result<Chore, StoreError> {
-        let mut budget = self.config.limits.chore_rows;
+        let short = maybe!(
+            "short build",
+            self.config.region,
+            self.hlc.last().physical_us
+        );
+        let mut budget = if short {
+            1
+        } else {
+            self.config.limits.chore_rows
+        };
         let mut under_way = Vec::new();
         for (uid, builds) in &self.builds {
             under_way.extend(builds.keys().map(|index| (*uid, *index)));

@@ -71,6 +71,7 @@ pub use error::{ApiError, CancellationReason, ThrottlingReason};
 
 use crate::clock::policy::FenceLine;
 use crate::clock::{Hlc, Now, RegionId, Stamp};
+use crate::maybe;
 use crate::store::{Db, ReadTxn, Store, StoreError, WriteTxn};
 use buckets::Offer;
 use catalog::{TableDef, TableUid};
@@ -490,7 +491,8 @@ impl Replica {
         self.changes.flush(txn)?;
         self.buckets.save(txn)?;
         let last_us = self.hlc.last().physical_us.max(now.wall_us);
-        if last_us + CLOCK_BOUND_SLACK_US > self.clock_bound {
+        let early = maybe!("early clock bound", self.config.region, now);
+        if early || last_us + CLOCK_BOUND_SLACK_US > self.clock_bound {
             self.clock_bound = last_us + CLOCK_BOUND_WINDOW_US;
             if self.config.planted != Some(PlantedBug::ClockBoundForgotten) {
                 txn.put(Db::Meta, meta::CLOCK_BOUND, &self.clock_bound.to_be_bytes())?;

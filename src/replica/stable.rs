@@ -14,6 +14,7 @@ use super::mutation::{Dot, Frontier, GroupId, LogId, Version};
 use super::record::Record;
 use super::{PlantedBug, Replica, TableState, entry, log, read};
 use crate::clock::{Now, Stamp};
+use crate::maybe;
 use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
 
 /// Rows that one step of one chore looks at.
@@ -110,7 +111,8 @@ impl Replica {
         now: Now,
     ) -> Result<Chore, StoreError> {
         let mut floor: Option<(TableUid, Stamp)> = None;
-        for _ in 0..STEP_ROWS {
+        let short = maybe!("short collection", self.config.region, now);
+        for _ in 0..if short { 1 } else { STEP_ROWS } {
             let Some(row) = first_row(txn.as_read(), Db::Gc, self.collecting.as_deref())? else {
                 self.collecting = None;
                 return Ok(Chore::Done);
@@ -195,7 +197,8 @@ impl Replica {
         let floors: Vec<(LogId, u64)> = (self.stable.floors.iter())
             .map(|(log, seq)| (*log, *seq))
             .collect();
-        let mut budget = STEP_ROWS;
+        let short = maybe!("short truncation", self.config.region, now);
+        let mut budget = if short { 1 } else { STEP_ROWS };
         for (log, floor) in floors {
             let start = log_start(txn.as_read(), log)?;
             let mut next = start;

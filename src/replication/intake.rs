@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::{APPLY_IN_FLIGHT_MAX, BATCH_BYTES_MAX, INTAKE_BYTES_MAX, RETRY_MAX_US, RETRY_US};
 use crate::clock::{Now, RegionId, Stamp};
+use crate::maybe;
 
 #[derive(Debug)]
 struct Parcel {
@@ -116,7 +117,8 @@ impl Intake {
             self.received + 1,
             "I4: commits are taken in without gaps"
         );
-        if self.failed || self.queued_bytes >= INTAKE_BYTES_MAX {
+        let full = self.queued_bytes >= INTAKE_BYTES_MAX || maybe!("full intake", from, seq, now);
+        if self.failed || full {
             return false;
         }
         self.received = seq;
@@ -144,7 +146,9 @@ impl Intake {
         }
         let from = first.from;
         let (mut commits, mut bytes) = (Vec::new(), 0);
-        while bytes < BATCH_BYTES_MAX {
+        let short = maybe!("short load", from, first.issued.physical_us);
+        let bytes_max = if short { 1 } else { BATCH_BYTES_MAX };
+        while bytes < bytes_max {
             if self.queue.front().is_none_or(|p| p.from != from || !due(p)) {
                 break;
             }

@@ -13,6 +13,7 @@ use super::replicator::{Replicator, Scene};
 use super::wire::Message;
 use super::{Action, GONE_US, Lane, PART_US};
 use crate::clock::RegionId;
+use crate::maybe;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
 use crate::replica::snapshot::{Part, Place, Portion};
 use crate::store::StoreError;
@@ -182,12 +183,15 @@ impl Replicator {
         if intakes.any(|(log, intake)| log.group == group && intake.is_applying()) {
             return;
         }
-        let sponsors = self.sponsors(group);
+        let mut sponsors = self.sponsors(group);
+        if maybe!("far sponsor", self.config.region, scene.now) {
+            sponsors.reverse();
+        }
         let patience_us = |peer: &RegionId| {
             let session = self.sessions.get(peer);
             session.map_or(0, |s| s.patience_us().saturating_add(PART_US))
         };
-        let now_us = scene.now.mono_us;
+        let (us, now_us) = (self.config.region, scene.now.mono_us);
         let Some(copy) = self.joins.copies.get_mut(&group) else {
             return;
         };
@@ -211,6 +215,9 @@ impl Replicator {
         copy.tries += 1;
         let after = copy.after.clone();
         let fetch = Message::Fetch { group, after };
+        if maybe!("fetch twice", us, sponsor, scene.now) {
+            self.send(scene, sponsor, Lane::Control, fetch.clone());
+        }
         self.send(scene, sponsor, Lane::Control, fetch);
     }
 
@@ -237,7 +244,8 @@ impl Replicator {
         if !group.contains(peer) || !group.contains(us) || !self.is_whole() {
             return Ok(());
         }
-        let bytes_max = self.config.part_bytes_max;
+        let tiny = maybe!("tiny part", us, peer, scene.now);
+        let bytes_max = if tiny { 1 } else { self.config.part_bytes_max };
         let mut part = scene.shelf.part(us, group, after.as_ref(), bytes_max)?;
         part.frontier = self.durable.clone();
         let chunk = Message::Chunk { group, after, part };

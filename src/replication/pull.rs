@@ -7,6 +7,7 @@ use super::replicator::{Replicator, Scene};
 use super::wire::Message;
 use super::{Action, CREDIT_BYTES_MAX, GAP_US, Lane, RELAY_US};
 use crate::clock::RegionId;
+use crate::maybe;
 use crate::replica::mutation::{Dot, Frontier, LogId};
 
 /// A batch as it came.
@@ -96,6 +97,10 @@ impl Replicator {
 
     fn send_want(&mut self, scene: &mut Scene<'_>, peer: RegionId, log: LogId, from: u64) {
         let credit = u64::try_from(CREDIT_BYTES_MAX).unwrap_or(u64::MAX);
+        if maybe!("want twice", self.config.region, peer, from) {
+            let want = Message::Want { log, from, credit };
+            self.send(scene, peer, Lane::Control, want);
+        }
         self.send(
             scene,
             peer,
@@ -154,7 +159,10 @@ impl Replicator {
                 continue;
             };
             let due: BTreeSet<LogId> = session.ack_due.intersection(advanced).copied().collect();
-            self.send_ack(scene, peer, &due);
+            // Otherwise the next heartbeat says it.
+            if !maybe!("silent ack", self.config.region, peer, scene.now) {
+                self.send_ack(scene, peer, &due);
+            }
             let settled: Vec<LogId> = (due.into_iter())
                 .filter(|log| self.durable_seq(*log) >= self.received(*log))
                 .collect();
@@ -193,6 +201,13 @@ impl Replicator {
             Some(origin) => origin.patience_us(),
             None => RELAY_US,
         };
+        let impatient = maybe!(
+            "impatient reader",
+            self.config.region,
+            log.origin.region,
+            scene.now
+        );
+        let patience_us = if impatient { 0 } else { patience_us };
         let expiry_us = (self.intakes.get(&log).and_then(|i| i.wanted))
             .and_then(|w| self.sessions.get(&w.server))
             .map_or(0, |s| s.patience_us());

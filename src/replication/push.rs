@@ -5,6 +5,7 @@ use super::session::Overdue;
 use super::wire::Message;
 use super::{BATCH_BYTES_MAX, CREDIT_BYTES_MAX, Lane};
 use crate::clock::RegionId;
+use crate::maybe;
 use crate::replica::mutation::LogId;
 use crate::store::StoreError;
 
@@ -47,6 +48,9 @@ impl Replicator {
         let Some(room) = session.room() else {
             return Ok(false);
         };
+        if maybe!("full window", self.config.region, peer, scene.now) {
+            return Ok(false);
+        }
         let next = session.next(log);
         let Some(run) = self.run_of(scene, log, next, room)? else {
             self.say_if_gone(scene, peer, log, next)?;
@@ -72,6 +76,8 @@ impl Replicator {
         if from == 0 || from > durable {
             return Ok(None);
         }
+        let short = maybe!("short batch", self.config.region, log.origin.region, from);
+        let bytes_max = if short { 1 } else { bytes_max };
         let mut run = Run {
             first_seq: from,
             last_seq: from - 1,
@@ -151,6 +157,8 @@ impl Replicator {
         let credit = usize::try_from(credit)
             .unwrap_or(CREDIT_BYTES_MAX)
             .min(CREDIT_BYTES_MAX);
+        let small = maybe!("small credit", self.config.region, log.origin.region, from);
+        let credit = if small { 1 } else { credit };
         self.say_if_gone(scene, peer, log, from)?;
         crate::mark!("relay");
         let (mut from, mut sent) = (from, 0);
@@ -180,6 +188,11 @@ impl Replicator {
         let Some(session) = self.sessions.get_mut(&peer).filter(|s| s.open()) else {
             return Ok(());
         };
+        if session.unacked_bytes() > 0
+            && maybe!("impatient sender", self.config.region, peer, scene.now)
+        {
+            session.rewind(scene.now);
+        }
         match session.overdue(scene.now) {
             Overdue::Unheard => Ok(()),
             Overdue::No | Overdue::Stalled => self.push(scene, peer),

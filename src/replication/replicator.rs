@@ -19,6 +19,7 @@ use super::{
     STABLE_US,
 };
 use crate::clock::{Now, RegionId, Stamp};
+use crate::maybe;
 use crate::replica::mutation::{Frontier, LogId};
 use crate::replica::stable::Stability;
 use crate::store::{ReadTxn, StoreError};
@@ -441,10 +442,14 @@ impl Replicator {
             let beat_due = session
                 .heartbeat_sent_us
                 .is_none_or(|at| elapsed(at, HEARTBEAT_US));
-            if !open && elapsed(session.hello_sent_us, HELLO_US) {
+            let us = self.config.region;
+            let again = established && maybe!("hello again", us, peer, scene.now);
+            if again || (!open && elapsed(session.hello_sent_us, HELLO_US)) {
                 self.send_hello(scene, peer, established);
             }
-            if established && beat_due {
+            let early = maybe!("early heartbeat", us, peer, scene.now);
+            let late = maybe!("late heartbeat", us, peer, scene.now);
+            if established && (early || (beat_due && !late)) {
                 self.send_heartbeat(scene, peer);
             }
             self.push_overdue(scene, peer)?;
@@ -461,7 +466,8 @@ impl Replicator {
 
     /// Tells the replica what is durable everywhere, now and then.
     fn find_stability(&mut self, scene: &mut Scene<'_>) {
-        if scene.now.mono_us.saturating_sub(self.stable_us) < STABLE_US {
+        let early = maybe!("early stability", self.config.region, scene.now);
+        if !early && scene.now.mono_us.saturating_sub(self.stable_us) < STABLE_US {
             return;
         }
         self.stable_us = scene.now.mono_us;
@@ -502,9 +508,12 @@ impl Replicator {
     }
 
     pub(super) fn send_heartbeat(&mut self, scene: &mut Scene<'_>, peer: RegionId) {
-        let (frontier, watermark) = (self.frontier_for(peer), self.own_watermark());
+        let (mut frontier, mut watermark) = (self.frontier_for(peer), self.own_watermark());
         let whole = self.is_whole();
-        let others = self.stable.watermarks(self.config.region, watermark, peer);
+        let mut others = self.stable.watermarks(self.config.region, watermark, peer);
+        if maybe!("stale heartbeat", self.config.region, peer, scene.now) {
+            (frontier, watermark, others) = (Frontier::new(), Stamp::MIN, Default::default());
+        }
         let Some(session) = self.sessions.get_mut(&peer) else {
             return;
         };

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::plan::{Config, Plan, Step, index};
 use super::report::OracleId;
 use super::scenario::{Scenario, ScenarioError};
+use crate::whims::WHIMS;
 
 /// Of the format. What is younger than this code is refused.
 const VERSION: u32 = 1;
@@ -130,6 +131,10 @@ impl PlanFile {
         let damage = self.config.damage.map(|damage| damage.region);
         if damage.is_some_and(|region| region >= count) {
             return Err(("config.damage", "there is no such region".into()));
+        }
+        let known = |name: &String| WHIMS.iter().any(|(known, _)| name == known);
+        if let Some(name) = self.config.whims.iter().find(|name| !known(name)) {
+            return Err(("config.whims", format!("there is no whim '{name}'")));
         }
         if !self.plan.steps.is_sorted_by_key(|step| step.at_us) {
             return Err((
@@ -265,6 +270,9 @@ mod tests {
         let mut astray = good.clone();
         astray.config.delays.pop();
         assert!(error(astray).contains("config.delays"));
+        let mut odd = good.clone();
+        odd.config.whims = vec!["a bad day".into()];
+        assert!(error(odd).contains("config.whims"));
         let mut backwards = good;
         backwards.plan.steps.reverse();
         assert!(error(backwards).contains("plan.steps"));

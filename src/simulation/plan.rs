@@ -22,6 +22,7 @@ use super::steady::{self, weighted};
 use super::storms;
 use crate::replica::conflict;
 use crate::replica::stable::Retention;
+use crate::whims::WHIMS;
 
 /// Where nothing breaks yet: the table is being created.
 pub const QUIET_US: u64 = 2_000_000;
@@ -83,6 +84,8 @@ pub struct Config {
     pub merged: u32,
     /// Where regions are that AWS does not have.
     pub places: BTreeMap<String, Place>,
+    /// What regions do now and then though they need not (`crate::whims`), until the calm.
+    pub whims: Vec<String>,
 }
 
 /// An item of a region is changed or lost, behind its back.
@@ -377,6 +380,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         shares: steady::shares(workload, &regions),
         merged: (workload.merged).unwrap_or_else(|| merging::draw(scenario, chance)),
         places: places::named(scenario),
+        whims: whims(chance),
         delays,
         regions,
     };
@@ -390,6 +394,13 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         script::set(&mut config, script);
     }
     config
+}
+
+/// Each of them is in one of four worlds.
+fn whims(chance: Chance) -> Vec<String> {
+    let names = WHIMS.iter().map(|(name, _)| *name);
+    let drawn = names.filter(|name| chance.of(name, &[]).below(4) == 0);
+    drawn.map(str::to_owned).collect()
 }
 
 /// Half of the worlds forget conflicts while they run: the old ones, or all but a few.

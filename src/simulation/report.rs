@@ -179,6 +179,8 @@ pub struct RunReport {
     pub checks: BTreeMap<OracleId, u64>,
     /// How often rare branches were taken (`crate::marks`).
     pub marks: BTreeMap<&'static str, u64>,
+    /// How often regions did on a whim what they need not (`crate::whims`).
+    pub whims: BTreeMap<&'static str, u64>,
     pub violations: Vec<Violation>,
     /// What the scenario expected besides, and what came of it.
     pub expectations: Vec<Outcome>,

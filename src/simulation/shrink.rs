@@ -211,6 +211,10 @@ impl Shrinker<'_> {
         self.accept_config(|config| config.group_jobs_max = 64);
         self.accept_config(|config| config.chore_rows = 512);
         self.accept_config(|config| config.streams = false);
+        self.accept_config(|config| config.whims.clear());
+        for at in (0..self.best.config.whims.len()).rev() {
+            self.accept_config(|config| drop(config.whims.remove(at)));
+        }
         for at in 0..self.best.config.clocks.len() {
             self.accept_config(|config| {
                 config

@@ -16,6 +16,7 @@ pub fn set(config: &mut Config) {
     (config.retention, config.conflicts) = (Retention::default(), conflict::Retention::default());
     (config.group_jobs_max, config.chore_rows) = (256, Limits::default().chore_rows);
     config.clients_per_region = 8;
+    config.whims.clear();
     config.max_offset_us = 500_000;
 }
 

@@ -21,6 +21,10 @@ pub fn tell(plan: &Plan, report: &RunReport) -> String {
         let by = span(clock.offset_us.unsigned_abs());
         text.push_str(&format!(" The clock of {name} is {by} {ahead}."));
     }
+    if !plan.config.whims.is_empty() {
+        let whims = plan.config.whims.join(", ");
+        text.push_str(&format!(" Regions have whims: {whims}."));
+    }
     let brief = plan.steps.len() > TOLD_MAX;
     let told = plan.steps.iter();
     let told = told.filter(|step| !brief || matches!(step.act, Act::Break(_)));

@@ -23,13 +23,13 @@ use super::skew::{EPOCH_US, SkewedClock};
 use super::volume::Volumes;
 use super::{Planted, measure, workload};
 use crate::clock::RegionId;
-use crate::marks;
 use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Frontier, GroupId};
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{ApiError, Limits, OpenError, PlantedBug, ReplicaConfig};
 use crate::replication::Lane;
 use crate::store::StoreError;
+use crate::{marks, whims};
 
 /// Between two ticks of a replicator.
 pub(super) const TICK_US: u64 = 50_000;
@@ -138,6 +138,8 @@ pub struct World<'o> {
     pub(super) refused: u64,
     pub(super) frames: u64,
     pub(super) crashes: u64,
+    /// How often whims have fired.
+    whims: BTreeMap<&'static str, u64>,
     handled: u64,
 }
 
@@ -221,6 +223,7 @@ impl<'o> World<'o> {
             refused: 0,
             frames: 0,
             crashes: 0,
+            whims: BTreeMap::new(),
             handled: 0,
             regions,
             plan,
@@ -248,6 +251,7 @@ impl<'o> World<'o> {
     /// Begins: nothing has happened yet.
     pub(super) fn open(&mut self) {
         marks::begin();
+        whims::begin(self.seed, &self.plan.config.whims);
         self.guarded(Self::begin);
     }
 
@@ -276,6 +280,12 @@ impl<'o> World<'o> {
         while self.next_event(until_us) {}
         self.now_us = self.now_us.max(until_us);
         self.oracles.set_time(self.now_us);
+    }
+
+    fn end_whims(&mut self) {
+        if self.calm_us.is_none() {
+            self.whims = whims::end();
+        }
     }
 
     /// O16: does something; a panic or an error of the store is a violation.
@@ -386,6 +396,7 @@ impl<'o> World<'o> {
     /// Every fault is healed; from here on things must come right.
     fn calm(&mut self) -> Result<(), Trouble> {
         self.trace(None, || "calm".into());
+        self.end_whims();
         self.calm_us = Some(self.now_us);
         self.net.calm();
         self.doomed.fill(None);
@@ -513,7 +524,8 @@ impl<'o> World<'o> {
         }
     }
 
-    pub(super) fn report(self, scenario: &str) -> RunReport {
+    pub(super) fn report(mut self, scenario: &str) -> RunReport {
+        self.end_whims();
         let (commits, lost) = (self.oracles.commits(), self.oracles.lost());
         let conflicts = self.oracles.conflicts();
         let meter = &self.oracles.meter;
@@ -544,6 +556,7 @@ impl<'o> World<'o> {
             converged_us: self.converged_us,
             checks: self.oracles.checks,
             marks: marks::take(),
+            whims: self.whims,
             violations: self.oracles.violations,
             expectations: Vec::new(),
             findings: Vec::new(),
