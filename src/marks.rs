@@ -56,6 +56,79 @@ pub const MARKS: &[(&str, &str)] = &[
         "versions merged",
         "of a table that merges, an item became what two versions know together",
     ),
+    (
+        "sent again",
+        "commits came that were durable here: their acknowledgement was lost",
+    ),
+    (
+        "relay silent",
+        "a relay did not serve, and another was asked if there was one",
+    ),
+    (
+        "unheard",
+        "nothing was sent to a peer that does not hear: its echoes stay away",
+    ),
+    (
+        "heard again",
+        "what had been sent into a silence was sent again",
+    ),
+    (
+        "apply failed",
+        "a peer's commits could not be applied, and were fetched again",
+    ),
+    (
+        "log gone",
+        "a log no longer reached back to what a peer lacked",
+    ),
+    ("copied", "a region was given a copy of everything"),
+    (
+        "copy begun anew",
+        "a copy began anew, its sponsor being gone or silent",
+    ),
+    (
+        "vanished",
+        "a copy took away what all but this region had forgotten",
+    ),
+    (
+        "reborn",
+        "a store learnt from its peers that it had forgotten its own commits",
+    ),
+    (
+        "grown up",
+        "a store that began empty has what its peers had",
+    ),
+    (
+        "difference confirmed",
+        "two regions found a table to differ at both looks",
+    ),
+    (
+        "suspect asked",
+        "a region asked for what its disk no longer holds as written",
+    ),
+    (
+        "expiry beaten",
+        "an expiry met a version that it does not beat, or came too late",
+    ),
+    (
+        "both deleted",
+        "two deletions met that had not seen each other, and nothing was lost",
+    ),
+    (
+        "context forgotten",
+        "what only stable commits could ask for was forgotten",
+    ),
+    (
+        "rows purged",
+        "the rows of a deleted index were removed, a step at a time",
+    ),
+    (
+        "clock behind",
+        "a store was opened with a clock behind what it had stamped",
+    ),
+    (
+        "group undone",
+        "a full disk refused a group, and it was as if it had not been",
+    ),
 ];
 
 thread_local! {

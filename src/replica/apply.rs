@@ -393,6 +393,9 @@ impl Replica {
         } else {
             incoming
         };
+        if loser.rank.kind == RankKind::Expire {
+            crate::mark!("expiry beaten");
+        }
         if loser.rank.kind == RankKind::Expire || self.has_met_already(current.dot) {
             return Ok(false);
         }
@@ -440,6 +443,7 @@ impl Replica {
     ) -> Result<(), StoreError> {
         let both_deleted = winner.image.is_none() && loser.image.is_none();
         if both_deleted {
+            crate::mark!("both deleted");
             return Ok(());
         }
         let conflict = Conflict {

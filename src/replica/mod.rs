@@ -308,6 +308,9 @@ impl Replica {
         };
         // Even where the wall is past the bound: it may be set back before the first stamp is issued. Where the
         // store is older than it was, the wall is all there is to go by.
+        if saved > now.wall_us {
+            crate::mark!("clock behind");
+        }
         let mut hlc = Hlc::resume(config.region, bound);
         hlc.observe(bound, now);
         let clock_bound = saved.max(now.wall_us) + CLOCK_BOUND_WINDOW_US;
@@ -447,6 +450,7 @@ impl Replica {
 
     /// The group's transaction was dropped: forget what it would have changed.
     pub fn aborted(&mut self) -> Result<(), StoreError> {
+        crate::mark!("group undone");
         let store = Arc::clone(&self.store);
         let txn = store.begin_read()?;
         self.frontier = log::frontier(&*txn)?;

@@ -70,6 +70,7 @@ impl Replica {
             if budget == 0 {
                 return Ok(Chore::More);
             }
+            crate::mark!("rows purged");
             purge_step(txn, now, &row, &mut budget)?;
         }
         Ok(Chore::Done)

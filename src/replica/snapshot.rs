@@ -448,6 +448,7 @@ impl Replica {
         row: &[u8],
         record: &Record<'_>,
     ) -> Result<(), StoreError> {
+        crate::mark!("vanished");
         txn.delete(Db::Items, row)?;
         if record.image.is_none() {
             txn.delete(Db::Gc, &stable::queue_row(row, record.version))?;

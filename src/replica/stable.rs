@@ -259,6 +259,7 @@ impl Replica {
         for pair in rows.windows(2) {
             let [old, next] = pair else { continue };
             if keys::parse_dot(next).is_some_and(|dot| dot.seq <= first_kept) {
+                crate::mark!("context forgotten");
                 txn.delete(Db::Context, old)?;
             }
         }

@@ -116,6 +116,7 @@ impl Replicator {
                 able.extend(shared.contains(&table).then_some(*peer));
             }
             self.differences.asks = self.differences.asks.wrapping_add(1);
+            crate::mark!("suspect asked");
             let turn = self.differences.asks.checked_rem(able.len()).unwrap_or(0);
             if let Some(peer) = able.get(turn) {
                 self.ask_items(scene, *peer, table, vec![bucket]);
@@ -192,6 +193,7 @@ impl Replicator {
                 let both = differ.intersection(&before).take(ASKED_MAX);
                 let buckets: Vec<u16> = both.copied().collect();
                 if !buckets.is_empty() {
+                    crate::mark!("difference confirmed");
                     self.ask_items(scene, peer, table, buckets);
                 }
             }

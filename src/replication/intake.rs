@@ -175,6 +175,7 @@ impl Intake {
         assert!(self.in_flight > 0, "an apply can only end after it began");
         self.in_flight -= 1;
         if !ok {
+            crate::mark!("apply failed");
             self.failed = true;
             self.queue.clear();
             self.queued_bytes = 0;

@@ -106,6 +106,7 @@ impl Joins {
 impl Copy {
     /// From the first part, with whatever sponsor; a part that the store is taking in is harmless.
     fn begin_anew(&mut self) {
+        crate::mark!("copy begun anew");
         *self = Copy {
             applying: self.applying.take(),
             failed: self.sponsor,
@@ -136,6 +137,7 @@ impl Replicator {
         if from >= start || lately {
             return Ok(());
         }
+        crate::mark!("log gone");
         session.gone_sent_us.insert(log, now_us);
         self.send(scene, peer, Lane::Control, Message::Gone { log, start });
         Ok(())
@@ -295,6 +297,7 @@ impl Replicator {
             copy.tries = 0;
             copy.after = part.next;
             if copy.after.is_none() {
+                crate::mark!("copied");
                 let mut wanted = part.frontier;
                 wanted.retain(|log, _| log.group == group && log.origin != self.config.origin);
                 self.joins.copies.remove(&group);

@@ -98,6 +98,7 @@ impl Replicator {
         let now_us = scene.now.mono_us;
         let asked = |at_us: u64| now_us.saturating_sub(at_us) < GONE_US;
         if !self.life.asked_us.is_some_and(asked) {
+            crate::mark!("reborn");
             self.life.asked_us = Some(now_us);
             scene.out.push(Action::Reborn { above });
         }
@@ -129,6 +130,7 @@ impl Replicator {
             None => all_heard || now_us.saturating_sub(since_us) >= NEWBORN_US,
         };
         if grown && self.joins.is_empty() {
+            crate::mark!("grown up");
             self.life.newborn = None;
             scene.out.push(Action::Whole(None));
         }

@@ -61,6 +61,7 @@ impl Replicator {
         self.note_arrival(scene, peer, log, done);
         if after.saturating_sub(1) <= self.durable_seq(log) {
             // Sent again although durable here: the acknowledgement was lost.
+            crate::mark!("sent again");
             self.send_ack(scene, peer, &BTreeSet::from([log]));
         } else if let Some(session) = self.sessions.get_mut(&peer) {
             session.ack_due.insert(log);
@@ -221,6 +222,7 @@ impl Replicator {
                 return;
             }
             // It did not serve: ask another, if there is one.
+            crate::mark!("relay silent");
             intake.wanted = None;
             intake.server = intake.server.filter(|server| *server != wanted.server);
             if candidates.len() > 1 {

@@ -184,6 +184,7 @@ impl Session {
         }
         let echoed_us = self.echoed.map_or(0, |(_, at_us)| at_us);
         if now.mono_us.saturating_sub(echoed_us) > self.patience_us() {
+            crate::mark!("unheard");
             self.unheard = true;
             return Overdue::Unheard;
         }
@@ -221,6 +222,7 @@ impl Session {
             None => sample_us,
         });
         if self.unheard {
+            crate::mark!("heard again");
             self.unheard = false;
             self.backoff = 0;
             self.rewind(now);
