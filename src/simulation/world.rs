@@ -39,6 +39,8 @@ pub(super) const IDLE_US: u64 = 1_000_000;
 const SWEEP_US: u64 = 500_000;
 /// Between two looks at everything a region has.
 pub(super) const LOOK_US: u64 = 2_000_000;
+/// A region with more rows is looked at more rarely, so that looking costs a world the same, whatever it holds.
+const LOOK_ROWS: u64 = 500;
 /// Between two looks at whether all is equal yet.
 const POLL_US: u64 = 100_000;
 
@@ -114,6 +116,8 @@ pub struct World<'o> {
     pub(super) regions: Vec<Region>,
     /// Per region, the kill that waits for its next group.
     pub(super) doomed: Vec<Option<Kill>>,
+    /// Per region, when all that it has is looked at again.
+    look_us: Vec<u64>,
     /// Per region, when it last began a group.
     pub(super) grouped_us: Vec<u64>,
     pub(super) watches: Vec<Watch>,
@@ -205,6 +209,7 @@ impl<'o> World<'o> {
             events: BTreeMap::new(),
             scheduled: 0,
             doomed: vec![None; regions.len()],
+            look_us: vec![0; regions.len()],
             grouped_us: vec![0; regions.len()],
             damaged: None,
             repairs: 0,
@@ -382,9 +387,12 @@ impl<'o> World<'o> {
             self.watch_beliefs()?;
         }
         for (at, region) in self.regions.iter().enumerate() {
-            if !region.is_alive() || self.is_damaged(at)? {
+            let due = self.look_us[at] <= self.now_us;
+            if !due || !region.is_alive() || self.is_damaged(at)? {
                 continue;
             }
+            let rows = self.oracles.rows(region.id(), self.plan.config.streams);
+            self.look_us[at] = self.now_us + LOOK_US * (1 + rows / LOOK_ROWS);
             let txn = region.snapshot()?;
             self.oracles
                 .check_region(&*txn, region.id(), &self.plan.config, region.serves())?;

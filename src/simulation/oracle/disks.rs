@@ -122,7 +122,7 @@ impl Oracles {
             if had || !covered(version.dot) {
                 continue;
             }
-            let there = self.regions[here].shadows.get(key).copied().flatten();
+            let there = self.regions[here].shadow(key);
             let settled = there.is_some_and(|there| covered(there.version.dot));
             let change = MadeChange {
                 key,
@@ -157,12 +157,12 @@ impl Oracles {
         covered: &dyn Fn(Dot) -> bool,
     ) -> Result<(), StoreError> {
         for number in 0..self.regions[here].shadows.len() {
-            let Some(shadow) = self.regions[here].shadows[number] else {
+            let Some(shadow) = self.regions[here].shadow(number) else {
                 continue;
             };
             let may_go = covered(shadow.version.dot) && !present.contains(&number);
             if may_go && read::version(txn, def, &self.keys[number])?.is_none() {
-                self.regions[here].shadows[number] = None;
+                self.regions[here].set_shadow(number, None);
                 self.regions[here].visible += u64::from(!shadow.deleted);
             }
         }

@@ -14,6 +14,9 @@ use crate::replica::request::WriteResponse;
 use crate::replica::{ApiError, conflict, log, read};
 use crate::store::{ReadTxn, StoreError};
 
+/// So many tombstones are looked for after every group; more, whenever all of a region is looked at.
+const TOMBSTONES_MAX: usize = 64;
+
 /// A group's own commits, in order, with the hashes of their bytes.
 type Fresh = std::vec::IntoIter<(Commit, u64)>;
 
@@ -69,8 +72,8 @@ impl Oracles {
             );
         }
         self.check_visible(txn, region, &touched)?;
-        if let Some(def) = read::table(txn, region, workload::TABLE)? {
-            self.see_collected(txn, region, &def)?;
+        if self.regions[usize::from(region.0)].tombstones.len() <= TOMBSTONES_MAX {
+            self.see_collected(txn, region)?;
         }
         self.check_conflicts(txn, region, met)
     }
@@ -268,22 +271,18 @@ impl Oracles {
             deleted: change.deletes,
             expires: change.expires,
         };
-        let shadows = &mut self.regions[here].shadows;
-        if shadows.len() <= change.key {
-            shadows.resize(change.key + 1, None);
-        }
-        let current = shadows[change.key];
-        if let Some(current) = &mut shadows[change.key]
-            && current.version.rank == change.version.rank
-        {
+        let known = &mut self.regions[here];
+        let current = known.shadow(change.key);
+        if let Some(mut current) = current.filter(|c| c.version.rank == change.version.rank) {
             current.version = joined(current.version, change.version);
+            known.set_shadow(change.key, Some(current));
             return false;
         }
         let wins = current.is_none_or(|c| change.version.rank > c.version.rank);
         if wins {
-            shadows[change.key] = Some(incoming);
+            known.set_shadow(change.key, Some(incoming));
             let seen = !change.deletes || current.is_some_and(|c| !c.deleted);
-            self.regions[here].visible += u64::from(seen);
+            known.visible += u64::from(seen);
         }
         let Some(current) = current else { return false };
         let (a, b) = (current.version.dot, change.version.dot);
@@ -313,8 +312,7 @@ impl Oracles {
                 continue;
             };
             let number = self.key_number(*table, key);
-            let shadows = &self.regions[usize::from(region.0)].shadows;
-            let there = shadows.get(number).copied().flatten();
+            let there = self.regions[usize::from(region.0)].shadow(number);
             let (stamp, kind) = (*expired, RankKind::Write);
             let holds = there.is_some_and(|there| {
                 there.version.rank == Rank { stamp, kind }
@@ -423,11 +421,7 @@ impl Oracles {
             return Ok(());
         };
         for key in touched {
-            let shadow = self.regions[usize::from(region.0)]
-                .shadows
-                .get(*key)
-                .copied()
-                .flatten();
+            let shadow = self.regions[usize::from(region.0)].shadow(*key);
             let Some(expected) = shadow else { continue };
             let visible = read::version(txn, &def, &self.keys[*key])?;
             let holds = match &visible {

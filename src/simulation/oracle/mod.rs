@@ -67,6 +67,8 @@ struct Known {
     applied: BTreeMap<LogId, u64>,
     /// By key number.
     shadows: Vec<Option<Shadow>>,
+    /// The keys whose shadows are deletions.
+    tombstones: BTreeSet<usize>,
     /// Conflicts that should have been recorded here.
     conflicts: u64,
     /// Changes of an item that a reader here could see.
@@ -77,6 +79,24 @@ struct Known {
     floors: BTreeMap<LogId, u64>,
     /// The most that it had applied of each log before its disk was lost.
     ever: BTreeMap<LogId, u64>,
+}
+
+impl Known {
+    fn shadow(&self, key: usize) -> Option<Shadow> {
+        self.shadows.get(key).copied().flatten()
+    }
+
+    fn set_shadow(&mut self, key: usize, shadow: Option<Shadow>) {
+        if self.shadows.len() <= key {
+            self.shadows.resize(key + 1, None);
+        }
+        self.shadows[key] = shadow;
+        if shadow.is_some_and(|s| s.deleted) {
+            self.tombstones.insert(key);
+        } else {
+            self.tombstones.remove(&key);
+        }
+    }
 }
 
 /// All that the world knows.
@@ -178,6 +198,13 @@ impl Oracles {
     /// Conflicts that happened, all regions together.
     pub fn conflicts(&self) -> u64 {
         self.regions.iter().map(|known| known.conflicts).sum()
+    }
+
+    /// About how many rows there are to look at in a region.
+    pub fn rows(&self, region: RegionId, streams: bool) -> u64 {
+        let known = self.regions.get(usize::from(region.0));
+        let records = known.map_or(0, |known| known.visible);
+        self.keys.len() as u64 + if streams { records } else { 0 }
     }
 
     /// Whether every region has applied every commit there is, save for what only a lost disk had.

@@ -119,6 +119,7 @@ impl Oracles {
         let Some(def) = read::table(txn, region, workload::TABLE)? else {
             return Ok(());
         };
+        self.see_collected(txn, region)?;
         // A copy under way has parts of transactions, which is why nobody may read it.
         for cohort in (0..config.cohorts).filter(|_| serves) {
             self.check_cohort(txn, region, &def, cohort, config)?;

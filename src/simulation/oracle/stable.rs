@@ -6,7 +6,6 @@ use super::super::report::OracleId;
 use super::super::workload;
 use super::{Known, Oracles, Shadow, at};
 use crate::clock::{RegionId, Stamp};
-use crate::replica::catalog::TableDef;
 use crate::replica::mutation::{Dot, GroupId, LogId, Rank, Version};
 use crate::replica::read;
 use crate::replica::stable::Stability;
@@ -111,15 +110,16 @@ impl Oracles {
         &mut self,
         txn: &dyn ReadTxn,
         region: RegionId,
-        def: &TableDef,
     ) -> Result<(), StoreError> {
+        let Some(def) = read::table(txn, region, workload::TABLE)? else {
+            return Ok(());
+        };
         let here = usize::from(region.0);
-        for number in 0..self.regions[here].shadows.len() {
-            let shadow = self.regions[here].shadows[number];
-            let Some(shadow) = shadow.filter(|s| s.deleted) else {
+        for number in self.regions[here].tombstones.clone() {
+            let Some(shadow) = self.regions[here].shadow(number) else {
                 continue;
             };
-            let stored = read::version(txn, def, &self.keys[number])?;
+            let stored = read::version(txn, &def, &self.keys[number])?;
             let version = stored.map(|(version, _)| version);
             if version.is_some_and(|v| v.rank >= shadow.version.rank) {
                 continue;
@@ -134,11 +134,12 @@ impl Oracles {
                     world.show_version(shadow.version)
                 )
             });
-            self.regions[here].shadows[number] = version.map(|version| Shadow {
+            let older = version.map(|version| Shadow {
                 version,
                 deleted: true,
                 expires: None,
             });
+            self.regions[here].set_shadow(number, older);
         }
         Ok(())
     }
