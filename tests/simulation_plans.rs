@@ -132,29 +132,6 @@ fn collecting_tombstones_alone_shrinks_to_a_few_steps() {
     );
 }
 
-/// Rare branches that no seed takes are not tested, whatever passes.
-#[test]
-fn every_mark_is_hit_within_a_few_seeds() {
-    let expiry = Scenario::load(&folder("simulations/expiry.toml")).expect("the scenario is valid");
-    let triangle =
-        Scenario::load(&folder("simulations/triangle.toml")).expect("the scenario is valid");
-    let mut hits = std::collections::BTreeMap::new();
-    let worlds = [(smoke(), 24), (expiry, 4), (triangle, 1)];
-    for (scenario, seeds) in &worlds {
-        for seed in 0..*seeds {
-            for (mark, count) in run(scenario, seed, Options::default()).marks {
-                *hits.entry(mark).or_insert(0) += count;
-            }
-        }
-    }
-    println!("{hits:?}");
-    let missed = meridian::marks::MARKS
-        .iter()
-        .filter(|(mark, _)| !hits.contains_key(mark));
-    let missed: Vec<_> = missed.collect();
-    assert!(missed.is_empty(), "never hit: {missed:?}");
-}
-
 #[test]
 fn a_planning_run_answers_and_its_expectations_are_held_against_it() {
     let text = "name = \"plan\"\ntopology = \"regions/aws-global-5.toml\"\nduration = \"20s\"\nsteady = true\n\
