@@ -8,8 +8,10 @@
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use common::{Finished, meridian};
+use common::{Cluster, Finished, meridian};
+use serde_json::Value;
 
 const TWO: &str = "name = \"x\"\nregions = [\"us-east-1\", \"eu-west-1\"]\n";
 const CARTS: &str = "[[table]]\nname = \"carts\"\nkey = [\"user\", \"line:N\"]\n";
@@ -188,4 +190,140 @@ async fn mistakes_are_told_before_anything_runs_with_their_lines_and_hints() {
         said.contains("x.toml:5: ") && said.contains("after the end"),
         "{said}"
     );
+}
+
+/// What a run expected, where that is written, and whether it was met.
+fn findings(json: &Value) -> Vec<(u64, String, bool)> {
+    let listed = json["findings"].as_array().expect("findings");
+    let finding = |one: &Value| {
+        let line = one["line"].as_u64().expect("a line");
+        let expected = one["expected"].as_str().expect("words");
+        // Times of day differ.
+        let expected = expected.split("expires = ").next().unwrap_or(expected);
+        (line, expected.to_owned(), one["met"] == true)
+    };
+    listed.iter().map(finding).collect()
+}
+
+/// Plays a model in both worlds: they find the same.
+async fn same_verdict(name: &str) {
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("simulations/models/{name}.toml"));
+    let file = file.to_str().expect("plain");
+    let simulated = meridian(&["sim", "run", file, "--json"]).await.success();
+    let simulated: Value = serde_json::from_str(&simulated.stdout).expect("JSON");
+    let live = meridian(&["sim", "run", file, "--live", "--json"]).await;
+    assert_eq!(live.code, Some(0), "{name}\n{}{}", live.stdout, live.stderr);
+    let live: Value = serde_json::from_str(&live.stdout).expect("JSON");
+    assert_eq!(findings(&simulated[0]), findings(&live), "{name}");
+}
+
+#[tokio::test]
+async fn real_processes_lose_the_same_cart_line() {
+    same_verdict("cart-naive").await;
+}
+
+#[tokio::test]
+async fn real_processes_give_one_name_to_two() {
+    same_verdict("username-anywhere").await;
+}
+
+#[tokio::test]
+async fn real_processes_make_money_from_nowhere() {
+    same_verdict("ledger-balance").await;
+}
+
+#[tokio::test]
+async fn dead_regions_and_slow_links_are_the_same_in_both_worlds() {
+    let put = |at: &str, more: &str| {
+        format!(
+            "[[step]]\nat = \"{at}\"\nregion = \"eu-west-1\"\nput = \"carts\"\nItem = {{ user = \"ann\", line = 1 }}\n{more}"
+        )
+    };
+    let text = format!(
+        "{TWO}{CARTS}{}[[step]]\nat = \"1s\"\nslow = [\"us-east-1\", \"eu-west-1\"]\nrtt = \"200ms\"\n\
+         [[step]]\nat = \"1500ms\"\nkill = \"eu-west-1\"\n{}[[step]]\nat = \"2500ms\"\nrestart = \"eu-west-1\"\n{}\
+         [[expect]]\ntable = \"carts\"\ncount = 1\nconflicts = 0\n",
+        put("500ms", ""),
+        put("2s", "expect_error = \"ServiceUnavailable\"\n"),
+        put(
+            "5s",
+            "ReturnValues = \"ALL_OLD\"\nexpect_item = { user = \"ann\", line = 1 }\n"
+        ),
+    );
+    run_text(&text, &[]).await.success();
+    run_text(&text, &["--live"]).await.success();
+}
+
+#[tokio::test]
+async fn what_is_not_as_expected_live_is_told_and_fails() {
+    let steps = "[[step]]\nat = \"0s\"\nregion = \"us-east-1\"\nput = \"carts\"\nItem = { user = \"ann\", line = 1 }\n\
+        expect_error = \"ConditionalCheckFailedException\"\n";
+    let said = run_text(&format!("{TWO}{CARTS}{steps}"), &["--live"])
+        .await
+        .refused();
+    for words in [
+        "NOT MET",
+        "x.toml:6: ",
+        "found success",
+        "1 of 2 expectations were not met",
+    ] {
+        assert!(said.contains(words), "no '{words}' in:\n{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_running_cluster_is_played_on_and_left_as_it_was() {
+    let data = Arc::new(tempfile::tempdir().expect("a folder"));
+    let topology = data.path().join("pair.toml");
+    let regions =
+        "[[region]]\nname = \"us-east-1\"\nid = 0\n[[region]]\nname = \"eu-west-1\"\nid = 1\n";
+    let text = format!("[cluster]\nname = \"pair\"\nreplicate = \"all\"\n{regions}");
+    std::fs::write(&topology, text).expect("written");
+    let cluster = Cluster::start_in(&data, Some(&topology));
+    let live = format!("--live=127.0.0.1:{}", cluster.port);
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("simulations/models/cart-naive.toml");
+    let file = model.to_str().expect("plain");
+    for _ in 0..2 {
+        // The second time there is no table of the first in the way.
+        let run = meridian(&["sim", "run", file, &live]).await;
+        assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    }
+    let tables = cluster
+        .client("us-east-1")
+        .list_tables()
+        .send()
+        .await
+        .expect("listed");
+    assert!(tables.table_names().is_empty(), "{tables:?}");
+    let kill = format!("{TWO}{CARTS}[[step]]\nat = \"1s\"\nkill = \"us-east-1\"\n");
+    let said = run_text(&kill, &[&live]).await.refused();
+    assert!(
+        said.contains("x.toml:6: ") && said.contains("not this command's"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn what_real_clusters_cannot_do_is_refused_before_they_start() {
+    for (rest, words) in [
+        (
+            "[[step]]\nat = \"1s\"\nskew = \"us-east-1\"\nby = \"5s\"\n",
+            "x.toml:6: real clocks cannot be set",
+        ),
+        (
+            "[[fault]]\nat = \"1s\"\nkill = \"us-east-1\"\n",
+            "fault: only the simulator",
+        ),
+        (
+            "[[expect]]\nlag_p99_ms = 100\n",
+            "expect: only the simulator",
+        ),
+    ] {
+        let text = format!("{TWO}{CARTS}{rest}");
+        let said = run_text(&text, &["--live"]).await.refused();
+        assert!(said.contains(words), "no '{words}' in:\n{said}");
+    }
+    let said = run_text(TWO, &["--live"]).await.refused();
+    assert!(said.contains("there is none"), "{said}");
 }

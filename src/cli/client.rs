@@ -35,7 +35,22 @@ pub async fn ask(
     path: &str,
     body: Option<&Value>,
 ) -> Result<(StatusCode, Value), String> {
-    tokio::time::timeout(TIMEOUT, exchange(address, method, path, body))
+    let json = [("content-type", "application/json".to_owned())];
+    in_time(exchange(address, method, path, &json, body)).await
+}
+
+/// Posts `body` with these headers; a refusal is an answer too.
+pub async fn post(
+    address: &str,
+    path: &str,
+    headers: &[(&str, String)],
+    body: &Value,
+) -> Result<(StatusCode, Value), String> {
+    in_time(exchange(address, Method::POST, path, headers, Some(body))).await
+}
+
+async fn in_time<T>(answer: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    tokio::time::timeout(TIMEOUT, answer)
         .await
         .map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))?
 }
@@ -44,6 +59,7 @@ async fn exchange(
     address: &str,
     method: Method,
     path: &str,
+    headers: &[(&str, String)],
     body: Option<&Value>,
 ) -> Result<(StatusCode, Value), String> {
     let stream = TcpStream::connect(address)
@@ -54,11 +70,14 @@ async fn exchange(
         .map_err(|e| e.to_string())?;
     let connection = tokio::spawn(connection);
     let body = body.map(Value::to_string).unwrap_or_default();
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri(path)
-        .header("host", address)
-        .header("content-type", "application/json")
+        .header("host", address);
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let request = request
         .body(Full::new(Bytes::from(body)))
         .map_err(|e| e.to_string())?;
     let response = sender

@@ -32,17 +32,17 @@ impl Cluster {
     pub async fn find(args: &ClusterArgs) -> Result<Cluster, CliError> {
         match &args.topology {
             Some(path) => Ok(Self::of(&Topology::load(path)?)),
-            None => Self::ask(args.port).await,
+            None => Self::at(&format!("127.0.0.1:{}", args.port)).await,
         }
     }
 
-    async fn ask(port: u16) -> Result<Cluster, CliError> {
-        let address = format!("127.0.0.1:{port}");
+    /// The cluster whose front door is at `address`.
+    pub async fn at(address: &str) -> Result<Cluster, CliError> {
         let no_cluster = |reason: String| CliError::NoCluster {
-            address: address.clone(),
+            address: address.to_owned(),
             reason,
         };
-        let answer = client::call(&address, Method::GET, CLUSTER_PATH, None)
+        let answer = client::call(address, Method::GET, CLUSTER_PATH, None)
             .await
             .map_err(no_cluster)?;
         serde_json::from_value(answer)

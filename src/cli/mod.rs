@@ -145,6 +145,8 @@ pub enum CliError {
     Violations { count: usize, seeds: u64 },
     #[error("stopped after {done} of {seeds} seeds")]
     Interrupted { done: u64, seeds: u64 },
+    #[error("{unmet} of {all} expectations were not met")]
+    Unmet { unmet: usize, all: usize },
     #[error("the store is not sound: {0} findings, listed above")]
     Unsound(usize),
     #[error("the terminal cannot be written: {0}")]

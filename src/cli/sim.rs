@@ -3,6 +3,7 @@
 mod compare;
 mod failures;
 mod interrupt;
+mod live;
 mod progress;
 mod requests;
 mod run;
@@ -87,6 +88,11 @@ struct RunArgs {
     /// Run so many seeds at a time; as many as there are cores when this is not said
     #[arg(long, value_name = "COUNT")]
     jobs: Option<usize>,
+    /// Play the scenario's steps on real processes: on a cluster of its own, or on the one whose front door is at this
+    /// address
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, require_equals = true, default_missing_value = "",
+        conflicts_with_all = ["plan", "seed", "seeds", "first", "shrink", "report", "jobs", "files"])]
+    live: Option<String>,
     /// Keep the regions' stores as LMDB files in this folder, seed by seed; what happens is the same as in memory
     #[arg(long, value_name = "DIR")]
     files: Option<PathBuf>,
@@ -186,7 +192,10 @@ fn replay_plan(path: &Path) -> String {
 
 pub fn run(args: SimArgs) -> Result<(), CliError> {
     match args.command {
-        SimCommand::Run(args) => run::run_all(&args),
+        SimCommand::Run(args) => match (&args.live, &args.file) {
+            (Some(address), Some(path)) => live::run(&args, path, address),
+            _ => run::run_all(&args),
+        },
         SimCommand::Compare { a, b, all } => compare::compare(&a, &b, all),
         SimCommand::Replay {
             file,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -106,6 +106,8 @@ struct ReadyLine {
 pub struct Child {
     first_ready: Option<oneshot::Receiver<Result<(), String>>>,
     region: String,
+    /// Whether it is to be dead for now.
+    hold: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -114,10 +116,12 @@ impl Child {
     pub fn start(launch: Launch, members: Arc<Members>, stop: CancellationToken) -> Child {
         let (tell, first_ready) = oneshot::channel();
         let region = launch.region.clone();
-        let task = tokio::spawn(supervise(launch, members, stop, tell));
+        let (hold, held) = watch::channel(false);
+        let task = tokio::spawn(supervise(launch, members, stop, tell, held));
         Child {
             first_ready: Some(first_ready),
             region,
+            hold,
             task,
         }
     }
@@ -137,6 +141,15 @@ impl Child {
         }
     }
 
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Kills the process and keeps it dead, or lets it run again.
+    pub fn hold(&self, dead: bool) {
+        self.hold.send_replace(dead);
+    }
+
     pub async fn join(self) {
         // A supervisor that panicked has said so on standard error already.
         let _ = self.task.await;
@@ -148,12 +161,17 @@ async fn supervise(
     members: Arc<Members>,
     stop: CancellationToken,
     tell: oneshot::Sender<Result<(), String>>,
+    mut held: watch::Receiver<bool>,
 ) {
     let mut tell = Some(tell);
     let mut delay = RESTART_DELAY;
     loop {
+        tokio::select! {
+            () = until(&mut held, false) => {}
+            () = stop.cancelled() => return,
+        }
         let started = tokio::time::Instant::now();
-        let end = run_once(&launch, &members, &stop, &mut tell).await;
+        let end = run_once(&launch, &members, &stop, &mut tell, &mut held).await;
         members.update(&launch.region, None, None);
         if stop.is_cancelled() {
             return;
@@ -162,6 +180,9 @@ async fn supervise(
             // Nobody waits any more when `up` is stopping already.
             let _ = tell.send(Err(end));
             return;
+        }
+        if *held.borrow() {
+            continue;
         }
         if started.elapsed() > STEADY {
             delay = RESTART_DELAY;
@@ -175,12 +196,21 @@ async fn supervise(
     }
 }
 
+/// Waits until the process is to be dead, or alive; where nobody says any more, for ever.
+async fn until(held: &mut watch::Receiver<bool>, dead: bool) {
+    let gone = held.wait_for(|held| *held == dead).await.is_err();
+    if gone {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Runs the process once; says how it ended.
 async fn run_once(
     launch: &Launch,
     members: &Members,
     stop: &CancellationToken,
     tell: &mut Option<oneshot::Sender<Result<(), String>>>,
+    held: &mut watch::Receiver<bool>,
 ) -> String {
     let mut child = match command(launch).and_then(|mut c| c.spawn()) {
         Ok(child) => child,
@@ -191,7 +221,7 @@ async fn run_once(
     };
     let last_words = tokio::spawn(relay_errors(stderr, tell.is_some()));
     let mut lines = BufReader::new(stdout).lines();
-    let mut stopping = false;
+    let (mut stopping, mut killed) = (false, false);
     loop {
         tokio::select! {
             line = lines.next_line() => match line {
@@ -208,6 +238,11 @@ async fn run_once(
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
                 drop(child.stdin.take());
+            }
+            () = until(held, true), if !killed => {
+                killed = true;
+                // One that is gone already is as dead as it should be.
+                let _ = child.start_kill();
             }
         }
     }

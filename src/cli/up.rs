@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use super::cluster::Member;
 use super::supervisor::{Child, Launch, Members};
 use super::tuning::TuningArgs;
 use super::{CREDENTIALS_ENV, CliError, PORT_DEFAULT, block_on, front, keys, stop_signal};
@@ -53,7 +54,51 @@ pub fn run(args: UpArgs) -> Result<(), CliError> {
     keys(args.credentials.as_deref())?;
     topology.throttle |= args.throttle;
     block_on(async {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+        let setup = Setup {
+            home: args.data.join(&topology.name),
+            port: args.port,
+            in_memory: args.in_memory,
+            credentials: args.credentials,
+            tuning: args.tuning.to_args(),
+        };
+        let name = topology.name.clone();
+        let mut local = Local::start(topology, setup, &CancellationToken::new()).await?;
+        let outcome = run_until_stopped(&name, &mut local).await;
+        local.stop().await;
+        outcome
+    })
+}
+
+/// How the processes of a cluster are started.
+pub struct Setup {
+    /// Folder for everything they keep.
+    pub home: PathBuf,
+    /// Of the front door; 0 = the system picks all.
+    pub port: u16,
+    pub in_memory: bool,
+    pub credentials: Option<PathBuf>,
+    /// Their other arguments.
+    pub tuning: Vec<String>,
+}
+
+/// A cluster on this machine: one supervised process for each region, behind a front door.
+pub struct Local {
+    pub members: Arc<Members>,
+    pub front_port: u16,
+    children: Vec<Child>,
+    stop: CancellationToken,
+    /// Claims the folder.
+    _lock: std::fs::File,
+}
+
+impl Local {
+    /// Starts all processes, which run until [`Local::stop`] or `stop`.
+    pub async fn start(
+        mut topology: Topology,
+        setup: Setup,
+        stop: &CancellationToken,
+    ) -> Result<Local, CliError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, setup.port));
         let listener = tokio::net::TcpListener::bind(address)
             .await
             .map_err(|source| CliError::Listen {
@@ -61,52 +106,69 @@ pub fn run(args: UpArgs) -> Result<(), CliError> {
                 source,
             })?;
         let front_port = listener.local_addr()?.port();
-        place(&mut topology, args.port)?;
-        let home = args.data.join(&topology.name);
-        let _lock = lock(&home)?;
-        let plan = prepare(&topology, &home, &args)?;
+        place(&mut topology, setup.port)?;
+        let lock = lock(&setup.home)?;
+        let plan = prepare(&topology, &setup)?;
         let members = Arc::new(Members::new(&topology));
-        let stop = CancellationToken::new();
+        let stop = stop.child_token();
         tokio::spawn(front::serve(listener, members.clone(), stop.clone()));
-        let mut children = Vec::new();
-        for launch in plan {
-            children.push(Child::start(launch, members.clone(), stop.clone()));
-        }
-        let outcome = run_until_stopped(&topology, &members, &mut children, front_port).await;
-        stop.cancel();
-        for child in children {
-            child.join().await;
-        }
-        outcome
-    })
-}
+        let start = |launch| Child::start(launch, members.clone(), stop.clone());
+        Ok(Local {
+            front_port,
+            children: plan.into_iter().map(start).collect(),
+            members,
+            stop,
+            _lock: lock,
+        })
+    }
 
-async fn run_until_stopped(
-    topology: &Topology,
-    members: &Members,
-    children: &mut [Child],
-    front_port: u16,
-) -> Result<(), CliError> {
-    let interrupted = stop_signal();
-    tokio::pin!(interrupted);
-    let ready = async {
-        for child in children.iter_mut() {
-            child.ready().await?;
-        }
-        Ok::<(), CliError>(())
-    };
-    tokio::select! {
-        () = &mut interrupted => return Ok(()),
-        ready = tokio::time::timeout(START_TIMEOUT, ready) => match ready {
-            Ok(result) => result?,
-            Err(_) => return Err(CliError::Start {
-                region: members.missing().join(", "),
+    /// Waits until every region answers.
+    pub async fn ready(&mut self) -> Result<(), CliError> {
+        let ready = async {
+            for child in &mut self.children {
+                child.ready().await?;
+            }
+            Ok::<(), CliError>(())
+        };
+        match tokio::time::timeout(START_TIMEOUT, ready).await {
+            Ok(result) => result,
+            Err(_) => Err(CliError::Start {
+                region: self.members.missing().join(", "),
                 reason: format!("no answer within {} s", START_TIMEOUT.as_secs()),
             }),
-        },
+        }
     }
-    println!("cluster {} on http://127.0.0.1:{front_port}", topology.name);
-    for member in members.list() {
+
+    /// A region as it is now.
+    pub fn member(&self, region: &str) -> Option<Member> {
+        let mut members = self.members.list().into_iter();
+        members.find(|member| member.name == region)
+    }
+
+    /// Kills a region's process and keeps it dead, or lets it run again.
+    pub fn hold(&self, region: &str, dead: bool) {
+        for child in self.children.iter().filter(|c| c.region() == region) {
+            child.hold(dead);
+        }
+    }
+
+    pub async fn stop(self) {
+        self.stop.cancel();
+        for child in self.children {
+            child.join().await;
+        }
+    }
+}
+
+async fn run_until_stopped(name: &str, local: &mut Local) -> Result<(), CliError> {
+    let interrupted = stop_signal();
+    tokio::pin!(interrupted);
+    tokio::select! {
+        () = &mut interrupted => return Ok(()),
+        ready = local.ready() => ready?,
+    }
+    println!("cluster {name} on http://127.0.0.1:{}", local.front_port);
+    for member in local.members.list() {
         println!("  {:<16} {}", member.name, member.endpoint);
     }
     println!("ready");
@@ -173,7 +235,8 @@ fn lock(home: &Path) -> Result<std::fs::File, CliError> {
 }
 
 /// Writes the placed topology and mints what certificates are missing.
-fn prepare(topology: &Topology, home: &Path, args: &UpArgs) -> Result<Vec<Launch>, CliError> {
+fn prepare(topology: &Topology, setup: &Setup) -> Result<Vec<Launch>, CliError> {
+    let home = &setup.home;
     let write_error = |path: &Path, source| CliError::Write {
         path: path.display().to_string(),
         source,
@@ -185,10 +248,10 @@ fn prepare(topology: &Topology, home: &Path, args: &UpArgs) -> Result<Vec<Launch
     let launch = |region: &crate::config::RegionSpec| Launch {
         region: region.name.clone(),
         topology: file.clone(),
-        data: (!args.in_memory).then(|| home.join(&region.name)),
+        data: (!setup.in_memory).then(|| home.join(&region.name)),
         certs: certs.clone(),
-        credentials: args.credentials.clone(),
-        tuning: args.tuning.to_args(),
+        credentials: setup.credentials.clone(),
+        tuning: setup.tuning.clone(),
     };
     Ok(topology.regions.iter().map(launch).collect())
 }

@@ -272,6 +272,20 @@ impl Scenario {
         Ok(())
     }
 
+    /// Every pair of its regions, and how far they are apart.
+    pub fn round_trips_ms(&self) -> Vec<(String, String, f64)> {
+        let regions = self.regions.as_deref().unwrap_or_default();
+        let delays = links::delays(self, regions);
+        let mut trips = Vec::new();
+        for (from, row) in regions.iter().zip(delays) {
+            for (to, delay) in regions.iter().zip(row).take_while(|(to, _)| *to != from) {
+                let rtt_ms = 2.0 * delay.base_us as f64 / 1e3;
+                trips.push((from.clone(), to.clone(), rtt_ms));
+            }
+        }
+        trips
+    }
+
     /// Regions and round trips of the topology's file, if one is named.
     fn take_topology(&mut self, file: &str) -> Result<(), (String, String)> {
         let Some(named) = &self.topology else {
