@@ -278,7 +278,7 @@ impl Replica {
         let row = keys::item_row(uid, key);
         let stored = txn.get(Db::Items, &row)?.map(<[u8]>::to_vec);
         let current = stored.as_deref().map(Record::decode).transpose()?;
-        let mut incoming = item.record();
+        let incoming = item.record();
         if let Some(current) = &current {
             assert!(
                 current.partition == key.partition,
@@ -298,17 +298,14 @@ impl Replica {
             }
             if version.rank == current.version.rank {
                 crate::mark!("expired twice");
-                let kept = if self.has_bug(PlantedBug::EqualRankWins) {
-                    version
-                } else {
-                    version.merged(current.version)
-                };
-                incoming = Record {
-                    version: kept,
-                    ..*current
-                };
-                stable::track(txn, &row, Some(current), &incoming)?;
-                txn.put(Db::Items, &row, &incoming.encode())?;
+                // Two regions expired one version: the outcome is the same. The header of the one issued last
+                // stays, whole, in every region: a dot that says which commit came here, and the stamp at
+                // which all have both, so that what is forgotten does not come back as the other.
+                let later = version.issued > current.version.issued;
+                if later || self.has_bug(PlantedBug::EqualRankWins) {
+                    stable::track(txn, &row, Some(current), &incoming)?;
+                    txn.put(Db::Items, &row, &incoming.encode())?;
+                }
                 return Ok(());
             }
             let wins = self.beats(version.rank, current.version.rank);

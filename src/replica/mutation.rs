@@ -100,23 +100,6 @@ pub struct Version {
     pub issued: Stamp,
 }
 
-impl Version {
-    /// What is kept of two versions of equal rank. Only expiries of one version, made by two regions, can
-    /// be: the outcome is the same, and the smaller dot and the later issue stamp stay, so that headers
-    /// converge too (replication.md section 4).
-    pub fn merged(self, other: Version) -> Version {
-        assert!(
-            self.rank == other.rank,
-            "versions of different rank do not merge"
-        );
-        Version {
-            rank: self.rank,
-            dot: self.dot.min(other.dot),
-            issued: self.issued.max(other.issued),
-        }
-    }
-}
-
 /// The primary key of an item in storage: the same bytes in every region.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct ItemKey {

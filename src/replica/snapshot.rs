@@ -268,21 +268,6 @@ fn carrier(portion: &Portion, version: Version) -> Dot {
     Dot { log, ..version.dot }
 }
 
-/// Whether the version is one that is here, which another region too has expired, later: the dot of such a
-/// version says nothing of that other commit.
-fn is_expired_later(
-    txn: &dyn ReadTxn,
-    version: Version,
-    change: &Change,
-) -> Result<bool, StoreError> {
-    let Change::Item { table, key, .. } = change else {
-        return Ok(false);
-    };
-    let stored = txn.get(Db::Items, &keys::item_row(*table, key))?;
-    let here = stored.map(Record::decode).transpose()?;
-    Ok(here.is_some_and(|h| h.version.rank == version.rank && h.version.issued < version.issued))
-}
-
 impl Replica {
     /// Takes in a part of a copy.
     pub(super) fn copy_in(
@@ -317,8 +302,7 @@ impl Replica {
                 self.copy_merged(txn, now, portion, version, &mutation.change)?;
                 continue;
             }
-            let seen = covers(&self.frontier, version.dot)
-                && !is_expired_later(txn.as_read(), version, &mutation.change)?;
+            let seen = covers(&self.frontier, version.dot);
             if !covers(&portion.base, version.dot) || seen {
                 continue;
             }

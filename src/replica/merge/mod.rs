@@ -207,13 +207,11 @@ impl State {
 
     /// What both know together.
     pub fn join(&self, other: &State) -> State {
-        let newer = match self.version.rank >= other.version.rank {
+        // Two expiries of one version have one rank: the one issued last stays.
+        let order = |state: &State| (state.version.rank, state.version.issued);
+        let newer = match order(self) >= order(other) {
             true => self,
             false => other,
-        };
-        let version = match self.version.rank == other.version.rank {
-            true => self.version.merged(other.version),
-            false => newer.version,
         };
         let base = later(self.base, other.base);
         let mut cells = self.cells.clone();
@@ -229,7 +227,7 @@ impl State {
             false => Item::new(),
         };
         State {
-            version,
+            version: newer.version,
             live: newer.live,
             keys,
             base,

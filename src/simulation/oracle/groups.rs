@@ -274,8 +274,11 @@ impl Oracles {
         let known = &mut self.regions[here];
         let current = known.shadow(change.key);
         if let Some(mut current) = current.filter(|c| c.version.rank == change.version.rank) {
-            current.version = joined(current.version, change.version);
-            known.set_shadow(change.key, Some(current));
+            // Two expiries of one version leave the header of the one issued last.
+            if change.version.issued > current.version.issued {
+                current.version = change.version;
+                known.set_shadow(change.key, Some(current));
+            }
             return false;
         }
         let wins = current.is_none_or(|c| change.version.rank > c.version.rank);
@@ -484,19 +487,6 @@ fn write_rank(commit: &Commit) -> Rank {
     Rank {
         stamp: commit.issued,
         kind: RankKind::Write,
-    }
-}
-
-/// One header of two expiries of one version: the smaller dot, the later stamp.
-pub(super) fn joined(a: Version, b: Version) -> Version {
-    Version {
-        rank: a.rank,
-        dot: if a.dot < b.dot { a.dot } else { b.dot },
-        issued: if a.issued > b.issued {
-            a.issued
-        } else {
-            b.issued
-        },
     }
 }
 

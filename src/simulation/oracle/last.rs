@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use super::super::plan::Config;
 use super::super::report::OracleId;
 use super::super::workload;
-use super::groups::joined;
 use super::{Folded, Oracles, at, hash_of};
 use crate::clock::RegionId;
-use crate::replica::mutation::{Dot, ItemKey, Version};
+use crate::replica::mutation::{Dot, ItemKey};
 use crate::replica::{ApiError, log, read};
 use crate::store::ReadTxn;
 
@@ -57,27 +56,11 @@ impl Oracles {
     fn fold(&self, versions: &[Folded]) -> Option<Folded> {
         let there =
             |dot: Dot| !self.doubted.contains(&dot.log) || dot.seq <= self.required(dot.log);
-        let mut fold: Option<&Folded> = None;
-        let mut merged = None;
-        for one in versions.iter().filter(|(version, _)| there(version.dot)) {
-            match fold {
-                Some((best, _)) if best.rank == one.0.rank => {
-                    merged = Some(joined(merged.unwrap_or(*best), one.0));
-                }
-                Some((best, _)) if best.rank > one.0.rank => {}
-                _ => (fold, merged) = (Some(one), None),
-            }
-        }
-        fold.map(|(version, image)| (merged.unwrap_or(*version), image.clone()))
-    }
-
-    /// Whether some region may have forgotten a deletion, or one of the expiries that it is made of.
-    fn is_forgettable(&self, number: usize, deletion: Version) -> bool {
-        let versions = self.versions.get(number);
-        let mut equal = versions.into_iter().flatten();
-        self.is_collectable(deletion)
-            || equal
-                .any(|(version, _)| version.rank == deletion.rank && self.is_collectable(*version))
+        let there = versions.iter().filter(|(version, _)| there(version.dot));
+        // Of two expiries of one version, which have one rank, the one issued last.
+        there
+            .max_by_key(|(version, _)| (version.rank, version.issued))
+            .cloned()
     }
 
     /// O1: the region's versions are the fold of all commits.
@@ -93,16 +76,16 @@ impl Oracles {
             None => BTreeMap::new(),
         };
         let folds: Vec<Option<Folded>> = self.versions.iter().map(|v| self.fold(v)).collect();
-        let known = self.keys.iter().enumerate().zip(&folds);
-        let folded = known.filter_map(|((number, key), fold)| Some((number, key, fold.as_ref()?)));
+        let known = self.keys.iter().zip(&folds);
+        let folded = known.filter_map(|(key, fold)| Some((key, fold.as_ref()?)));
         // A deletion that all have may be forgotten, and an older one, such as a second expiry, come after.
-        let right = |(number, key, fold): &(usize, &ItemKey, &Folded)| {
+        let right = |(key, fold): &(&ItemKey, &Folded)| {
             let has = stored.get(*key);
             let absent = has.is_none_or(|(_, image)| image.is_none()) && fold.1.is_none();
-            has == Some(*fold) || (absent && self.is_forgettable(*number, fold.0))
+            has == Some(*fold) || (absent && self.is_collectable(fold.0))
         };
         let wrong = folded.clone().find(|one| !right(one));
-        let wrong = wrong.map(|(_, key, (version, _))| {
+        let wrong = wrong.map(|(key, (version, _))| {
             let has = stored
                 .get(key)
                 .map_or("nothing".into(), |(v, _)| self.show_version(*v));
