@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::super::plan::index;
 use super::super::report::OracleId;
 use super::super::workload;
-use super::{Known, MadeChange, Oracles};
+use super::{Known, MadeChange, Met, Oracles};
 use crate::clock::RegionId;
 use crate::replica::catalog::TableDef;
 use crate::replica::mutation::{Change, Dot, Frontier, LogId};
@@ -80,7 +80,7 @@ impl Oracles {
         self.doubted.iter().map(lost).sum()
     }
 
-    /// A part of a copy became durable in `region`. Counts the conflicts that it should have recorded: none
+    /// A part of a copy became durable in `region`. Notes the conflicts that it should have recorded: none
     /// with what the sponsor has met already.
     pub(super) fn on_copied(
         &mut self,
@@ -88,7 +88,8 @@ impl Oracles {
         region: RegionId,
         portion: &Portion,
         touched: &mut BTreeSet<usize>,
-    ) -> Result<usize, StoreError> {
+        met: &mut Met,
+    ) -> Result<(), StoreError> {
         let here = usize::from(region.0);
         let covered = |dot: Dot| {
             portion
@@ -96,7 +97,6 @@ impl Oracles {
                 .get(&dot.log)
                 .is_some_and(|seq| dot.seq <= *seq)
         };
-        let mut met = 0;
         let mut present = BTreeSet::new();
         for mutation in &portion.part.mutations {
             let (Change::Item { table, key, image }, Some(version)) =
@@ -130,13 +130,8 @@ impl Oracles {
                 deletes: image.is_none(),
                 expires: image.as_deref().and_then(workload::expiry_of),
             };
-            if self.meet(here, change, touched) {
-                if settled {
-                    self.regions[here].conflicts -= 1;
-                } else {
-                    met += 1;
-                }
-            }
+            let pair = self.meet(here, change, touched);
+            self.note_met(here, pair.filter(|_| !settled), met);
         }
         if let Some(def) = read::table(txn, region, workload::TABLE)? {
             self.see_vanished(txn, here, &def, &present, &covered)?;
@@ -144,7 +139,7 @@ impl Oracles {
         if portion.part.next.is_none() {
             self.see_adopted(here, portion);
         }
-        Ok(met)
+        Ok(())
     }
 
     /// What the sponsor had, and has forgotten since, may go; O1 sees whether it should have.

@@ -7,7 +7,7 @@ use super::super::merging::MergeAct;
 use super::super::plan::{Operation, OperationKind};
 use super::super::report::OracleId;
 use super::super::workload;
-use super::{Made, MadeChange, Oracles, Shadow, hash_of};
+use super::{Made, MadeChange, Met, Oracles, Pair, Shadow, hash_of};
 use crate::clock::RegionId;
 use crate::replica::mutation::{Change, Commit, Dot, Rank, RankKind, Version};
 use crate::replica::request::WriteResponse;
@@ -31,16 +31,16 @@ impl Oracles {
     ) -> Result<(), StoreError> {
         let mut fresh = self.fresh_commits(txn, region, group)?;
         let mut touched = BTreeSet::new();
-        let mut met = 0;
+        let mut met = Met::default();
         for done in &group.done {
             match done {
                 Done::Remote { commits, ok, .. } => {
                     if *ok {
-                        met += self.on_remote(region, commits, &mut touched);
+                        self.on_remote(region, commits, &mut touched, &mut met);
                     }
                 }
                 Done::Snapshot { portion, ok: true } => {
-                    met += self.on_copied(txn, region, portion, &mut touched)?;
+                    self.on_copied(txn, region, portion, &mut touched, &mut met)?;
                 }
                 Done::Snapshot { ok: false, .. } => {}
                 Done::Write {
@@ -75,7 +75,7 @@ impl Oracles {
         if self.regions[usize::from(region.0)].tombstones.len() <= TOMBSTONES_MAX {
             self.see_collected(txn, region)?;
         }
-        self.check_conflicts(txn, region, met)
+        self.check_conflicts(txn, region, &met)
     }
 
     /// The commits this group made: what its own logs gained.
@@ -159,6 +159,7 @@ impl Oracles {
         self.logs.entry(dot.log).or_default().push(made);
         self.meter.made(self.now_us, dot);
         for change in changes {
+            // Who writes has seen what is there.
             self.meet(home, change, touched);
         }
         self.regions[home].applied.insert(dot.log, dot.seq);
@@ -209,15 +210,15 @@ impl Oracles {
         changes
     }
 
-    /// Commits of another region became durable here. Counts the conflicts they should have recorded.
+    /// Commits of another region became durable here. Notes the conflicts they should have recorded.
     fn on_remote(
         &mut self,
         region: RegionId,
         commits: &[Vec<u8>],
         touched: &mut BTreeSet<usize>,
-    ) -> usize {
+        met: &mut Met,
+    ) {
         let here = usize::from(region.0);
-        let mut met = 0;
         for sealed in commits {
             let Ok((dot, _)) = log::header(sealed) else {
                 continue;
@@ -250,21 +251,31 @@ impl Oracles {
             self.lags_us.push(self.now_us.saturating_sub(at_us));
             self.meter.applied(self.now_us, region, dot);
             for change in changes {
-                met += usize::from(self.meet(here, change, touched));
+                let pair = self.meet(here, change, touched);
+                self.note_met(here, pair, met);
             }
             self.regions[here].applied.insert(dot.log, dot.seq);
         }
-        met
     }
 
-    /// A version comes to a region. True if it met one that was made without knowledge of it, and the
+    /// Two versions met in a region. However often they do, they are one conflict.
+    pub(super) fn note_met(&mut self, here: usize, pair: Option<Pair>, met: &mut Met) {
+        let Some(pair) = pair else { return };
+        if self.regions[here].conflicts.insert(pair) {
+            met.first += 1;
+        } else {
+            met.again += 1;
+        }
+    }
+
+    /// A version comes to a region. Says whether it met one that was made without knowledge of it, and the
     /// other way round, and one of the two is worth keeping.
     pub(super) fn meet(
         &mut self,
         here: usize,
         change: MadeChange,
         touched: &mut BTreeSet<usize>,
-    ) -> bool {
+    ) -> Option<Pair> {
         touched.insert(change.key);
         let incoming = Shadow {
             version: change.version,
@@ -279,7 +290,7 @@ impl Oracles {
                 current.version = change.version;
                 known.set_shadow(change.key, Some(current));
             }
-            return false;
+            return None;
         }
         let wins = current.is_none_or(|c| change.version.rank > c.version.rank);
         if wins {
@@ -287,19 +298,18 @@ impl Oracles {
             let seen = !change.deletes || current.is_some_and(|c| !c.deleted);
             known.visible += u64::from(seen);
         }
-        let Some(current) = current else { return false };
+        let current = current?;
         let (a, b) = (current.version.dot, change.version.dot);
         let both_deleted = current.deleted && change.deletes;
         // An expiry that loses is nobody's loss.
-        let loser = if wins {
-            current.version
+        let (winner, loser) = if wins {
+            (change.version, current.version)
         } else {
-            change.version
+            (current.version, change.version)
         };
         let written = loser.rank.kind == RankKind::Write;
         let conflict = written && a != b && !both_deleted && !self.saw(a, b) && !self.saw(b, a);
-        self.regions[here].conflicts += u64::from(conflict);
-        conflict
+        conflict.then_some((change.key, winner.rank, loser.rank))
     }
 
     /// O17: each expiry of a commit that `region` is about to make expires what is there, and that is due.
@@ -446,29 +456,32 @@ impl Oracles {
         Ok(())
     }
 
-    /// O8: as many conflicts are recorded as versions met that had not seen each other.
+    /// O8: those conflicts are recorded, and no others, where versions met that had not seen each other.
     fn check_conflicts(
         &mut self,
         txn: &dyn ReadTxn,
         region: RegionId,
-        met: usize,
+        met: &Met,
     ) -> Result<(), StoreError> {
-        let (recorded, _) = self.other_conflicts(txn)?;
-        let expected = self.regions[usize::from(region.0)].conflicts;
-        if met == 0 && recorded == expected {
+        let here = usize::from(region.0);
+        let (recorded, dropped) = self.other_conflicts(txn)?;
+        if met.again > 0 && dropped > 0 {
+            let anew = recorded.saturating_sub(self.regions[here].conflicts());
+            self.regions[here].recorded_anew += anew.min(met.again);
+        }
+        let expected = self.regions[here].conflicts();
+        if met.first == 0 && recorded == expected {
             return Ok(());
         }
-        let newest = conflict::list(txn, self.judged_table(), met)?;
+        let newest = conflict::list(txn, self.judged_table(), met.first)?;
+        let mut named = true;
         for kept in &newest {
             self.meter.conflict(self.now_us, region, &kept.conflict);
+            let (winner, loser) = (kept.conflict.winner.rank, kept.conflict.loser.rank);
+            let key = self.key_number(kept.conflict.uid, &kept.conflict.key);
+            named &= self.regions[here].conflicts.contains(&(key, winner, loser));
         }
-        let concurrent = |world: &Self| {
-            let mut pairs = newest.iter().map(|c| (c.conflict.winner, c.conflict.loser));
-            pairs.all(|(w, l)| {
-                w.rank > l.rank && !world.saw(w.dot, l.dot) && !world.saw(l.dot, w.dot)
-            })
-        };
-        let holds = recorded == expected && concurrent(self);
+        let holds = recorded == expected && named;
         self.check(OracleId::Conflicts, holds, |world| {
             let name = world.name(region);
             let newest = newest.first().map_or(String::new(), |c| {

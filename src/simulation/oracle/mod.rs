@@ -57,6 +57,17 @@ struct Shadow {
     expires: Option<u64>,
 }
 
+/// Two versions of an item, by key number and ranks, the winner's first.
+type Pair = (usize, Rank, Rank);
+
+/// How many pairs met in a group.
+#[derive(Debug, Default)]
+struct Met {
+    first: usize,
+    /// Again: in a copy that was begun anew, or in a log after a copy.
+    again: u64,
+}
+
 /// A version of an item and its image.
 type Folded = (Version, Option<Vec<u8>>);
 
@@ -69,8 +80,10 @@ struct Known {
     shadows: Vec<Option<Shadow>>,
     /// The keys whose shadows are deletions.
     tombstones: BTreeSet<usize>,
-    /// Conflicts that should have been recorded here.
-    conflicts: u64,
+    /// The pairs of versions that met here and must have been recorded, once each.
+    conflicts: BTreeSet<Pair>,
+    /// Of those, how often one met again after its record was dropped, and was recorded anew.
+    recorded_anew: u64,
     /// Changes of an item that a reader here could see.
     visible: u64,
     last_issued: Option<Stamp>,
@@ -126,6 +139,13 @@ pub struct Oracles {
     /// Clients are those of a script: what they ask, and of which tables, no oracle knows.
     pub scripted: bool,
     now_us: u64,
+}
+
+impl Known {
+    /// How many conflicts should have been recorded here.
+    fn conflicts(&self) -> u64 {
+        self.conflicts.len() as u64 + self.recorded_anew
+    }
 }
 
 fn hash_of(bytes: &[u8]) -> u64 {
@@ -197,7 +217,7 @@ impl Oracles {
 
     /// Conflicts that happened, all regions together.
     pub fn conflicts(&self) -> u64 {
-        self.regions.iter().map(|known| known.conflicts).sum()
+        self.regions.iter().map(Known::conflicts).sum()
     }
 
     /// About how many rows there are to look at in a region.

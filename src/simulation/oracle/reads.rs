@@ -143,7 +143,7 @@ impl Oracles {
         txn: &dyn ReadTxn,
         region: RegionId,
     ) -> Result<(), StoreError> {
-        let happened = self.regions[usize::from(region.0)].conflicts;
+        let happened = self.regions[usize::from(region.0)].conflicts();
         let (kept, problems) = conflict::audit(txn)?;
         let (recorded, dropped) = self.other_conflicts(txn)?;
         let holds = problems.is_empty() && recorded == happened;
