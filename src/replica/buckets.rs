@@ -248,20 +248,30 @@ impl Replica {
             let bucket = bucket_of(&row);
             looked += 1;
             if let TableState::Live(_) = self.table_by_uid(txn.as_read(), uid)? {
-                let (counted, rows) =
-                    (self.buckets.hash).recount_one(txn.as_read(), uid, bucket)?;
-                looked += rows;
-                let suspect = meta::suspect(uid, bucket);
-                let kept = sum(txn.as_read(), uid, bucket)?;
-                if counted.is_some_and(|counted| counted != kept) {
-                    txn.put(Db::Meta, &suspect, &[])?;
-                } else {
-                    txn.delete(Db::Meta, &suspect)?;
-                }
+                looked += self.count_again(txn, uid, bucket)?;
             }
             self.buckets.scrubbed = Some([row.as_slice(), &[0]].concat());
         }
         Ok(Chore::Done)
+    }
+
+    /// Counts a bucket again, and notes whether it is suspect: its items are not what its sum says. Says how
+    /// many rows it has.
+    fn count_again(
+        &self,
+        txn: &mut dyn WriteTxn,
+        uid: TableUid,
+        bucket: u16,
+    ) -> Result<usize, StoreError> {
+        let (counted, rows) = (self.buckets.hash).recount_one(txn.as_read(), uid, bucket)?;
+        let suspect = meta::suspect(uid, bucket);
+        let kept = sum(txn.as_read(), uid, bucket)?;
+        if counted.is_some_and(|counted| counted != kept) {
+            txn.put(Db::Meta, &suspect, &[])?;
+        } else {
+            txn.delete(Db::Meta, &suspect)?;
+        }
+        Ok(rows)
     }
 
     /// A peer's items of a bucket that differs, or is suspect here.
@@ -282,6 +292,8 @@ impl Replica {
             return Ok(());
         }
         self.buckets.save(txn)?;
+        // What the disk has lost of late was not lost on the way: it is counted here already.
+        self.count_again(txn, uid, offer.bucket)?;
         let mut offered = Vec::new();
         for item in &offer.items {
             if self.is_lost(offer, item)? {
