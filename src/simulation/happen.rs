@@ -444,7 +444,10 @@ impl World<'_> {
                 bytes_per_second,
             } => {
                 for way in ways {
-                    self.net.reroute(way, longer_us, bytes_per_second);
+                    let wider = (self.net).reroute(self.now_us, way, longer_us, bytes_per_second);
+                    if let Some(until_us) = wider {
+                        self.hurry(way, until_us);
+                    }
                 }
             }
             Fault::Full { region, full } => self.regions[region].full = full,

@@ -45,6 +45,21 @@ const PACKET_BYTES: usize = 1_200;
 const ROUNDS_MAX: u32 = 8;
 
 impl Link {
+    /// The link is another way from now on. Where that is wider, nothing waits for the narrow one any more.
+    fn take(&mut self, now_us: u64, delay: Delay) -> Option<u64> {
+        let before = std::mem::replace(&mut self.delay, delay).bytes_per_second;
+        let after = delay.bytes_per_second;
+        let is_wider = before > 0 && (after == 0 || after > before);
+        let until_us = now_us + delay.base_us;
+        if is_wider {
+            self.busy_us.clear();
+            for last_us in self.last_us.values_mut() {
+                *last_us = until_us.min(*last_us);
+            }
+        }
+        is_wider.then_some(until_us)
+    }
+
     /// When a frame has left: after what its lane queued before it. Lanes share the bandwidth, and the more
     /// urgent goes first, at the cost of what the others have queued.
     fn transmit(&mut self, now_us: u64, lane: Lane, bytes: usize) -> u64 {
@@ -241,25 +256,36 @@ impl Net {
         }
     }
 
-    /// The way is so much longer than it was drawn, and this narrow, or as wide as it was.
-    pub fn reroute(&mut self, way: (usize, usize), longer_us: u64, bytes_per_second: u64) {
-        if let Some(link) = self.links.get_mut(&way) {
-            link.delay = link.direct;
-            link.delay.base_us += longer_us;
-            if bytes_per_second > 0 {
-                link.delay.bytes_per_second = bytes_per_second;
-            }
+    /// The way is so much longer than it was drawn, and this narrow, or as wide as it was. Where it got
+    /// wider: when what waited for it has arrived at the latest.
+    pub fn reroute(
+        &mut self,
+        now_us: u64,
+        way: (usize, usize),
+        longer_us: u64,
+        bytes_per_second: u64,
+    ) -> Option<u64> {
+        let link = self.links.get_mut(&way)?;
+        let mut delay = link.direct;
+        delay.base_us += longer_us;
+        if bytes_per_second > 0 {
+            delay.bytes_per_second = bytes_per_second;
         }
+        link.take(now_us, delay)
     }
 
-    /// Every link is whole, and no frame is doubled or late any more.
-    pub fn calm(&mut self) {
+    /// Every link is whole, and no frame is doubled or late any more. The ways that got wider, and when what
+    /// waited for them has arrived at the latest.
+    pub fn calm(&mut self, now_us: u64) -> Vec<((usize, usize), u64)> {
         (self.duplicates, self.spikes) = (0, 0);
-        for link in self.links.values_mut() {
+        let mut wider = Vec::new();
+        for (way, link) in &mut self.links {
             link.cuts = 0;
             link.clogged_us.clear();
-            link.delay = link.direct;
+            let until_us = link.take(now_us, link.direct);
+            wider.extend(until_us.map(|until_us| (*way, until_us)));
         }
+        wider
     }
 
     /// The connection dies. True if it stood.

@@ -376,6 +376,22 @@ impl<'o> World<'o> {
         self.scheduled += 1;
     }
 
+    /// What is on its way arrives by `until_us`, in the order in which it was sent.
+    pub(super) fn hurry(&mut self, way: (usize, usize), until_us: u64) {
+        let on_it =
+            |what: &What| matches!(what, What::Arrive { from, to, .. } if (*from, *to) == way);
+        let later = self.events.range((until_us, 0)..);
+        let late: Vec<(u64, u64)> = later
+            .filter(|(_, what)| on_it(what))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in late {
+            if let Some(what) = self.events.remove(&key) {
+                self.events.insert((until_us, key.1), what);
+            }
+        }
+    }
+
     /// Looks at everything, now and then.
     fn look(&mut self) -> Result<(), Trouble> {
         for region in &self.regions {
@@ -406,7 +422,9 @@ impl<'o> World<'o> {
         self.trace(None, || "calm".into());
         self.end_whims();
         self.calm_us = Some(self.now_us);
-        self.net.calm();
+        for (way, until_us) in self.net.calm(self.now_us) {
+            self.hurry(way, until_us);
+        }
         self.doomed.fill(None);
         self.set_clocks_right();
         for region in 0..self.regions.len() {
