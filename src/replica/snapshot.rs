@@ -279,6 +279,7 @@ impl Replica {
         let part = &portion.part;
         txn.put(Db::Meta, &meta::joining(portion.group), &[])?;
         self.rebuilding = true;
+        self.leave_life(txn, now, &portion.base)?;
         for (dot, context) in &part.contexts {
             if !covers(&portion.base, *dot) {
                 continue;
@@ -365,6 +366,26 @@ impl Replica {
         };
         let carrier = carrier(portion, version);
         self.apply_item(txn, now, (carrier, version.issued), &item)
+    }
+
+    /// Begins another life if the sponsor has more of this one than this store: that is brought back by the
+    /// copy, and then belongs to an earlier life, which what is made from here on has seen.
+    fn leave_life(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        base: &Frontier,
+    ) -> Result<(), StoreError> {
+        let unknown = |(log, seq): &(&LogId, &u64)| {
+            log.origin.region == self.origin.region
+                && log.origin >= self.origin
+                && self.frontier.get(log) < Some(seq)
+        };
+        let more = base.iter().filter(unknown);
+        match more.map(|(log, _)| log.origin.incarnation).max() {
+            Some(above) => self.be_reborn(txn, now, above),
+            None => Ok(()),
+        }
     }
 
     /// Removes what the sponsor had and has no more, not even as a deletion: all had that deletion.

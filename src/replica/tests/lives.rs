@@ -46,3 +46,35 @@ fn a_clock_that_is_decades_ahead_uses_up_no_numbers() {
     let far_us = 100 * 365 * 86_400_000_000;
     assert!(incarnation(&backup, far_us, u32::MAX) - known <= life::STEPS);
 }
+
+/// A store that was put back is given a copy before anyone told it that it is older than it was.
+#[test]
+fn what_is_made_after_a_copy_has_seen_what_the_copy_brought_back() {
+    let (mut a, mut b) = (Node::new(0, small()), Node::new(1, small()));
+    a.config.replicate_all = true;
+    a.reopen();
+    a.write(simple()).unwrap();
+    b.pull(&a);
+    let backup = Arc::new(b.store.fork());
+    b.put(1, "lost").unwrap();
+    a.pull(&b);
+    b.store = backup;
+    b.reopen();
+    let group = b.def().group;
+    let part = {
+        let txn = a.store.begin_read().unwrap();
+        snapshot::read_part(&*txn, RegionId(0), group, None, usize::MAX).unwrap()
+    };
+    let portion = Portion {
+        group,
+        base: a.replica.frontier().clone(),
+        after: None,
+        part,
+    };
+    b.group(vec![Job::Snapshot(Box::new(portion))]);
+    b.group(vec![Job::Whole(Some(group))]);
+    b.put(1, "seen").unwrap();
+    a.pull(&b);
+    let txn = a.store.begin_read().unwrap();
+    assert_eq!(conflict::count(&*txn).unwrap(), 0);
+}
