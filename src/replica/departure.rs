@@ -104,6 +104,7 @@ impl Replica {
             }
         }
         self.buckets.save(txn)?;
+        self.buckets.forget(from);
         let places = [Db::Items, Db::Index, Db::Ttl, Db::Gc, Db::Buckets];
         let prefixes = places.map(|db| {
             (
@@ -147,7 +148,10 @@ fn move_some(txn: &mut dyn WriteTxn, db: Db, old: &[u8], new: &[u8]) -> Result<b
     })?;
     for (row, value) in &rows {
         let rest = row.get(old.len()..).unwrap_or_default();
-        txn.put(db, &[new, rest].concat(), value)?;
+        // What says when an item expires names the item's row, which moves too.
+        let named = value.strip_prefix(old).filter(|_| db == Db::Ttl);
+        let value = named.map_or_else(|| value.clone(), |rest| [new, rest].concat());
+        txn.put(db, &[new, rest].concat(), &value)?;
         txn.delete(db, row)?;
     }
     Ok(!rows.is_empty())

@@ -169,3 +169,40 @@ fn a_deleted_table_of_the_same_name_does_not_keep_a_replica_out() {
     );
     assert_eq!(b.details().counts, a.details().counts);
 }
+
+/// What is derived of its items goes with them to the table that it becomes: after every group the store must
+/// pass `check`.
+#[test]
+fn a_replica_that_becomes_a_table_of_its_own_keeps_what_is_derived_of_its_items() {
+    let (mut a, mut b) = (filled(5), Node::new(1, small()));
+    a.write(update(TableChange::TimeToLive {
+        enabled: true,
+        attribute: "n".into(),
+    }))
+    .unwrap();
+    a.write(update(TableChange::AddReplica(RegionId(1))))
+        .unwrap();
+    for _ in 0..2 {
+        b.pull(&a);
+        b.settle();
+        a.pull(&b);
+        a.settle();
+    }
+    assert!(!b.joining());
+    let shared = b.def().uid;
+    b.write(update(TableChange::Disassociate)).unwrap();
+    let stamp = Stamp {
+        physical_us: now(b.at_us).wall_us + 1_000_000,
+        ..Stamp::MIN
+    };
+    let found = stable::Stability {
+        stamps: BTreeMap::from([(b.def().group, stamp)]),
+        ..Default::default()
+    };
+    b.at_us += 1_000_000;
+    b.group(vec![Job::Stable(found)]);
+    b.settle();
+    assert_ne!(b.def().uid, shared);
+    assert_eq!(b.details().counts.items, 5);
+    b.put(1, "own").unwrap();
+}
