@@ -9,9 +9,11 @@
 //! The hash is SipHash-2-4 of 128 bits, keyed with the cluster's id: clients do not know it, so nobody who
 //! may write items can choose them to cancel out. The same in every region of a cluster, and in `check`.
 //!
-//! Sums change with the items' own transaction. A chore counts buckets again, a few rows at a time: where
-//! the items are not what their sum says, the disk has changed them, the bucket is *suspect*, and the sum
-//! says whether what a peer has is what was here ([`Replica::repair`]).
+//! Sums change with the items' own transaction. A chore counts them again (`scrub`), and what a peer has where
+//! the two differ is judged by both (`repair`).
+
+mod repair;
+mod scrub;
 
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
@@ -21,15 +23,15 @@ use bincode::{Decode, Encode};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use super::apply::Incoming;
-use super::catalog::{Merging, TableDef, TableUid};
-use super::chores::Chore;
+use super::catalog::TableUid;
 use super::keys::{self, meta};
 use super::mutation::{Dot, ItemKey, Version};
+use super::read;
 use super::record::Record;
-use super::{Replica, TableState, merge, read, stable};
-use crate::clock::{Hlc, Now, RegionId};
+use crate::clock::{Now, RegionId};
 use crate::item::codec;
 use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
+use scrub::Scrub;
 
 /// Where a store keeps its cluster's id, the key of the hash.
 pub const CLUSTER_KEY: &[u8] = b"g/cluster";
@@ -37,19 +39,19 @@ pub const CLUSTER_KEY: &[u8] = b"g/cluster";
 pub const GROUPS: usize = 256;
 /// Items that are remembered as missed; with more, the memory begins anew.
 const MISSED_MAX: usize = 1_024;
-/// Rows that are counted again in one step.
-const SCRUB_ROWS: usize = 64;
-/// A bucket with more rows than this is counted by `check` only: one step may not take long.
-const BUCKET_ROWS_MAX: usize = 4_096;
 
-/// The items of one bucket as a peer has them.
+/// Items of one bucket as a peer has them, from some row on.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Offer {
     pub table: TableUid,
     pub bucket: u16,
     /// When it was asked for, on the asker's monotonic clock: it was read after that.
     pub asked_us: u64,
+    /// The row after which they are; `None` = from the bucket's beginning.
+    pub after: Option<Vec<u8>>,
     pub items: Vec<Offered>,
+    /// The last row that was looked at, where the bucket has more.
+    pub next: Option<Vec<u8>>,
 }
 
 /// One version of one item, a tombstone perhaps.
@@ -108,6 +110,8 @@ impl Fingerprints {
     fn weigh(self, row: &[u8], version: Version, image: Option<&[u8]>) -> u128 {
         let Some(image) = image else { return 0 };
         let mut hasher = SipHasher24::new_with_keys(self.key.0, self.key.1);
+        // Without the table: it becomes another where its replica leaves (`departure`), and its sums go along.
+        let row = row.get(keys::TABLE_PREFIX_LEN..).unwrap_or_default();
         hasher.write(&(row.len() as u64).to_be_bytes());
         hasher.write(row);
         hasher.write(&version.rank.stamp.to_bytes());
@@ -137,31 +141,6 @@ impl Fingerprints {
         sums.retain(|_, sum| *sum != 0);
         Ok(sums)
     }
-
-    /// The sum of one bucket by its items, and how many rows it has; `None` when it has too many.
-    fn recount_one(
-        self,
-        txn: &dyn ReadTxn,
-        uid: TableUid,
-        bucket: u16,
-    ) -> Result<(Option<u128>, usize), StoreError> {
-        let (mut sum, mut rows) = (0u128, 0);
-        scan(
-            txn,
-            Db::Items,
-            &bucket_row(uid, bucket),
-            &mut |row, stored| {
-                rows += 1;
-                sum = sum.wrapping_add(self.weigh_stored(row, stored));
-                if rows <= BUCKET_ROWS_MAX {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            },
-        )?;
-        Ok(((rows <= BUCKET_ROWS_MAX).then_some(sum), rows))
-    }
 }
 
 /// Sums that changed in the open group, and where the counting is.
@@ -169,7 +148,7 @@ impl Fingerprints {
 pub(super) struct Buckets {
     pub hash: Fingerprints,
     changes: BTreeMap<(TableUid, u16), u128>,
-    scrubbed: Option<Vec<u8>>,
+    scrub: Scrub,
     /// Rows of items that a peer had and this region had not, though it must have had them: the version, and
     /// when that was seen first, on the monotonic clock.
     missed: BTreeMap<Vec<u8>, (Dot, u64)>,
@@ -180,7 +159,7 @@ impl Buckets {
         Ok(Buckets {
             hash: Fingerprints::of(txn)?,
             changes: BTreeMap::new(),
-            scrubbed: None,
+            scrub: Scrub::default(),
             missed: BTreeMap::new(),
         })
     }
@@ -206,16 +185,19 @@ impl Buckets {
         let (less, more) = (old.map_or(0, weigh), weigh(new));
         let sum = self.changes.entry((uid, bucket_of(row))).or_default();
         *sum = sum.wrapping_sub(less).wrapping_add(more);
+        self.scrub.change(row, less, more);
     }
 
     /// Forgets what a dropped group would have changed.
     pub fn clear(&mut self) {
         self.changes.clear();
+        self.scrub.restart();
     }
 
     /// The table is gone, with its sums.
     pub fn forget(&mut self, uid: TableUid) {
         self.changes.retain(|(table, _), _| *table != uid);
+        self.scrub.forget(uid);
     }
 
     /// Saves what the group changed.
@@ -230,181 +212,6 @@ impl Buckets {
             }
         }
         Ok(())
-    }
-}
-
-impl Replica {
-    /// The chore: counts the next buckets again. Never in a hurry.
-    pub(super) fn scrub(&mut self, txn: &mut dyn WriteTxn) -> Result<Chore, StoreError> {
-        self.buckets.save(txn)?;
-        let mut looked = 0;
-        while looked < SCRUB_ROWS {
-            let from = self.buckets.scrubbed.as_deref();
-            let Some(row) = stable::first_row(txn.as_read(), Db::Buckets, from)? else {
-                self.buckets.scrubbed = None;
-                break;
-            };
-            let uid = table_of(&row).ok_or_else(unreadable)?;
-            let bucket = bucket_of(&row);
-            looked += 1;
-            if let TableState::Live(_) = self.table_by_uid(txn.as_read(), uid)? {
-                looked += self.count_again(txn, uid, bucket)?;
-            }
-            self.buckets.scrubbed = Some([row.as_slice(), &[0]].concat());
-        }
-        Ok(Chore::Done)
-    }
-
-    /// Counts a bucket again, and notes whether it is suspect: its items are not what its sum says. Says how
-    /// many rows it has.
-    fn count_again(
-        &self,
-        txn: &mut dyn WriteTxn,
-        uid: TableUid,
-        bucket: u16,
-    ) -> Result<usize, StoreError> {
-        let (counted, rows) = (self.buckets.hash).recount_one(txn.as_read(), uid, bucket)?;
-        let suspect = meta::suspect(uid, bucket);
-        let kept = sum(txn.as_read(), uid, bucket)?;
-        if counted.is_some_and(|counted| counted != kept) {
-            txn.put(Db::Meta, &suspect, &[])?;
-        } else {
-            txn.delete(Db::Meta, &suspect)?;
-        }
-        Ok(rows)
-    }
-
-    /// A peer's items of a bucket that differs, or is suspect here.
-    ///
-    /// An offered version was lost here when this region has applied the commit that made it and has nothing
-    /// as great: that is the whole test, so what is merely on its way is never taken for lost.
-    pub(super) fn repair(
-        &mut self,
-        txn: &mut dyn WriteTxn,
-        now: Now,
-        offer: &Offer,
-    ) -> Result<(), StoreError> {
-        let uid = offer.table;
-        let TableState::Live(def) = self.table_by_uid(txn.as_read(), uid)? else {
-            return Ok(());
-        };
-        if !def.group.contains(self.config.region) {
-            return Ok(());
-        }
-        self.buckets.save(txn)?;
-        // What the disk has lost of late was not lost on the way: it is counted here already.
-        self.count_again(txn, uid, offer.bucket)?;
-        let mut offered = Vec::new();
-        for item in &offer.items {
-            if self.is_lost(offer, item)? {
-                offered.push(item.clone());
-            }
-        }
-        if txn
-            .get(Db::Meta, &meta::suspect(uid, offer.bucket))?
-            .is_some()
-        {
-            return self.put_back(txn, offer, &offered);
-        }
-        self.merge(txn, now, &def, (&offered, offer.asked_us))
-    }
-
-    /// Whether the commits that made an offered version are applied here; and it is one that can be.
-    fn is_lost(&self, offer: &Offer, item: &Offered) -> Result<bool, StoreError> {
-        let sane = Hlc::admit(item.version.rank.stamp).is_ok()
-            && Hlc::admit(item.version.issued).is_ok()
-            && bucket_of(&keys::item_row(offer.table, &item.key)) == offer.bucket
-            && (item.image.as_deref()).is_none_or(|image| codec::decode(image).is_ok());
-        Ok(sane && self.has_all_of(item.version, item.marks.as_deref())?)
-    }
-
-    /// Puts back what the disk has changed, if that makes the bucket what its sum says: then everything
-    /// derived from it is right as it is.
-    fn put_back(
-        &mut self,
-        txn: &mut dyn WriteTxn,
-        offer: &Offer,
-        offered: &[Offered],
-    ) -> Result<(), StoreError> {
-        let (uid, bucket, hash) = (offer.table, offer.bucket, self.buckets.hash);
-        let (Some(mut total), _) = hash.recount_one(txn.as_read(), uid, bucket)? else {
-            return Ok(());
-        };
-        let mut put = Vec::new();
-        for item in offered.iter().filter(|item| item.image.is_some()) {
-            let row = keys::item_row(uid, &item.key);
-            let has = txn.get(Db::Items, &row)?;
-            let has = has.map_or(0, |stored| hash.weigh_stored(&row, stored));
-            let wanted = hash.weigh(&row, item.version, item.image.as_deref());
-            if has != wanted {
-                total = total.wrapping_sub(has).wrapping_add(wanted);
-                put.push((row, record(item).encode()));
-            }
-        }
-        if total != sum(txn.as_read(), uid, bucket)? {
-            return Ok(());
-        }
-        for (row, record) in &put {
-            txn.put(Db::Items, row, record)?;
-        }
-        txn.delete(Db::Meta, &meta::suspect(uid, bucket))?;
-        crate::mark!("item repaired");
-        add(txn, meta::REPAIRS, put.len() as u64)
-    }
-
-    /// Merges what was lost by rank, through the one door.
-    fn merge(
-        &mut self,
-        txn: &mut dyn WriteTxn,
-        now: Now,
-        def: &TableDef,
-        (offered, asked_us): (&[Offered], u64),
-    ) -> Result<(), StoreError> {
-        if !self.is_settled(txn.as_read(), def)? {
-            return Ok(());
-        }
-        let floor = self.tombstone_floor(txn.as_read(), now, def.uid)?;
-        for item in offered {
-            let row = keys::item_row(def.uid, &item.key);
-            let here = txn.get(Db::Items, &row)?.map(Record::decode).transpose()?;
-            match here {
-                // Of a table that merges, one version may be more in one region than in another.
-                Some(here)
-                    if here.version.rank == item.version.rank && def.merging != Merging::Items =>
-                {
-                    let adds = merge::form::adds(&here, &item.incoming(def.uid), def)?;
-                    let dot = item.version.dot;
-                    if !adds || !(self.buckets).is_missed_still(row, dot, asked_us, now) {
-                        continue;
-                    }
-                }
-                Some(here) if here.version.rank >= item.version.rank => continue,
-                // A deletion that was collected here.
-                None if item.image.is_none() => continue,
-                None if item.version.issued <= floor => {
-                    if (self.buckets).is_missed_still(row, item.version.dot, asked_us, now) {
-                        add(txn, meta::REPAIRS_REPORTED, 1)?;
-                    }
-                    continue;
-                }
-                _ => {}
-            }
-            let version = item.version;
-            let carrier = (version.dot, version.issued);
-            self.apply_item(txn, now, carrier, &item.incoming(def.uid))?;
-            crate::mark!("item repaired");
-            add(txn, meta::REPAIRS, 1)?;
-        }
-        Ok(())
-    }
-}
-
-fn record(item: &Offered) -> Record<'_> {
-    Record {
-        version: item.version,
-        partition: &item.key.partition,
-        image: item.image.as_deref(),
-        marks: item.marks.as_deref(),
     }
 }
 
@@ -509,24 +316,40 @@ pub fn group_sums(sums: &BTreeMap<u16, u128>) -> Vec<u128> {
     groups
 }
 
-/// The versions of a bucket that was asked for at `asked_us`, as many as `bytes_max` holds.
+/// The versions of a bucket after the row `after`, asked for at `asked_us`: as many as `bytes_max` holds, and at
+/// least one.
 pub fn offer(
     txn: &dyn ReadTxn,
-    uid: TableUid,
-    bucket: u16,
+    (uid, bucket): (TableUid, u16),
+    after: Option<Vec<u8>>,
     asked_us: u64,
     bytes_max: usize,
 ) -> Result<Offer, StoreError> {
-    let (mut items, mut bytes) = (Vec::new(), 0);
-    scan(
+    let prefix = bucket_row(uid, bucket);
+    let mut offer = Offer {
+        table: uid,
+        bucket,
+        asked_us,
+        after: after.filter(|row| row.starts_with(&prefix)),
+        items: Vec::new(),
+        next: None,
+    };
+    let Offer {
+        after, items, next, ..
+    } = &mut offer;
+    let (mut last, mut bytes): (Option<Vec<u8>>, usize) = (None, 0);
+    scan_after(
         txn,
         Db::Items,
-        &bucket_row(uid, bucket),
+        &prefix,
+        after.as_deref(),
         &mut |row, stored| {
-            bytes += row.len() + stored.len();
-            if bytes > bytes_max {
+            bytes = bytes.saturating_add(row.len() + stored.len());
+            if bytes > bytes_max && last.is_some() {
+                *next = last.take();
                 return ControlFlow::Break(());
             }
+            last = Some(row.to_vec());
             // What cannot be read here is not offered.
             if let Ok(record) = Record::decode(stored) {
                 items.push(Offered {
@@ -539,12 +362,7 @@ pub fn offer(
             ControlFlow::Continue(())
         },
     )?;
-    Ok(Offer {
-        table: uid,
-        bucket,
-        asked_us,
-        items,
-    })
+    Ok(offer)
 }
 
 /// The kept sum of one bucket.
@@ -591,9 +409,20 @@ fn scan(
     prefix: &[u8],
     visit: &mut crate::store::Visit<'_>,
 ) -> Result<(), StoreError> {
+    scan_after(txn, db, prefix, None, visit)
+}
+
+/// Visits the rows that begin with `prefix`, from the one after `after` on.
+fn scan_after(
+    txn: &dyn ReadTxn,
+    db: Db,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    visit: &mut crate::store::Visit<'_>,
+) -> Result<(), StoreError> {
     let end = keys::after_prefix(prefix);
     let range = Range {
-        from: Bound::Included(prefix),
+        from: after.map_or(Bound::Included(prefix), Bound::Excluded),
         to: end.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
         reverse: false,
     };

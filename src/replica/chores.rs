@@ -49,7 +49,7 @@ impl Replica {
             self.keep_members(txn, now)?,
             self.drop_conflicts(txn, now)?,
             self.do_heavy(txn, now)?,
-            self.scrub(txn)?,
+            self.scrub(txn, now)?,
         ];
         self.chores_left = steps.contains(&Chore::More);
         Ok(())

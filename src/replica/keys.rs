@@ -314,8 +314,10 @@ pub mod meta {
         join(b"rb/", &uid.0.to_be_bytes())
     }
     pub fn suspect(uid: TableUid, bucket: u16) -> Vec<u8> {
-        let row = join(SUSPECTS, &uid.0.to_be_bytes());
-        [row.as_slice(), &bucket.to_be_bytes()].concat()
+        [suspects_of(uid).as_slice(), &bucket.to_be_bytes()].concat()
+    }
+    pub fn suspects_of(uid: TableUid) -> Vec<u8> {
+        join(SUSPECTS, &uid.0.to_be_bytes())
     }
     pub fn relog(uid: TableUid) -> Vec<u8> {
         join(RELOGS, &uid.0.to_be_bytes())

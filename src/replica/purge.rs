@@ -114,6 +114,7 @@ fn purge_step(
             (Db::Gc, keys::table_prefix(uid)),
             (Db::Buckets, keys::table_prefix(uid)),
             (Db::Meta, meta::collections_of(uid)),
+            (Db::Meta, meta::suspects_of(uid)),
         ],
     };
     for (db, prefix) in places {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::buckets::{self, Offer};
 use super::stable::Stability;
-use super::tests::{Node, simple};
+use super::tests::{Node, collections, simple};
 use super::*;
 use crate::clock::policy::MAX_OFFSET_US;
 
@@ -14,12 +14,27 @@ fn offers(node: &Node) -> Vec<Offer> {
 }
 
 fn offers_asked(node: &Node, asked_us: u64) -> Vec<Offer> {
+    pieces(node, asked_us, usize::MAX)
+}
+
+/// The same in offers of about `bytes_max`.
+fn pieces(node: &Node, asked_us: u64, bytes_max: usize) -> Vec<Offer> {
     let txn = node.store.begin_read().unwrap();
     let uid = node.def().uid;
-    let buckets = buckets::sums(&*txn, uid).unwrap().into_keys();
-    buckets
-        .map(|bucket| buckets::offer(&*txn, uid, bucket, asked_us, usize::MAX).unwrap())
-        .collect()
+    let mut offers = Vec::new();
+    for bucket in buckets::sums(&*txn, uid).unwrap().into_keys() {
+        let mut after = None;
+        loop {
+            let named = (uid, bucket);
+            let offer = buckets::offer(&*txn, named, after, asked_us, bytes_max).unwrap();
+            after = offer.next.clone();
+            offers.push(offer);
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    offers
 }
 
 fn repairs(node: &Node) -> (u64, u64, usize) {
@@ -174,4 +189,89 @@ fn a_damaged_item_is_found_and_put_back() {
         // And `check` finds nothing.
         b.group(Vec::new());
     }
+}
+
+/// Two regions with one partition of so many items: all in one bucket, counted in many steps.
+fn large(items: usize) -> (Node, Node) {
+    let mut a = Node::new(0, Limits::default());
+    let mut b = Node::new(1, Limits::default());
+    a.config.replicate_all = true;
+    a.reopen();
+    a.write(collections()).unwrap();
+    for n in 0..items {
+        a.put_in("p", n, "g").unwrap();
+    }
+    b.pull(&a);
+    settle(&mut b, 100);
+    (a, b)
+}
+
+fn damage(node: &mut Node, nth: usize, flip: bool) {
+    let uid = node.def().uid;
+    let mut txn = node.store.begin_write().unwrap();
+    assert!(buckets::damage(&mut *txn, uid, nth, flip).unwrap());
+    txn.commit().unwrap();
+}
+
+#[test]
+fn a_large_bucket_is_counted_in_steps_while_it_changes() {
+    let (mut a, mut b) = large(400);
+    for n in 0..60 {
+        // Before, behind and at the place that was reached.
+        a.put_in("p", (n * 37) % 500, "changed").unwrap();
+        b.at_us += 1_000_000;
+        b.pull(&a);
+        assert_eq!(repairs(&b), (0, 0, 0), "nobody is accused");
+    }
+    damage(&mut b, 7, true);
+    for n in 0..60 {
+        b.at_us += 1_000_000;
+        a.put_in("p", 300 + n, "again").unwrap();
+        for commits in b.due(&a) {
+            b.unchecked(vec![Job::Remote(commits)]);
+        }
+    }
+    assert_eq!(repairs(&b), (0, 0, 1));
+    // In pieces, one of which has what the disk lost.
+    let offers = pieces(&a, 0, 1_000);
+    assert!(offers.len() > 10);
+    b.unchecked(offers.into_iter().map(Job::Repair).collect());
+    assert_eq!(repairs(&b), (1, 0, 0));
+    // And `check` finds nothing.
+    b.group(Vec::new());
+}
+
+#[test]
+fn what_a_large_bucket_lost_is_judged_after_it_is_counted() {
+    let offer = |a: &Node, b: &mut Node| {
+        let offers = pieces(a, 0, 10_000).into_iter().map(Job::Repair);
+        b.unchecked(offers.collect());
+        for _ in 0..10 {
+            b.at_us += 1_000_000;
+            b.unchecked(Vec::new());
+        }
+    };
+    // By the disk, though no chore has found it.
+    let (a, mut b) = large(400);
+    damage(&mut b, 7, false);
+    offer(&a, &mut b);
+    assert_eq!(repairs(&b), (0, 0, 1), "the chore counted it at once");
+    offer(&a, &mut b);
+    assert_eq!(repairs(&b), (1, 0, 0));
+    b.group(Vec::new());
+    // On the way.
+    let (mut a, mut b) = large(400);
+    b.config.planted = Some(PlantedBug::HeldDropped);
+    b.reopen();
+    a.at_us += 2 * MAX_OFFSET_US;
+    a.put_in("p", 1, "second").unwrap();
+    b.pull(&a);
+    b.config.planted = None;
+    b.reopen();
+    settle(&mut b, 100);
+    offer(&a, &mut b);
+    assert_eq!(repairs(&b), (0, 0, 0), "the chore counted it at once");
+    offer(&a, &mut b);
+    assert_eq!(repairs(&b), (1, 0, 0));
+    b.group(Vec::new());
 }

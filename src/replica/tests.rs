@@ -103,8 +103,13 @@ impl Node {
     }
 
     pub fn put(&mut self, n: usize, g: &str) -> Result<WriteResponse, ApiError> {
+        self.put_in(&format!("key-{n}"), n, g)
+    }
+
+    /// The same in a partition of that key.
+    pub fn put_in(&mut self, k: &str, n: usize, g: &str) -> Result<WriteResponse, ApiError> {
         let item = Item::from([
-            ("k".to_owned(), Value::S(format!("key-{n}"))),
+            ("k".to_owned(), Value::S(k.to_owned())),
             ("n".to_owned(), Value::N(Number::from(n as i64))),
             ("g".to_owned(), Value::S(g.to_owned())),
         ]);
@@ -166,20 +171,27 @@ impl Node {
 
     /// Everything of the other's own logs that this one lacks.
     pub fn pull(&mut self, other: &Node) {
-        let txn = other.store.begin_read().unwrap();
-        let logs: Vec<LogId> = other.replica.frontier().keys().copied().collect();
-        let here = self.config.region;
-        let origin = other.config.region;
-        let mine = |l: &&LogId| l.origin.region == origin && l.group.contains(here);
-        for log in logs.iter().filter(mine) {
-            let from = self.replica.frontier().get(log).copied().unwrap_or(0) + 1;
-            let commits = log::read(&*txn, *log, from, usize::MAX).unwrap();
-            let commits = commits.into_iter().map(|(_, sealed)| sealed).collect();
+        for commits in self.due(other) {
             match self.group(vec![Job::Remote(commits)]).pop() {
                 Some(JobResult::Remote(Ok(()))) => {}
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    /// What is to be pulled, by log.
+    pub fn due(&self, other: &Node) -> Vec<Vec<Vec<u8>>> {
+        let txn = other.store.begin_read().unwrap();
+        let logs: Vec<LogId> = other.replica.frontier().keys().copied().collect();
+        let here = self.config.region;
+        let origin = other.config.region;
+        let mine = |l: &&LogId| l.origin.region == origin && l.group.contains(here);
+        let commits = |log: &LogId| {
+            let from = self.replica.frontier().get(log).copied().unwrap_or(0) + 1;
+            let commits = log::read(&*txn, *log, from, usize::MAX).unwrap();
+            commits.into_iter().map(|(_, sealed)| sealed).collect()
+        };
+        logs.iter().filter(mine).map(commits).collect()
     }
 }
 
@@ -248,7 +260,7 @@ pub(super) fn simple() -> WriteRequest {
 }
 
 /// Partition k, sort n, and a local index sorted by g.
-fn collections() -> WriteRequest {
+pub(super) fn collections() -> WriteRequest {
     let local = KeySchema::simple(("k", KeyType::S), Some(("g", KeyType::S)));
     let keys = KeySchema::simple(("k", KeyType::S), Some(("n", KeyType::N)));
     create(keys, vec![index("local", IndexKind::Local, local)])

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::replicator::{Replicator, Scene};
-use super::wire::Message;
+use super::wire::{Asked, Message};
 use super::{Action, Lane};
 use crate::clock::RegionId;
 use crate::maybe;
@@ -27,7 +27,7 @@ const CONFIRM_US: u64 = 2_000_000;
 const SUSPECTS_US: u64 = 1_000_000;
 /// Buckets that are asked for at once.
 const ASKED_MAX: usize = 64;
-/// What a bucket is answered with.
+/// What an offer holds at most, though it always holds one row.
 const OFFER_BYTES_MAX: usize = 1024 * 1024;
 
 /// What one region knows of its differences.
@@ -119,7 +119,7 @@ impl Replicator {
             crate::mark!("suspect asked");
             let turn = self.differences.asks.checked_rem(able.len()).unwrap_or(0);
             if let Some(peer) = able.get(turn) {
-                self.ask_items(scene, *peer, table, vec![bucket]);
+                self.ask_items(scene, *peer, table, vec![(bucket, None)]);
             }
         }
         Ok(())
@@ -130,7 +130,7 @@ impl Replicator {
         scene: &mut Scene<'_>,
         peer: RegionId,
         table: TableUid,
-        buckets: Vec<u16>,
+        buckets: Vec<Asked>,
     ) {
         let ask = Message::AskItems {
             table,
@@ -191,7 +191,7 @@ impl Replicator {
         match doubts.remove(&(peer, table)) {
             Some((None, before)) => {
                 let both = differ.intersection(&before).take(ASKED_MAX);
-                let buckets: Vec<u16> = both.copied().collect();
+                let buckets: Vec<_> = both.map(|bucket| (*bucket, None)).collect();
                 if !buckets.is_empty() {
                     crate::mark!("difference confirmed");
                     self.ask_items(scene, peer, table, buckets);
@@ -211,22 +211,30 @@ impl Replicator {
         &mut self,
         scene: &mut Scene<'_>,
         peer: RegionId,
-        (table, buckets): (TableUid, &[u16]),
+        (table, buckets): (TableUid, Vec<Asked>),
         asked_us: u64,
     ) -> Result<(), StoreError> {
         let Some(txn) = self.shared(scene, peer, table)? else {
             return Ok(());
         };
-        for bucket in buckets.iter().take(ASKED_MAX) {
-            let offer = buckets::offer(txn, table, *bucket, asked_us, OFFER_BYTES_MAX)?;
+        let bytes_max = self.config.part_bytes_max.min(OFFER_BYTES_MAX);
+        for (bucket, after) in buckets.into_iter().take(ASKED_MAX) {
+            let offer = buckets::offer(txn, (table, bucket), after, asked_us, bytes_max)?;
             self.send(scene, peer, Lane::Log, Message::Items(offer));
         }
         Ok(())
     }
 
-    /// A peer's items, asked for.
-    pub(super) fn on_items(&mut self, scene: &mut Scene<'_>, offer: Offer) {
-        if !offer.items.is_empty() && self.rebuilding().is_none() {
+    /// A peer's items, asked for: where the bucket has more, they are asked for next.
+    pub(super) fn on_items(&mut self, scene: &mut Scene<'_>, peer: RegionId, offer: Offer) {
+        if self.rebuilding().is_some() {
+            return;
+        }
+        if offer.next > offer.after {
+            let rest = vec![(offer.bucket, offer.next.clone())];
+            self.ask_items(scene, peer, offer.table, rest);
+        }
+        if !offer.items.is_empty() {
             scene.out.push(Action::Repair(offer));
         }
     }

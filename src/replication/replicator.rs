@@ -256,13 +256,13 @@ impl Replicator {
                 table,
                 buckets,
                 asked_us,
-            } => self.on_ask_items(scene, peer, (table, &buckets), asked_us),
+            } => self.on_ask_items(scene, peer, (table, buckets), asked_us),
             Message::Manifest(bytes) => {
                 self.on_manifest(scene, peer, &bytes);
                 Ok(())
             }
             Message::Items(offer) => {
-                self.on_items(scene, offer);
+                self.on_items(scene, peer, offer);
                 Ok(())
             }
             Message::Batch {

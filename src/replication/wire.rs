@@ -82,6 +82,9 @@ pub struct Echo {
     pub held_us: u64,
 }
 
+/// A bucket whose items are asked for, and the row of it after which; `None` = from its beginning.
+pub type Asked = (u16, Option<Vec<u8>>);
+
 /// What one region says to another.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Message {
@@ -143,10 +146,10 @@ pub enum Message {
         differ: Vec<bool>,
         buckets: BTreeMap<u16, u128>,
     },
-    /// Asks for what the receiver has in these buckets.
+    /// Asks for what the receiver has in these buckets, in each after that row of it.
     AskItems {
         table: TableUid,
-        buckets: Vec<u16>,
+        buckets: Vec<Asked>,
         /// When it was asked, on the asker's monotonic clock; the offers say it again.
         asked_us: u64,
     },
@@ -281,7 +284,9 @@ mod tests {
             table: TableUid(9),
             bucket: 1,
             asked_us: 8,
+            after: None,
             items: Vec::new(),
+            next: Some(vec![7]),
         };
         let golden = [
             (hello(), GOLDEN_HELLO),
@@ -302,12 +307,12 @@ mod tests {
             (
                 Message::AskItems {
                     table: TableUid(9),
-                    buckets: vec![1],
+                    buckets: vec![(1, Some(vec![7]))],
                     asked_us: 8,
                 },
-                "000c09010108",
+                "000c09010101010708",
             ),
-            (Message::Items(offer), "000d09010800"),
+            (Message::Items(offer), "000d0901080000010107"),
             (Message::Manifest(vec![1, 2]), "000e020102"),
         ];
         for (message, bytes) in golden {

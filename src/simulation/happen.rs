@@ -558,8 +558,14 @@ fn describe(frame: &[u8]) -> String {
         }
         Ok(Message::Sums { .. }) => "group sums".into(),
         Ok(Message::BucketSums { buckets, .. }) => format!("{} bucket sums", buckets.len()),
-        Ok(Message::AskItems { buckets, .. }) => format!("asks for buckets {buckets:?}"),
-        Ok(Message::Items(offer)) => format!("{} items of a bucket", offer.items.len()),
+        Ok(Message::AskItems { buckets, .. }) => {
+            let buckets: Vec<u16> = buckets.iter().map(|(bucket, _)| *bucket).collect();
+            format!("asks for buckets {buckets:?}")
+        }
+        Ok(Message::Items(offer)) => {
+            let last = offer.next.is_none();
+            format!("{} items of a bucket, last {last}", offer.items.len())
+        }
         Ok(Message::Manifest(_)) => "members".into(),
         Ok(Message::Probe { .. }) => "probe".into(),
         Ok(Message::ProbeReply { heard_wall_us, .. }) => format!("it is {heard_wall_us}"),
