@@ -223,8 +223,18 @@ async fn every_line_is_prometheus_and_every_metric_is_documented() {
         ("exception", "ResourceNotFoundException"),
     ];
     assert!(of("meridian_request_errors_total", &refused) >= 1.0);
-    let latency = [("source_region", US), ("receiving_region", EU)];
-    assert!(of("meridian_replication_latency_seconds_count", &latency) >= 6.0);
+    let latency = [
+        ("source_region", US),
+        ("table", "Seen"),
+        ("receiving_region", EU),
+    ];
+    assert_eq!(
+        of("meridian_replication_latency_seconds_count", &latency),
+        5.0
+    );
+    assert!(of("meridian_apply_seconds_count", &[]) >= 1.0);
+    let own = [("peer", US), ("via", "origin")];
+    assert!(of("meridian_link_commits_received_total", &own) >= 6.0);
     assert!(of("meridian_group_jobs_count", &[]) >= 1.0);
 
     let (head, body) = fetch(&cluster, EU, "/health").await;

@@ -2,7 +2,7 @@
 //! loses its data: in the end all are equal and nothing that was acknowledged is lost.
 //!
 //! `MERIDIAN_STORM_SEED` repeats what the weather did, as far as processes and sockets let anything be repeated;
-//! `cargo bench --bench storm -- --minutes 5` rages for longer.
+//! with `MERIDIAN_STORM_SECONDS`, or as `cargo bench --bench storm -- --minutes 5`, it rages for longer.
 
 #![allow(
     clippy::disallowed_methods,
@@ -16,15 +16,20 @@ use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_loses_nothing_and_leaves_all_regions_equal() {
-    let seed = std::env::var("MERIDIAN_STORM_SEED").ok();
-    let seed = seed.map_or_else(fresh_seed, |text| text.parse().expect("a number"));
-    println!("MERIDIAN_STORM_SEED={seed}");
-    let summary = fleet::storm(seed, Duration::from_secs(10)).await;
+    let seed = given("MERIDIAN_STORM_SEED").unwrap_or_else(fresh_seed);
+    let seconds = given("MERIDIAN_STORM_SECONDS").unwrap_or(10);
+    println!("MERIDIAN_STORM_SEED={seed} MERIDIAN_STORM_SECONDS={seconds}");
+    let summary = fleet::storm(seed, Duration::from_secs(seconds)).await;
     println!("{summary}");
     for (region, count) in &summary.acknowledged {
         assert!(*count >= 20, "only {count} writes in {region}");
     }
     assert_eq!(summary.acknowledged.len(), fleet::FLEET.len());
+}
+
+fn given(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().expect("a number"))
 }
 
 /// Another storm every time.

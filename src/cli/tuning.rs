@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{parse_bytes, parse_duration};
+use crate::config::Compression;
 use crate::region::Tuning;
 
 #[derive(Clone, Debug, Args)]
@@ -49,6 +50,9 @@ pub struct TuningArgs {
     /// Take writes even where no majority of the regions has been reached for half of --dead-after
     #[arg(long)]
     no_self_fence: bool,
+    /// Compress what goes to other regions: auto (far and slow links), always or never (default: as the topology says)
+    #[arg(long, value_name = "WHEN")]
+    compression: Option<Compression>,
 }
 
 fn parse_offset(text: &str) -> Result<(String, i64), String> {
@@ -74,6 +78,7 @@ impl TuningArgs {
             alarm_after: self.alarm_after,
             dead_after: self.dead_after,
             self_fence: !self.no_self_fence,
+            compression: self.compression,
         }
     }
 
@@ -103,9 +108,13 @@ impl TuningArgs {
             ("--no-self-fence", self.no_self_fence),
         ];
         let switches = switches.into_iter().filter(|(_, on)| *on);
+        let compression = self
+            .compression
+            .map(|when| format!("--compression={}", when.name()));
         (given.into_iter().flat_map(text).chain(bytes))
             .chain(offsets)
             .chain(switches.map(|(name, _)| name.to_owned()))
+            .chain(compression)
             .collect()
     }
 }
@@ -130,6 +139,7 @@ mod tests {
             "--dead-after",
             "3s",
             "--no-self-fence",
+            "--compression=never",
         ]);
         let given = Line::parse_from(args).tuning;
         let name = ["serve".to_owned()];

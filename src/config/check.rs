@@ -39,6 +39,7 @@ impl Check<'_> {
             replicate_all: file.cluster.replicate == Replicate::All,
             throttle: file.cluster.throttle,
             max_offset_ms: self.max_offset_ms(file.cluster.max_offset_ms)?,
+            compression: file.cluster.compression,
             regions,
             links,
         })

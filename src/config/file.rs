@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::{Compression, ConfigError};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +24,8 @@ pub(super) struct Cluster {
     #[serde(default)]
     pub throttle: bool,
     pub max_offset_ms: Option<u64>,
+    #[serde(default)]
+    pub compression: Compression,
 }
 
 /// Which regions a new table gets replicas in. DynamoDB's own rule is the default.

@@ -10,11 +10,13 @@
 //! - [`Credentials::load`] reads who may call
 
 mod check;
+mod compression;
 mod credentials;
 mod error;
 mod file;
 mod topology;
 
+pub use compression::Compression;
 pub use credentials::{Credentials, Secret};
 pub use error::ConfigError;
 pub use topology::{Link, REGIONS_MAX, RegionSpec, Topology};

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::ConfigError;
 use super::check::Check;
 use super::file;
+use super::{Compression, ConfigError};
 
 /// The most regions a cluster can have: a replica set is a 64-bit set of region ids.
 pub const REGIONS_MAX: u16 = 64;
@@ -47,6 +47,8 @@ pub struct Topology {
     pub throttle: bool,
     /// How far the regions' clocks may be apart, the same for all (replication.md section 3).
     pub max_offset_ms: u64,
+    /// What regions compress, unless one is told otherwise.
+    pub compression: Compression,
     /// In the order of their ids.
     pub regions: Vec<RegionSpec>,
     pub links: Vec<Link>,
@@ -110,6 +112,7 @@ impl Topology {
             let _ = writeln!(out, "throttle = true");
         }
         let _ = writeln!(out, "max_offset_ms = {}", self.max_offset_ms);
+        let _ = writeln!(out, "compression = \"{}\"", self.compression.name());
         for region in &self.regions {
             let _ = writeln!(out, "\n[[region]]\nname = \"{}\"", region.name);
             let _ = writeln!(out, "id = {}", region.id);
@@ -171,6 +174,7 @@ mod tests {
         let mut global = Topology::parse(text, "t").expect("parses");
         global.region_mut("us-west-2").expect("there").endpoint = Some("127.0.0.1:8001".into());
         global.region_mut("us-west-2").expect("there").gossip = Some("[::1]:8001".into());
+        global.compression = Compression::Never;
         let again = Topology::parse(&global.to_toml(), "t").expect("parses");
         assert_eq!(again, global);
     }
@@ -261,6 +265,10 @@ mod tests {
                 "not a cluster id",
             ),
             (error(&TWO.replace("'c'", "'c'\nreplicate='some'")), "some"),
+            (
+                error(&TWO.replace("'c'", "'c'\ncompression='gzip'")),
+                "gzip",
+            ),
             (
                 error(&TWO.replace("'c'", "'c'\nmax_offset_ms=9")),
                 "out of range",

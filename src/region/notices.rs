@@ -16,7 +16,7 @@ use crate::transport::{date, now_s};
 const EXPIRY_WARNING_DAYS: i64 = 14;
 /// For how long after a refused group the disk counts as full. Not until the next that fits: small ones do
 /// long before the disk has room again, and a region that is sent nothing would stay out for ever.
-const STORE_FULL_US: u64 = 10_000_000;
+pub(super) const STORE_FULL_US: u64 = 10_000_000;
 
 /// One trouble.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -77,6 +77,7 @@ impl Status {
         all.extend(self.certificate_expiring());
         all.extend(self.certificate_trouble());
         all.extend(links.iter().filter_map(refused));
+        all.extend(links.iter().filter_map(down));
         all.extend(links.iter().filter_map(refused_commits));
         Ok(all)
     }
@@ -181,6 +182,18 @@ fn expiring(expires_s: u64, now_s: u64) -> Option<Notice> {
     }
     let text = format!("the certificate or its authority expires on {when}, in {days} days");
     (days < EXPIRY_WARNING_DAYS).then(|| Notice::warning("certificate_expiring", text, hint))
+}
+
+/// Where one side refuses the other, that is all there is to say.
+fn down(link: &LinkReport) -> Option<Notice> {
+    let down = link.down.as_ref().filter(|_| link.refusal.is_none())?;
+    let reason = down.reason.as_deref().unwrap_or("it was never reached");
+    let text = format!(
+        "the link to {} is down since {} ({} s): {reason}",
+        link.peer, down.since, down.for_s
+    );
+    let hint = "nothing is lost: what each lacks comes once they reach each other, directly or through others";
+    Some(Notice::warning("link_down", text, hint))
 }
 
 fn refused(link: &LinkReport) -> Option<Notice> {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::status::{LinkReport, Status};
 use crate::replica::{buckets, log, read, stable};
+use crate::replication::Traffic;
 use crate::store::{Db, ReadTxn, StoreError};
 use crate::telemetry::{Page, exact};
 
@@ -181,6 +182,76 @@ impl Status {
             "AWS's PendingReplicationCount: commits of this region that the receiving region lacks.",
             &|link| Some(exact(link.behind)),
         );
+        self.traffic_metrics(page, links);
+    }
+
+    fn traffic_metrics(&self, page: &mut Page, links: &[LinkReport]) {
+        let mut counter = |name: &str, help: &str, of: &dyn Fn(&Traffic) -> u64| {
+            page.begin(name, "counter", help);
+            for link in links {
+                page.sample(name, &[("peer", &link.peer)], exact(of(&link.traffic)));
+            }
+        };
+        counter(
+            "meridian_link_commits_sent_total",
+            "Commits sent to the peer; what is sent again counts again.",
+            &|t| t.commits_sent,
+        );
+        counter(
+            "meridian_link_raw_bytes_total",
+            "Bytes of batches and copies for the peer before compression.",
+            &|t| t.raw_bytes,
+        );
+        counter(
+            "meridian_link_sent_bytes_total",
+            "The same as sent: compressed where that is worth it.",
+            &|t| t.sent_bytes,
+        );
+        counter(
+            "meridian_link_stalls_total",
+            "How often the peer's acknowledgements stayed away and all was sent again.",
+            &|t| t.stalls,
+        );
+        let name = "meridian_link_commits_received_total";
+        page.begin(name, "counter", "Commits taken in from the peer.");
+        for link in links {
+            let received = [
+                ("origin", link.traffic.commits_own),
+                ("relay", link.traffic.commits_relayed),
+            ];
+            for (via, commits) in received {
+                page.sample(name, &[("peer", &link.peer), ("via", via)], exact(commits));
+            }
+        }
+        page.histograms(
+            "meridian_link_batch_bytes",
+            "Batches of commits by what they take as sent.",
+            (&["peer"], &[]),
+            &self.metrics.batch_bytes,
+        );
+    }
+
+    /// Commits that wait because they are from the future.
+    fn held_metrics(&self, page: &mut Page) {
+        let report = self.clock_report();
+        let held = report["held"].as_array().into_iter().flatten();
+        let held: Vec<(String, f64, f64)> = held
+            .map(|held| {
+                let origin = held["origin"].as_str().unwrap_or_default().to_string();
+                let (commits, lead_ms) = (held["commits"].as_f64(), held["lead_ms"].as_f64());
+                (origin, commits.unwrap_or(0.0), lead_ms.unwrap_or(0.0) / 1e3)
+            })
+            .collect();
+        let name = "meridian_held_commits";
+        page.begin(name, "gauge", "Commits that wait until it is their time.");
+        for (origin, commits, _) in &held {
+            page.sample(name, &[("origin", origin)], *commits);
+        }
+        let name = "meridian_held_lead_seconds";
+        page.begin(name, "gauge", "How far the first of them is in the future.");
+        for (origin, _, lead) in &held {
+            page.sample(name, &[("origin", origin)], *lead);
+        }
     }
 
     fn log_metrics(&self, page: &mut Page, txn: &dyn ReadTxn) -> Result<(), StoreError> {
@@ -206,6 +277,17 @@ impl Status {
             "Items that were lost here and put right; any is a bug or a bad disk.",
             exact(found.repaired),
         );
+        page.gauge(
+            "meridian_reported_items",
+            "Items found to differ and left as they are; any is a bug or a bad disk.",
+            exact(found.reported),
+        );
+        page.gauge(
+            "meridian_suspect_ranges",
+            "Ranges whose fingerprints do not fit what is stored; any is a bug or a bad disk.",
+            exact(found.suspects as u64),
+        );
+        self.held_metrics(page);
         let fenced = self.clock_report()["fenced"] == true;
         page.gauge(
             "meridian_fenced",
@@ -269,6 +351,11 @@ impl Status {
                 "Slots of readers that were ever taken.",
                 usage.readers,
             ),
+            (
+                "meridian_store_oldest_reader_commits",
+                "Commits since the oldest read began that still goes on; pages freed since wait for it.",
+                usage.oldest_reader_commits,
+            ),
         ];
         for (name, help, value) in gauges {
             page.gauge(name, help, exact(value));
@@ -291,11 +378,16 @@ impl Status {
         let name = "meridian_groups_refused_total";
         page.begin(name, "counter", "Groups refused because the disk was full.");
         page.sample(name, &[], exact(metrics.groups_refused.get()));
+        page.histogram(
+            "meridian_apply_seconds",
+            "From a peer's batch being handed to the writer to its being durable.",
+            &metrics.apply_seconds,
+        );
         let receiver = [("receiving_region", self.info.name.as_str())];
         page.histograms(
             "meridian_replication_latency_seconds",
             "AWS's ReplicationLatency: from a write in the source region, by its clock, to its being durable here.",
-            (&["source_region"], &receiver),
+            (&["source_region", "table"], &receiver),
             &metrics.replication_seconds,
         );
         page.counters(

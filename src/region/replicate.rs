@@ -1,5 +1,6 @@
 //! The task that keeps a region's replicator fed.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,8 @@ use tracing::{debug, info, warn};
 use super::clock::RegionClock;
 use super::clocks::alarm;
 use super::gate::Gate;
+use super::links::Downs;
+use super::measure::seconds;
 use super::queue::{Order, Queue};
 use super::silence::Quiet;
 use super::writer::{AbortOnPanic, News, abort};
@@ -19,8 +22,9 @@ use crate::api::RegionInfo;
 use crate::clock::RegionId;
 use crate::clock::policy::Verdict;
 use crate::replica::manifest::Manifest;
-use crate::replication::{Action, ClockStatus, Event, PeerStatus, Replicator};
+use crate::replication::{Action, ClockStatus, Event, Lane, PeerStatus, Replicator};
 use crate::store::{ReadTxn, Store, StoreError};
+use crate::telemetry::{Metrics, exact};
 use crate::transport::{Events, Transport, TransportEvent};
 
 const TICK: Duration = Duration::from_millis(50);
@@ -45,6 +49,10 @@ pub(super) struct Replication {
     pub events: Events,
     pub news: mpsc::UnboundedReceiver<News>,
     pub peers: Peers,
+    pub downs: Arc<Downs>,
+    pub metrics: Arc<Metrics>,
+    /// When the applies under way were handed to the writer, by who sent them.
+    pub applying: BTreeMap<RegionId, VecDeque<u64>>,
     pub gate: Arc<Gate>,
     /// The least stable stamp of all groups, microseconds; 0 = not known yet.
     pub stable_us: Arc<AtomicU64>,
@@ -87,10 +95,15 @@ impl Replication {
     fn on_tick(&mut self) -> Result<(), StoreError> {
         let store = Arc::clone(&self.store);
         let txn = store.begin_read()?;
+        for link in self.transport.links() {
+            self.step(&*txn, Event::Queued(link.peer, link.queued_bytes))?;
+        }
         self.step(&*txn, Event::Tick)?;
         let peers = self.replicator.status();
         self.quiet
             .look(&peers, self.replicator.cut_off_us(), |r| self.name(r));
+        self.downs
+            .watch(self.clock.now(), &peers, |peer| self.name(peer));
         *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
         self.gate.set(self.replicator.rebuilding());
         let stamps = self.replicator.stability().stamps.values();
@@ -141,6 +154,7 @@ impl Replication {
             self.step(&*txn, Event::Durable(frontier, watermark))?;
         }
         for (from, ok) in applied {
+            self.count_applied(from);
             self.step(&*txn, Event::Applied { from, ok })?;
         }
         for (group, ok) in copied {
@@ -184,11 +198,12 @@ impl Replication {
     fn observe(&self, event: TransportEvent) -> Event {
         match event {
             TransportEvent::Up(peer) => {
-                info!(peer = self.name(peer), "connected");
+                debug!(peer = self.name(peer), "connected");
                 Event::Up(peer)
             }
             TransportEvent::Down(peer, reason) => {
-                info!(peer = self.name(peer), reason, "disconnected");
+                debug!(peer = self.name(peer), reason, "disconnected");
+                self.downs.ended(self.clock.now(), peer, reason);
                 Event::Down(peer)
             }
             TransportEvent::Frame(peer, lane, frame) => Event::Frame(peer, lane, frame),
@@ -202,8 +217,15 @@ impl Replication {
             .step(self.clock.now(), txn, event, &mut actions);
         for action in actions {
             match action {
-                Action::Send(peer, lane, frame) => self.transport.send(peer, lane, frame),
+                Action::Send(peer, lane, frame) => {
+                    if lane == Lane::Log {
+                        self.count_batch(peer, frame.len());
+                    }
+                    self.transport.send(peer, lane, frame);
+                }
                 Action::Apply { from, commits } => {
+                    let handed_us = self.clock.now().mono_us;
+                    self.applying.entry(from).or_default().push_back(handed_us);
                     self.queue.push_remote(Order::Remote { from, commits });
                 }
                 Action::Snapshot(portion) => self.queue.push_remote(Order::Snapshot(portion)),
@@ -222,6 +244,19 @@ impl Replication {
             }
         }
         stepped
+    }
+
+    fn count_batch(&self, peer: RegionId, bytes: usize) {
+        let sizes = self.metrics.batch_bytes.with(&[self.name(peer)]);
+        sizes.observe(exact(bytes as u64));
+    }
+
+    /// Applies end in the order in which they were handed over.
+    fn count_applied(&mut self, from: RegionId) {
+        if let Some(handed_us) = self.applying.get_mut(&from).and_then(VecDeque::pop_front) {
+            let took = seconds(handed_us, self.clock.now().mono_us);
+            self.metrics.apply_seconds.observe(took);
+        }
     }
 
     fn name(&self, region: RegionId) -> &str {

@@ -1,5 +1,6 @@
 //! Puts a region together, and takes it apart.
 
+use std::collections::BTreeMap;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -16,7 +17,9 @@ use tracing::{info, warn};
 use super::backend::RegionBackend;
 use super::certificate::{self, Certificate};
 use super::clock::{RegionClock, micros};
+use super::full_disk::FullDisk;
 use super::gate::Gate;
+use super::links::Downs;
 use super::queue::Queue;
 use super::replicate::{Clocks, Members, Peers, Replication};
 use super::silence::{ALARM_AFTER, Quiet};
@@ -26,7 +29,7 @@ use super::{RegionError, admin, guard, membership};
 use crate::api::{self, Backend, Keys, RegionInfo, Throttle};
 use crate::clock::RegionId;
 use crate::clock::policy::Verdict;
-use crate::config::{RegionSpec, Topology};
+use crate::config::{Compression, RegionSpec, Topology};
 use crate::replica::conflict;
 use crate::replica::manifest::Manifest;
 use crate::replica::silence::{self, Silences};
@@ -90,6 +93,8 @@ pub struct Tuning {
     pub dead_after: Duration,
     /// Whether a region that reaches no majority for half of that takes no writes.
     pub self_fence: bool,
+    /// What is compressed, where it is not to be what the topology says.
+    pub compression: Option<Compression>,
 }
 
 impl Default for Tuning {
@@ -111,6 +116,7 @@ impl Default for Tuning {
             alarm_after: ALARM_AFTER,
             dead_after: Duration::from_micros(silence.dead_after_us),
             self_fence: silence.self_fence,
+            compression: None,
         }
     }
 }
@@ -185,6 +191,7 @@ impl Region {
             peers,
         })?;
         let known = Peers::default();
+        let downs = Arc::new(Downs::default());
         let stable_us = Arc::new(AtomicU64::new(0));
         let metrics = Arc::new(Metrics::default());
         let clocks = Clocks::default();
@@ -214,6 +221,7 @@ impl Region {
             store: Arc::clone(&store),
             transport: transport.clone(),
             peers: Arc::clone(&known),
+            downs: Arc::clone(&downs),
             gate: Arc::clone(&gate),
             stable_us: Arc::clone(&stable_us),
             metrics: Arc::clone(&metrics),
@@ -232,9 +240,10 @@ impl Region {
             clock,
             queue: Arc::clone(&queue),
             news,
-            metrics,
+            metrics: Arc::clone(&metrics),
             names: info.topology.iter().cloned().collect(),
             durable: durable_tx,
+            full: FullDisk::default(),
         };
         let writer = std::thread::Builder::new()
             .name("writer".to_string())
@@ -248,6 +257,9 @@ impl Region {
             events,
             news: inbox,
             peers: known,
+            downs,
+            metrics,
+            applying: BTreeMap::new(),
             gate,
             stable_us,
             clocks,
@@ -435,6 +447,7 @@ fn replicator(
             dead_after_us: micros(tuning.dead_after),
             self_fence: tuning.self_fence,
         },
+        compression: tuning.compression.unwrap_or(topology.compression),
     };
     Replicator::new(config, replica.frontier().clone())
 }

@@ -13,6 +13,7 @@ use super::certificate::Certificate;
 use super::clock::RegionClock;
 use super::gate::Gate;
 use super::lag::{self, Lag};
+use super::links::{Down, Downs};
 use super::membership;
 use super::replicate::{Clocks, Members, Peers};
 use super::silence::Quiet;
@@ -21,7 +22,7 @@ use crate::clock::RegionId;
 use crate::config::Topology;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
 use crate::replica::{buckets, conflict, log, read, stable};
-use crate::replication::PeerStatus;
+use crate::replication::{PeerStatus, Traffic};
 use crate::store::{ReadTxn, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::transport::{LinkStatus, Refusal, Transport, now_s};
@@ -38,6 +39,7 @@ pub(super) struct Status {
     pub store: Arc<dyn Store>,
     pub transport: Transport,
     pub peers: Peers,
+    pub downs: Arc<Downs>,
     pub gate: Arc<Gate>,
     pub stable_us: Arc<AtomicU64>,
     pub metrics: Arc<Metrics>,
@@ -75,6 +77,9 @@ pub(super) struct LinkReport {
     pub refused_commits: Option<String>,
     /// Why one side refused the other, while they are not connected.
     pub refusal: Option<RefusalReport>,
+    /// Since when and why they are not connected.
+    pub down: Option<Down>,
+    pub traffic: Traffic,
 }
 
 /// A refusal as `status` shows it.
@@ -168,6 +173,7 @@ impl Status {
                 let lag = lag::of(txn, self.info.id, link.peer, peer, now.wall_us)?;
                 Ok(LinkReport {
                     refused_commits,
+                    down: self.downs.of(now, link.peer),
                     ..link_report(link, peer, lag, now.mono_us)
                 })
             })
@@ -268,6 +274,8 @@ fn link_report(link: LinkStatus, peer: Option<&PeerStatus>, lag: Lag, now_us: u6
         queued_bytes: link.queued_bytes,
         refused_commits: None,
         refusal: link.refusal.map(RefusalReport::of),
+        down: None,
+        traffic: peer.map(|p| p.traffic).unwrap_or_default(),
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
 use super::clock::RegionClock;
+use super::full_disk::FullDisk;
 use super::measure::Measure;
 use super::queue::{Answer, Order, Queue};
 use crate::clock::{Now, RegionId, Stamp};
@@ -48,6 +49,7 @@ pub(super) struct Writer {
     pub durable: watch::Sender<Frontier>,
     pub metrics: Arc<Metrics>,
     pub names: BTreeMap<RegionId, String>,
+    pub full: FullDisk,
 }
 
 /// Who waits for a job.
@@ -126,8 +128,15 @@ impl Writer {
                 let noted = self.replica.take_noted();
                 measure.count(&self.metrics, &self.names, noted, self.clock.now());
                 self.tell_done(now, results, receipts);
+                if let Some(over) = self.full.taken(now) {
+                    let (full_s, groups_refused) = (over.seconds(), over.groups);
+                    info!(full_s, groups_refused, "the disk has room again");
+                }
             }
             Err(full @ StoreError::Full) => {
+                if self.full.refused(now) {
+                    warn!(reason = %full, "writes are refused until the disk has room again");
+                }
                 self.metrics.groups_refused.add(1);
                 let full_us = &self.metrics.store_full_us;
                 full_us.store(now.mono_us.max(1), Ordering::Relaxed);
@@ -206,7 +215,7 @@ impl Writer {
     }
 
     fn tell_refused(&self, reason: &StoreError, receipts: Vec<Receipt>) {
-        warn!(%reason, jobs = receipts.len(), "group refused");
+        debug!(%reason, jobs = receipts.len(), "group refused");
         let (mut applied, mut copied) = (Vec::new(), Vec::new());
         for receipt in receipts {
             match receipt {

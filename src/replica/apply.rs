@@ -164,6 +164,7 @@ impl Replica {
             }
             self.hlc.observe(commit.issued, now);
             self.apply(txn, now, commit, Some(sealed))?;
+            self.note_arrival(txn.as_read(), commit)?;
         }
         Ok(Ok(()))
     }

@@ -79,7 +79,7 @@ use keys::meta;
 use log::SealError;
 use manifest::{Manifest, ManifestError};
 use mutation::{Dot, Frontier, GroupId, LogId, Mutation, Origin};
-pub use noted::Noted;
+pub use noted::{Arrived, Noted};
 pub use planted::PlantedBug;
 use request::{WriteRequest, WriteResponse};
 use silence::Silences;
@@ -385,6 +385,8 @@ impl Replica {
         now: Now,
         jobs: Vec<Job>,
     ) -> Result<Vec<JobResult>, StoreError> {
+        // Who does not ask for what was noted does not keep it either.
+        self.noted = Noted::default();
         let mut results = Vec::with_capacity(jobs.len());
         let fenced = (self.fenced(now)).filter(|_| !self.has_bug(PlantedBug::FenceForgotten));
         let now = self.trusted(now);

@@ -14,12 +14,14 @@
 //! Drive a [`Replicator`] with [`Event::Tick`] every 50 ms or so.
 
 mod anti_entropy;
+mod beat;
 mod clocks;
 pub mod consensus;
 mod intake;
 mod join;
 mod life;
 mod membership;
+mod pack;
 mod probe;
 mod pull;
 mod push;
@@ -30,12 +32,14 @@ mod silence;
 mod stability;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod window;
 pub mod wire;
 
 pub use anti_entropy::ANTI_ENTROPY_US;
 pub use clocks::{ClockStatus, HeldLog};
 pub use replicator::Replicator;
+pub use traffic::Traffic;
 pub use wire::{FRAME_BYTES_MAX, PROTOCOL};
 
 use std::collections::BTreeSet;
@@ -43,6 +47,7 @@ use std::sync::Arc;
 
 use crate::clock::policy::FenceLine;
 use crate::clock::{RegionId, Stamp};
+use crate::config::Compression;
 use crate::replica::buckets::Offer;
 use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
@@ -66,6 +71,11 @@ pub const INTAKE_BYTES_MAX: usize = WINDOW_BYTES_MAX + BATCH_BYTES_MAX;
 pub const APPLY_IN_FLIGHT_MAX: usize = 8;
 /// What one `Want` asks for, and the most that one is answered with.
 pub const CREDIT_BYTES_MAX: usize = 1024 * 1024;
+/// Batches and copies are compressed where a round trip takes so long: beyond one site, bytes are dearer than
+/// the work.
+pub const PACK_RTT_US: u64 = 10_000;
+/// And where so much waits to be sent to a peer, however near it is: its link is slower than what it is given.
+pub const PACK_QUEUE_BYTES: usize = BATCH_BYTES_MAX;
 /// Between heartbeats.
 pub const HEARTBEAT_US: u64 = 200_000;
 /// Between two probes of a peer's clock.
@@ -128,6 +138,8 @@ pub struct ReplicatorConfig {
     /// For how long the others had been silent when this region last ran.
     pub silences: Silences,
     pub limits: SilenceLimits,
+    /// Which batches and copies are sent compressed.
+    pub compression: Compression,
 }
 
 /// When silence has consequences, the same in the whole cluster.
@@ -165,6 +177,8 @@ pub enum Event {
     /// The connection to the region is gone.
     Down(RegionId),
     Frame(RegionId, Lane, Vec<u8>),
+    /// So many bytes wait to be sent to the region.
+    Queued(RegionId, usize),
     /// The whole durable frontier, and a stamp at or below which every commit made here is in it.
     Durable(Frontier, Stamp),
     /// Commits made here from now on are of this origin.
@@ -247,6 +261,7 @@ pub struct PeerStatus {
     pub last_heard_us: Option<u64>,
     /// For how long nothing has been heard of it, while this region ran.
     pub silent_us: u64,
+    pub traffic: Traffic,
 }
 
 /// A peer's wall clock, against ours.

@@ -44,6 +44,7 @@ impl Replicator {
             return self.report_gap(scene, peer, log);
         }
         let (first_seq, done) = (batch.first_seq, batch.done);
+        let mut taken = 0;
         let fresh = (first_seq..after)
             .zip(batch.commits)
             .filter(|(seq, _)| *seq > received);
@@ -57,7 +58,9 @@ impl Replicator {
             if !self.intake(scene, log).push(scene.now, peer, named, sealed) {
                 break;
             }
+            taken += 1;
         }
+        self.count_taken(peer, log, taken);
         self.note_arrival(scene, peer, log, done);
         if after.saturating_sub(1) <= self.durable_seq(log) {
             // Sent again although durable here: the acknowledgement was lost.
@@ -69,6 +72,15 @@ impl Replicator {
         self.apply_next(scene, log);
         if done {
             self.pull(scene, log);
+        }
+    }
+
+    fn count_taken(&mut self, peer: RegionId, log: LogId, commits: u64) {
+        let traffic = self.traffic(peer);
+        if peer == log.origin.region {
+            traffic.commits_own += commits;
+        } else {
+            traffic.commits_relayed += commits;
         }
     }
 

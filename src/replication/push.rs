@@ -110,6 +110,9 @@ impl Replicator {
             "I3: {log:?} is durable up to {durable}, so {} must not be sent",
             run.last_seq
         );
+        let traffic = self.traffic(peer);
+        traffic.batches_sent += 1;
+        traffic.commits_sent += run.last_seq + 1 - run.first_seq;
         let batch = Message::Batch {
             log,
             first_seq: run.first_seq,
@@ -195,7 +198,11 @@ impl Replicator {
         }
         match session.overdue(scene.now) {
             Overdue::Unheard => Ok(()),
-            Overdue::No | Overdue::Stalled => self.push(scene, peer),
+            Overdue::No => self.push(scene, peer),
+            Overdue::Stalled => {
+                self.traffic(peer).stalls += 1;
+                self.push(scene, peer)
+            }
         }
     }
 }

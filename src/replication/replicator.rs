@@ -13,6 +13,7 @@ use super::session::Session;
 use super::shelf::{Shelf, StoreShelf};
 use super::silence::Contacts;
 use super::stability::Stable;
+use super::traffic::Traffic;
 use super::wire::{self, Heartbeat, Hello, Message};
 use super::{
     Action, Burden, Event, HEARTBEAT_US, HELLO_US, Lane, PROTOCOL, PeerStatus, ReplicatorConfig,
@@ -38,6 +39,7 @@ pub(super) struct Known {
     watermark: Option<Stamp>,
     last_heard_us: Option<u64>,
     pub clock: PeerClock,
+    pub traffic: Traffic,
 }
 
 /// Replication in one region.
@@ -54,7 +56,7 @@ pub struct Replicator {
     pub(super) clocks: Clocks,
     pub(super) contacts: Contacts,
     pub(super) differences: AntiEntropy,
-    stable: Stable,
+    pub(super) stable: Stable,
     pub(super) life: Life,
     pub(super) joins: Joins,
     /// When what is durable everywhere was last looked at.
@@ -118,6 +120,12 @@ impl Replicator {
                 Ok(())
             }
             Event::Frame(peer, _, bytes) => self.on_frame(&mut scene, peer, &bytes),
+            Event::Queued(peer, bytes) => {
+                if let Some(session) = self.sessions.get_mut(&peer) {
+                    session.queued_bytes = bytes;
+                }
+                Ok(())
+            }
             Event::Durable(frontier, watermark) => self.on_durable(&mut scene, frontier, watermark),
             Event::Born(origin) => {
                 self.config.origin = origin;
@@ -182,6 +190,7 @@ impl Replicator {
                 .contacts
                 .silence(region, self.clocks.now.mono_us)
                 .unheard_us,
+            traffic: known.map(|k| k.traffic).unwrap_or_default(),
         }
     }
 
@@ -507,31 +516,8 @@ impl Replicator {
         self.send(scene, peer, Lane::Control, Message::Hello(hello));
     }
 
-    pub(super) fn send_heartbeat(&mut self, scene: &mut Scene<'_>, peer: RegionId) {
-        let (mut frontier, mut watermark) = (self.frontier_for(peer), self.own_watermark());
-        let whole = self.is_whole();
-        let mut others = self.stable.watermarks(self.config.region, watermark, peer);
-        if maybe!("stale heartbeat", self.config.region, peer, scene.now) {
-            (frontier, watermark, others) = (Frontier::new(), Stamp::MIN, Default::default());
-        }
-        let Some(session) = self.sessions.get_mut(&peer) else {
-            return;
-        };
-        session.heartbeat_sent_us = Some(scene.now.mono_us);
-        let beat = Heartbeat {
-            frontier,
-            watermark,
-            others,
-            whole,
-            epoch: self.config.manifest.epoch,
-            sent_us: scene.now.mono_us,
-            echo: session.echo(scene.now),
-        };
-        self.send(scene, peer, Lane::Control, Message::Heartbeat(beat));
-    }
-
     /// The durable frontier of the logs that `peer` may hold.
-    fn frontier_for(&self, peer: RegionId) -> Frontier {
+    pub(super) fn frontier_for(&self, peer: RegionId) -> Frontier {
         let shared = self
             .durable
             .iter()
@@ -546,7 +532,7 @@ impl Replicator {
         lane: Lane,
         message: Message,
     ) {
-        match wire::encode(message) {
+        match self.frame_for(peer, lane, message) {
             Some(frame) => scene.out.push(Action::Send(peer, lane, frame)),
             None => self.disconnect(scene, peer, "a commit is too long to be sent".into()),
         }

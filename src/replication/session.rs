@@ -42,11 +42,15 @@ pub(super) struct Session {
     pub gone_sent_us: BTreeMap<LogId, u64>,
     pub hello_sent_us: u64,
     pub heartbeat_sent_us: Option<u64>,
+    /// Sent so far.
+    pub heartbeats: u64,
     /// The peer's durable frontier.
     pub frontier: Frontier,
     /// Logs of which the peer sent something that is not durable here yet.
     pub ack_due: BTreeSet<LogId>,
     pub rtt_us: Option<u64>,
+    /// What waits to be sent to the peer, as last looked at.
+    pub queued_bytes: usize,
     /// Next seq to push, per log; where absent, the one after the peer's frontier.
     next: BTreeMap<LogId, u64>,
     shipments: VecDeque<Shipment>,
@@ -71,9 +75,11 @@ impl Session {
             gone_sent_us: BTreeMap::new(),
             hello_sent_us: now.mono_us,
             heartbeat_sent_us: None,
+            heartbeats: 0,
             frontier: Frontier::new(),
             ack_due: BTreeSet::new(),
             rtt_us: None,
+            queued_bytes: 0,
             next: BTreeMap::new(),
             shipments: VecDeque::new(),
             shipped_bytes: 0,

@@ -13,6 +13,7 @@ use super::skew::SkewedClock;
 use super::volume::{Volume, Volumes};
 use crate::clock::policy::FenceLine;
 use crate::clock::{Now, RegionId, Stamp};
+use crate::config::Compression;
 use crate::replica::buckets::Offer;
 use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
@@ -283,6 +284,7 @@ impl Region {
             anti_entropy_us: ANTI_ENTROPY_US,
             silences: silence::silences(&*self.store.begin_read()?)?,
             limits: SilenceLimits::default(),
+            compression: Compression::Auto,
         };
         let replicator = Replicator::new(config, replica.frontier().clone());
         self.life += 1;

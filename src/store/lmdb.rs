@@ -14,6 +14,7 @@
 //! Every commit is synced before it is visible to others (no `NOSYNC`, no `NOMETASYNC`, no `WRITEMAP`).
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
@@ -104,6 +105,8 @@ impl Store for LmdbStore {
             used_bytes: used.saturating_mul(page) as u64,
             free_bytes: free.saturating_mul(page) as u64,
             readers: u64::from(info.num_readers()),
+            oldest_reader_commits: oldest_reader(&self.env)
+                .map_or(0, |first| (info.last_txnid() as u64).saturating_sub(first)),
         }))
     }
 
@@ -372,6 +375,25 @@ fn drop_dead_readers(env: &Environment) -> Result<(), lmdb::Error> {
     } else {
         Err(lmdb::Error::from_err_code(code))
     }
+}
+
+/// The transaction that the oldest open reader sees, if there is one. LMDB only tells it as a table for people:
+/// a line for each reader, whose last word is a number, or a dash for a slot that waits to be used.
+fn oldest_reader(env: &Environment) -> Option<u64> {
+    // SAFETY: only LMDB calls it, with a line of its own and the pointer given below.
+    unsafe extern "C" fn note(line: *const c_char, oldest: *mut c_void) -> c_int {
+        // SAFETY: `line` is a C string of LMDB's own for the length of the call, `oldest` the local below.
+        let (line, oldest) = unsafe { (CStr::from_ptr(line), &mut *oldest.cast::<Option<u64>>()) };
+        let word = line.to_str().ok().and_then(|l| l.split_whitespace().last());
+        let seen = word.and_then(|word| word.parse().ok());
+        *oldest = oldest.iter().copied().chain(seen).min();
+        0
+    }
+    let mut oldest: Option<u64> = None;
+    // SAFETY: the pointer is that of an open environment, which `env` keeps open; `oldest` outlives the call,
+    // and nothing else touches it meanwhile.
+    unsafe { lmdb_sys::mdb_reader_list(env.env(), Some(note), (&raw mut oldest).cast()) };
+    oldest
 }
 
 enum Found {

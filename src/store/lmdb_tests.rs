@@ -183,3 +183,29 @@ fn a_short_write_is_only_full_when_the_disk_is() {
     ));
     assert!(!dir.path().join(PROBE_FILE).exists());
 }
+
+#[test]
+fn the_oldest_reader_is_as_old_as_what_it_sees() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LmdbStore::open(dir.path(), SMALL).unwrap();
+    let age = || store.usage().unwrap().unwrap().oldest_reader_commits;
+    let commit = |n: u8| {
+        let mut txn = store.begin_write().unwrap();
+        txn.put(Db::Meta, &[n], &[n]).unwrap();
+        txn.commit().unwrap();
+    };
+    commit(1);
+    assert_eq!(age(), 0, "nobody reads");
+    let old = store.begin_read().unwrap();
+    let new = {
+        commit(2);
+        commit(3);
+        store.begin_read().unwrap()
+    };
+    commit(4);
+    assert_eq!(age(), 3);
+    drop(old);
+    assert_eq!(age(), 1);
+    drop(new);
+    assert_eq!(age(), 0);
+}

@@ -142,6 +142,9 @@ pub struct Usage {
     pub free_bytes: u64,
     /// Slots of readers taken, in all processes.
     pub readers: u64,
+    /// How many commits ago the oldest transaction began that is still read from; 0 without one. The pages
+    /// that were freed since cannot be used again.
+    pub oldest_reader_commits: u64,
 }
 
 /// A consistent view of the store.

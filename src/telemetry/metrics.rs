@@ -21,6 +21,10 @@ const WORK_SECONDS: &[f64] = &[
 const REPLICATION_SECONDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0,
 ];
+/// Bytes of a batch as it was sent.
+const BATCH_BYTES: &[f64] = &[
+    256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0,
+];
 const GROUP_JOBS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Only ever rises.
@@ -62,6 +66,10 @@ impl Histogram {
 
     fn replication_seconds() -> Self {
         Histogram::new(REPLICATION_SECONDS)
+    }
+
+    fn batch_bytes() -> Self {
+        Histogram::new(BATCH_BYTES)
     }
 
     pub fn observe(&self, value: f64) {
@@ -138,8 +146,12 @@ pub struct Metrics {
     /// When a group was last refused because the disk was full, by the region's monotonic clock in
     /// microseconds; 0 = never.
     pub store_full_us: AtomicU64,
-    /// By the region that made the commits.
+    /// By the region that made the commits, and by table.
     pub replication_seconds: Family<Histogram>,
+    /// From a peer's batch being handed to the writer to its being durable.
+    pub apply_seconds: Histogram,
+    /// By peer.
+    pub batch_bytes: Family<Histogram>,
     /// By table: items that this region expired.
     pub expired: Family<Counter>,
     /// By table: versions that lost a race here.
@@ -159,6 +171,8 @@ impl Default for Metrics {
             groups_refused: Counter::default(),
             store_full_us: AtomicU64::new(0),
             replication_seconds: Family::new(Histogram::replication_seconds),
+            apply_seconds: Histogram::work_seconds(),
+            batch_bytes: Family::new(Histogram::batch_bytes),
             expired: Family::new(Counter::default),
             conflicts: Family::new(Counter::default),
         }

@@ -360,19 +360,20 @@ async fn keep_dialling(shared: Arc<Shared>, peer: RegionId, mut never: mpsc::Rec
             () = shared.shutdown.cancelled() => return,
             dialled = timeout(HANDSHAKE_TIMEOUT, dial(&shared, link)) => dialled,
         };
-        let failure = match dialled {
+        // What `Down` tells of, or what just goes on, is not worth a line of its own.
+        let (failure, is_news) = match dialled {
             Ok(Ok(connection)) => {
                 let started = Instant::now();
                 let (reason, _) = run_session(&shared, link, connection, &mut never).await;
                 if started.elapsed() >= SESSION_PROVEN {
                     backoff = BACKOFF_MIN;
                 }
-                reason
+                (reason, false)
             }
-            Ok(Err(reason)) => reason,
-            Err(_elapsed) => "no answer".to_string(),
+            Ok(Err(reason)) => (reason, true),
+            Err(_elapsed) => ("no answer".to_string(), false),
         };
-        if failure != last_failure {
+        if is_news && failure != last_failure {
             info!(
                 peer = link.peer.name,
                 reason = failure,

@@ -5,6 +5,7 @@ mod delivery;
 mod handshake;
 mod membership;
 mod storm;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -99,6 +100,8 @@ struct World {
     doubling: bool,
     disconnects: Vec<(u16, u16, String)>,
     batches: BTreeMap<(u16, u16), (usize, usize)>,
+    /// The frontiers of the heartbeats from region 0.
+    beats: Vec<Frontier>,
     delay_us: u64,
 }
 
@@ -114,6 +117,8 @@ fn config(region: u16) -> ReplicatorConfig {
         anti_entropy_us: ANTI_ENTROPY_US,
         silences: Silences::new(),
         limits: SilenceLimits::default(),
+        // What is counted in the tests is what was written.
+        compression: Compression::Never,
     }
 }
 
@@ -153,19 +158,24 @@ impl World {
             doubling: false,
             disconnects: Vec::new(),
             batches: BTreeMap::new(),
+            beats: Vec::new(),
             delay_us: DELAY_US,
         }
     }
 
     fn connected(count: u16) -> Self {
-        let mut world = World::new(count);
+        World::new(count).connect()
+    }
+
+    fn connect(mut self) -> Self {
+        let count = self.nodes.len() as u16;
         for a in 0..count {
             for b in a + 1..count {
-                world.link(a, b, true);
+                self.link(a, b, true);
             }
         }
-        world.run_ms(300);
-        world
+        self.run_ms(300);
+        self
     }
 
     fn link(&mut self, a: u16, b: u16, up: bool) {
@@ -224,6 +234,9 @@ impl World {
         if lane == Lane::Log {
             let sent = self.batches.entry((from, to)).or_default();
             *sent = (sent.0 + 1, sent.1 + bytes.len());
+        }
+        if let (0, Ok(wire::Message::Heartbeat(beat))) = (from, wire::decode(&bytes)) {
+            self.beats.push(beat.frontier);
         }
         let lost = self.cut.contains(&(from, to)) && self.cut_lane.is_none_or(|l| l == lane);
         if lost {

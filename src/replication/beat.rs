@@ -1,0 +1,63 @@
+//! Heartbeats: what a peer is told five times a second.
+
+use std::collections::BTreeMap;
+
+use super::Lane;
+use super::replicator::{Replicator, Scene};
+use super::wire::{Heartbeat, Message};
+use crate::clock::{RegionId, Stamp};
+use crate::maybe;
+use crate::replica::mutation::{Frontier, GroupId};
+
+/// What has not changed for long comes along in one of so many heartbeats, so that none that is lost matters.
+const WHOLE_EVERY: u64 = 25;
+
+impl Replicator {
+    pub(super) fn send_heartbeat(&mut self, scene: &mut Scene<'_>, peer: RegionId) {
+        let mut watermark = self.own_watermark();
+        let mut others = self.stable.watermarks(self.config.region, watermark, peer);
+        let mut frontier = self.frontier_of_beat(peer);
+        if maybe!("stale heartbeat", self.config.region, peer, scene.now) {
+            (frontier, watermark, others) = (Frontier::new(), Stamp::MIN, Default::default());
+        }
+        let whole = self.is_whole();
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return;
+        };
+        session.heartbeats += 1;
+        session.heartbeat_sent_us = Some(scene.now.mono_us);
+        let beat = Heartbeat {
+            frontier,
+            watermark,
+            others,
+            whole,
+            epoch: self.config.manifest.epoch,
+            sent_us: scene.now.mono_us,
+            echo: session.echo(scene.now),
+        };
+        self.send(scene, peer, Lane::Control, Message::Heartbeat(beat));
+    }
+
+    /// The durable frontier for `peer`, in most heartbeats without the logs that have ended and of which it has
+    /// all that is here: an entry stays for every start that wrote something, and there may be many. The peer heard
+    /// of them in our `Hello`, and a watermark promises nothing of them that it lacks.
+    fn frontier_of_beat(&self, peer: RegionId) -> Frontier {
+        let mut frontier = self.frontier_for(peer);
+        let Some(session) = self.sessions.get(&peer) else {
+            return frontier;
+        };
+        if session.heartbeats.is_multiple_of(WHOLE_EVERY) {
+            return frontier;
+        }
+        let mut newest: BTreeMap<(GroupId, RegionId), u32> = BTreeMap::new();
+        for log in frontier.keys() {
+            // In order of the incarnations.
+            newest.insert((log.group, log.origin.region), log.origin.incarnation);
+        }
+        frontier.retain(|log, seq| {
+            let last = newest.get(&(log.group, log.origin.region));
+            last == Some(&log.origin.incarnation) || session.acked(*log) < *seq
+        });
+        frontier
+    }
+}
