@@ -262,3 +262,48 @@ fn keys_of_the_report_are_stable_and_costs_add_up() {
         ]
     );
 }
+
+/// Runs the program, which must succeed. Gives what it prints.
+fn meridian(arguments: &[&str]) -> String {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_meridian"))
+        .args(arguments)
+        .output()
+        .expect("the program starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn compare_prints_what_a_longer_way_and_more_load_change() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let report = |name: &str, rate: u64, rtt: &str| -> String {
+        let text = format!(
+            "name = \"x\"\nregions = [\"us-east-1\", \"eu-west-1\"]\nduration = \"6s\"\nsteady = true\n\
+             [workload]\nstreams = false\n[[clients]]\nregion = \"us-east-1\"\noperations_per_second = {rate}\n\
+             mix = {{ put = 1, read = 1 }}\nrtt = \"{rtt}\""
+        );
+        let file = folder.path().join(format!("{name}.toml"));
+        std::fs::write(&file, text).expect("it can be written");
+        let report = folder.path().join(name).to_string_lossy().into_owned();
+        meridian(&["sim", "run", &file.to_string_lossy(), "--report", &report]);
+        let page = std::fs::read_to_string(folder.path().join(name).join("report.html"));
+        let page = page.expect("it was written");
+        assert!(page.contains("class=\"land\"") && page.contains("list prices, about 2025"));
+        report
+    };
+    let (before, after) = (report("before", 10, "5ms"), report("after", 30, "50ms"));
+    let changes = meridian(&["sim", "compare", &before, &after]);
+    for key in [
+        "latencies/us-east-1/read/p50_us",
+        "links/us-east-1/eu-west-1/bytes_per_month",
+        "costs/us-east-1/transfer_microusd_per_month",
+        "costs/eu-west-1/dynamodb_writes_microusd_per_month",
+        "regions_in_full/us-east-1/operations",
+        "travel/commits_sent",
+    ] {
+        assert!(changes.contains(key), "{key} is not in:\n{changes}");
+    }
+    let same = meridian(&["sim", "compare", &before, &before]);
+    assert!(same.contains("figures are the same"), "{same}");
+}

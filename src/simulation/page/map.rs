@@ -302,11 +302,12 @@ fn nodes(figures: &Figures, points: &[Point]) -> String {
 
 /// Where there is room for a label, by a region's dot.
 fn label(point: Point, wide: f64, taken: &mut Vec<(Point, Point)>) -> (f64, f64, &'static str) {
+    // Below first: lines bow upward and leave to the sides.
     let places = [
+        (point.0, point.1 + 25.0, " mid"),
         (point.0 + 14.0, point.1 + 4.5, ""),
         (point.0 - 14.0, point.1 + 4.5, " end"),
-        (point.0, point.1 + 24.0, " mid"),
-        (point.0, point.1 - 15.0, " mid"),
+        (point.0, point.1 - 16.0, " mid"),
         (point.0 + 14.0, point.1 + 20.0, ""),
         (point.0 - 14.0, point.1 - 12.0, " end"),
     ];
