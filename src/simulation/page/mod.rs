@@ -96,6 +96,8 @@ impl Report {
         lines.extend(run.violations.iter().map(ToString::to_string));
         let unmet = run.expectations.iter().filter(|e| !e.met);
         lines.extend(unmet.map(|e| e.sentence()));
+        let unmet = run.findings.iter().filter(|f| !f.met);
+        lines.extend(unmet.map(|f| f.sentence(&run.scenario)));
         let checks: u64 = run.checks.values().sum();
         let word = match (self.passed, run.violations.is_empty()) {
             (true, _) => "\u{2713} Passed: every oracle holds, and all is as expected".to_owned(),

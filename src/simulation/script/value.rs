@@ -181,3 +181,67 @@ fn show_value(value: &Value) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use toml::de::DeTable;
+
+    use super::*;
+
+    fn read(text: &str) -> Read<Json> {
+        let document = DeTable::parse(text).expect("TOML");
+        let node = document.get_ref().get("v").expect("a value");
+        attributes(node)
+    }
+
+    #[test]
+    fn plain_values_become_dynamodbs_and_types_are_an_escape() {
+        for (toml, wanted) in [
+            (r#"{ a = "x" }"#, json!({"a": {"S": "x"}})),
+            ("{ a = 1_000 }", json!({"a": {"N": "1000"}})),
+            ("{ a = -1.5 }", json!({"a": {"N": "-1.5"}})),
+            ("{ a = [true] }", json!({"a": {"L": [{"BOOL": true}]}})),
+            (
+                "{ a = { b = 1, c = 2 } }",
+                json!({"a": {"M": {"b": {"N": "1"}, "c": {"N": "2"}}}}),
+            ),
+            (r#"{ a = { SS = ["x"] } }"#, json!({"a": {"SS": ["x"]}})),
+            (
+                r#"{ a = { NS = [1, "2e3"] } }"#,
+                json!({"a": {"NS": ["1", "2e3"]}}),
+            ),
+            (r#"{ a = { B = "aGk=" } }"#, json!({"a": {"B": "aGk="}})),
+            (
+                r#"{ a = { M = { S = "x" } } }"#,
+                json!({"a": {"M": {"S": {"S": "x"}}}}),
+            ),
+        ] {
+            assert_eq!(read(&format!("v = {toml}")), Ok(wanted), "{toml}");
+        }
+        for wrong in [
+            "2026-01-01",
+            "{ N = \"x\" }",
+            "{ SS = [] }",
+            "{ B = \"!\" }",
+            "nan",
+        ] {
+            assert!(read(&format!("v = {{ a = {wrong} }}")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_of_the_wall_clock_rounded_up() {
+        let read = read(r#"v = { list = [{ time = "1500ms" }] }"#).expect("valid");
+        let at = resolve(&read, 10_000_000);
+        assert_eq!(at, json!({"list": {"L": [{"N": "12"}]}}));
+    }
+
+    #[test]
+    fn items_are_shown_as_a_file_has_them() {
+        let text =
+            r#"{ a = [1, "x"], b = { SS = ["y"] }, c = { NULL = true }, d = { e = 1, f = 2 } }"#;
+        let item = item(&read(&format!("v = {text}")).expect("valid"));
+        assert_eq!(show(&item), text);
+        assert!(has(&item, &Item::new()) && !has(&Item::new(), &item));
+    }
+}
