@@ -43,6 +43,18 @@ pub const MARKS: &[(&str, &str)] = &[
         "self fence",
         "a region that reaches no majority refused a write",
     ),
+    (
+        "lapse decided",
+        "a majority went on without a member that was silent for too long",
+    ),
+    (
+        "rescued by a write",
+        "what only a lapsed region had was written again by its sponsor",
+    ),
+    (
+        "rescued to the conflict log",
+        "what only a lapsed region had was kept as a conflict",
+    ),
     ("hold", "commits stamped ahead of the time waited"),
     (
         "item repaired",

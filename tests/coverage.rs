@@ -14,13 +14,14 @@ use meridian::simulation::{Options, RunReport, run};
 use meridian::whims::WHIMS;
 
 /// Of `simulations/`, in turn.
-const SCENARIOS: [&str; 6] = [
+const SCENARIOS: [&str; 7] = [
     "disks.toml",
     "smoke.toml",
     "expiry.toml",
     "clocks.toml",
     "triangle.toml",
     "merging.toml",
+    "dead.toml",
 ];
 /// What takes more luck than these runs have: a copy that finds a deletion forgotten by all but one, and a region
 /// that asks for a write while it reaches no majority.

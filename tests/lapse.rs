@@ -1,4 +1,5 @@
-//! Regions that are silent for long: the others warn of them, and one that is alone takes no writes.
+//! Regions that are silent for long: the others warn of them and go on without them, one that is alone takes no writes, and
+//! what it wrote all the same comes back with it.
 
 #![allow(
     clippy::disallowed_methods,
@@ -126,4 +127,163 @@ async fn a_region_that_reaches_no_majority_takes_no_writes_until_it_does() {
     })
     .await;
     cluster.settled().await;
+}
+
+/// Dead after a moment, and nothing is kept that all have.
+const IMPATIENT: [&str; 6] = [
+    "--dead-after",
+    "6s",
+    "--log-retention",
+    "0s",
+    "--tombstone-retention",
+    "0s",
+];
+
+fn valued(pk: &str, v: &str) -> Item {
+    item([("pk", s(pk)), ("v", s(v))])
+}
+
+fn state(status: &Value, member: &str) -> String {
+    let members = status["members"].as_array().cloned().unwrap_or_default();
+    let found = members.iter().find(|m| m["name"] == member);
+    let state = found.and_then(|m| m["state"].as_str());
+    state.unwrap_or_default().to_owned()
+}
+
+/// Waits until these regions all say that a member is in a state.
+async fn agreed(cluster: &Cluster, regions: &[&str], member: &str, wanted: &str) {
+    wait_for("the members are as they should be", async || {
+        let status = cluster.status().await;
+        let states: Vec<String> = regions.iter().map(|r| state(&status[*r], member)).collect();
+        match states.iter().all(|state| state == wanted) {
+            true => Ok(()),
+            false => Err(format!("{states:?}")),
+        }
+    })
+    .await;
+}
+
+async fn value(client: &Client, pk: &str) -> Option<String> {
+    let found = get(client, "Items", item([("pk", s(pk))])).await;
+    found.map(|found| common::text(&found, "v").to_owned())
+}
+
+/// The images that lost, by partition key.
+async fn losers(cluster: &Cluster) -> String {
+    let conflicts = cluster.json(&["conflicts"]).await;
+    conflicts["conflicts"].to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_region_lapses_and_what_it_wrote_alone_comes_back_with_it() {
+    let cluster = Cluster::start_with(&IMPATIENT);
+    let clients = cluster.clients();
+    let [us, eu, ap] = &clients;
+    create(&clients, "Items", "pk:S", None, None).await;
+    for pk in ["shared", "newer", "gone", "deleted"] {
+        put(us, "Items", valued(pk, "first")).await;
+    }
+    cluster.settled().await;
+    cut_off(&cluster, AP).await;
+    // Alone, before it dies.
+    for pk in ["shared", "newer", "gone", "alone"] {
+        put(ap, "Items", valued(pk, "from ap")).await;
+    }
+    let pid = cluster.kill(AP).await;
+    // The others go on.
+    put(us, "Items", valued("newer", "from us")).await;
+    for pk in ["gone", "deleted"] {
+        let delete = eu.delete_item().table_name("Items").key("pk", s(pk));
+        delete.send().await.expect("deletes");
+    }
+    cluster.back(AP, pid).await;
+    agreed(&cluster, &[US, EU], AP, "lapsed").await;
+    wait_for("the others forget again", async || {
+        let status = cluster.status().await;
+        let held = |region: &Value| {
+            let logs = region["logs"].as_array().cloned().unwrap_or_default();
+            logs.iter()
+                .filter_map(|log| log["held"].as_u64())
+                .sum::<u64>()
+        };
+        // Deletions are forgotten only when the table's last change is a minute old.
+        let stable = |region: &Value| region["stable_lag_ms"].as_u64() < Some(5_000);
+        let forgets = |region: &str| held(&status[region]) == 0 && stable(&status[region]);
+        match forgets(US) && forgets(EU) {
+            true => Ok(()),
+            false => Err(format!("{status:?}")),
+        }
+    })
+    .await;
+    // Alone it is no majority: it gives nobody up, and takes no writes.
+    shown(&cluster, AP, "self_fenced").await;
+    let status = cluster.status().await;
+    for member in REGIONS {
+        assert_eq!(state(&status[AP], member), "active", "{member}");
+    }
+    assert!(notice(&status[US], "lapsed").is_some());
+
+    cluster.run(&["heal"]).await;
+    agreed(&cluster, &REGIONS, AP, "active").await;
+    cluster.settled().await;
+    for client in &clients {
+        assert_eq!(value(client, "shared").await.as_deref(), Some("from ap"));
+        assert_eq!(value(client, "newer").await.as_deref(), Some("from us"));
+        for pk in ["gone", "deleted", "alone"] {
+            assert_eq!(value(client, pk).await, None, "{pk}");
+        }
+    }
+    let kept = losers(&cluster).await;
+    for pk in ["newer", "gone", "alone"] {
+        assert!(kept.contains(pk), "no '{pk}' in {kept}");
+    }
+    let status = cluster.status().await;
+    let own = &status[AP]["rescued"]["of_this_region"];
+    assert_eq!((&own["written"], &own["conflicts"]), (&1.into(), &3.into()));
+    // And it takes part again.
+    put(ap, "Items", valued("back", "from ap")).await;
+    cluster.settled().await;
+    assert_eq!(value(us, "back").await.as_deref(), Some("from ap"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_regions_only_a_person_gives_one_up() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("two.toml");
+    let text = "[cluster]\nname = \"two\"\nreplicate = \"all\"\n\n[[region]]\nname = \"us-east-1\"\nid = 0\n\n\
+                [[region]]\nname = \"eu-west-1\"\nid = 1\n";
+    std::fs::write(&file, text).expect("written");
+    let file = file.to_str().expect("plain");
+    let cluster = Cluster::start_with(&[&[file], IMPATIENT.as_slice()].concat());
+    let (us, eu) = (cluster.client(US), cluster.client(EU));
+    create(&[us.clone(), eu.clone()], "Items", "pk:S", None, None).await;
+    put(&us, "Items", valued("shared", "first")).await;
+    cluster.settled().await;
+    let heard = cluster.try_run(&["region", "lapse", EU]).await;
+    assert!(heard.stderr.contains("it is heard"), "{}", heard.stderr);
+    cluster.run(&["partition", US, EU]).await;
+    put(&eu, "Items", valued("shared", "from eu")).await;
+    // Long past the time at which it would have lapsed among more.
+    wait_for("it is silent for long", async || {
+        let status = cluster.status().await;
+        let unreached = &status[US]["links"][0]["last_heard_ms"];
+        match unreached.as_u64() {
+            Some(ms) if ms > 7_000 => Ok(()),
+            _ => Err(unreached.to_string()),
+        }
+    })
+    .await;
+    agreed(&cluster, &[US, EU], EU, "active").await;
+    put(&us, "Items", valued("more", "from us")).await;
+    put(&eu, "Items", valued("shared", "from eu again")).await;
+    cluster.run(&["region", "lapse", EU]).await;
+    agreed(&cluster, &[US], EU, "lapsed").await;
+    cluster.run(&["heal"]).await;
+    agreed(&cluster, &[US, EU], EU, "active").await;
+    cluster.settled().await;
+    for client in [&us, &eu] {
+        let shared = value(client, "shared").await;
+        assert_eq!(shared.as_deref(), Some("from eu again"));
+        assert_eq!(value(client, "more").await.as_deref(), Some("from us"));
+    }
 }

@@ -205,3 +205,16 @@ fn what_a_disk_damages_is_put_right_and_nothing_else_is_repaired() {
     }
     assert!(repairs > 0, "no disk was damaged");
 }
+
+#[test]
+fn members_that_are_dead_for_long_lapse_and_come_back_with_all_they_had() {
+    let scenario = load("dead.toml");
+    for seed in 0..8 {
+        let report = play(&scenario, seed);
+        assert_clean(&report);
+        assert!(
+            report.converged_us.is_some(),
+            "seed {seed} ended without converging"
+        );
+    }
+}

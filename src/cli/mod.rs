@@ -11,6 +11,7 @@ mod cluster;
 mod conflicts;
 mod faults;
 mod front;
+mod region;
 mod render;
 mod serve;
 mod sim;
@@ -58,6 +59,8 @@ enum Command {
     Slow(faults::SlowArgs),
     /// List, show and restore versions that lost a race
     Conflicts(conflicts::ConflictsArgs),
+    /// Change the members of a running cluster
+    Region(region::RegionArgs),
     /// Verify the data folder of a stopped region
     Check(check::CheckArgs),
     /// Make a cluster's certificates, renew and show them
@@ -164,6 +167,7 @@ pub fn run() -> ExitCode {
         Command::Heal(args) => faults::heal(args),
         Command::Slow(args) => faults::slow(args),
         Command::Conflicts(args) => conflicts::run(args),
+        Command::Region(args) => region::run(args),
         Command::Check(args) => check::run(args),
         Command::Cert(args) => cert::run(args),
         Command::Sim(args) => sim::run(args),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{parse_bytes, parse_duration};
 use crate::config::Compression;
 use crate::region::Tuning;
+use crate::replication::OnLogFull;
 
 #[derive(Clone, Debug, Args)]
 pub struct TuningArgs {
@@ -53,6 +54,18 @@ pub struct TuningArgs {
     /// Compress what goes to other regions: auto (far and slow links), always or never (default: as the topology says)
     #[arg(long, value_name = "WHEN")]
     compression: Option<Compression>,
+    /// The most that the log may take for regions that are silent (default: whatever there is)
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    log_max_bytes: Option<u64>,
+    /// What to do when it would take more: throttle local writes, or let the silent regions lapse by majority
+    #[arg(long, value_enum, default_value_t = OnFull::Throttle)]
+    on_log_full: OnFull,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnFull {
+    Throttle,
+    Lapse,
 }
 
 fn parse_offset(text: &str) -> Result<(String, i64), String> {
@@ -79,6 +92,11 @@ impl TuningArgs {
             dead_after: self.dead_after,
             self_fence: !self.no_self_fence,
             compression: self.compression,
+            log_bytes_max: self.log_max_bytes,
+            on_log_full: match self.on_log_full {
+                OnFull::Throttle => OnLogFull::Throttle,
+                OnFull::Lapse => OnLogFull::Lapse,
+            },
         }
     }
 
@@ -103,6 +121,10 @@ impl TuningArgs {
         ];
         let offset = |(region, ms): &(String, i64)| format!("--clock-offset={region}={ms}");
         let offsets = self.clock_offset.iter().map(offset);
+        let max = self.log_max_bytes.iter();
+        let max = max.flat_map(|bytes| ["--log-max-bytes".to_owned(), bytes.to_string()]);
+        let full = self.on_log_full.to_possible_value();
+        let full = full.map(|value| format!("--on-log-full={}", value.get_name()));
         let switches = [
             ("--aws-waits", self.aws_waits),
             ("--no-self-fence", self.no_self_fence),
@@ -113,6 +135,8 @@ impl TuningArgs {
             .map(|when| format!("--compression={}", when.name()));
         (given.into_iter().flat_map(text).chain(bytes))
             .chain(offsets)
+            .chain(max)
+            .chain(full)
             .chain(switches.map(|(name, _)| name.to_owned()))
             .chain(compression)
             .collect()
@@ -141,6 +165,7 @@ mod tests {
             "--no-self-fence",
             "--compression=never",
         ]);
+        args.extend(["--log-max-bytes", "1MiB", "--on-log-full", "lapse"]);
         let given = Line::parse_from(args).tuning;
         let name = ["serve".to_owned()];
         let again = Line::parse_from(name.into_iter().chain(given.to_args())).tuning;

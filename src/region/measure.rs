@@ -17,7 +17,7 @@ impl Measure {
     pub fn begin(began: Now, jobs: &[Job]) -> Self {
         let asked = jobs
             .iter()
-            .filter(|job| !matches!(job, Job::Stable(_) | Job::Silences(_)));
+            .filter(|job| !matches!(job, Job::Stable(_) | Job::Silences(_) | Job::Vote(_)));
         Measure {
             began,
             jobs: asked.count() as u64,

@@ -72,6 +72,7 @@ impl Status {
         all.extend(self.cut_off());
         all.extend(self.clock());
         all.extend(self.silent(txn)?);
+        all.extend(self.lapsed());
         all.extend(repaired(buckets::repairs(txn)?));
         all.extend(self.differences().iter().map(|text| differs(text)));
         all.extend(self.certificate_expiring());

@@ -13,9 +13,11 @@ use crate::replica::buckets::Offer;
 use crate::replica::manifest::Manifest;
 use crate::replica::mutation::GroupId;
 use crate::replica::request::{WriteRequest, WriteResponse};
+use crate::replica::rescue::{Outcome, Tail};
 use crate::replica::silence::Silences;
 use crate::replica::snapshot::Portion;
 use crate::replica::stable::Stability;
+use crate::replica::vote::MemberVote;
 
 /// Client writes that may wait; more are refused as throttled.
 pub(super) const WRITES_MAX: usize = 4096;
@@ -55,8 +57,19 @@ pub(super) enum Order {
     Fence(FenceLine),
     /// Whether local writes are refused because no majority is reached.
     CutOff(bool),
+    /// Whether local writes are throttled because of what silent regions hold back.
+    Throttle(bool),
     /// For how long the others have been silent.
     Silences(Silences),
+    /// What this region binds itself to about the next record of the members.
+    Vote(Box<MemberVote>),
+    /// Commits that only a lapsed region has.
+    Rescue {
+        from: RegionId,
+        tail: Box<Tail>,
+    },
+    /// This region lapsed and begins anew.
+    Wipe(Outcome),
     /// What a peer has in a bucket that differs.
     Repair(Offer),
     /// A newer record of the members.
@@ -81,6 +94,7 @@ struct Waiting {
     stable: Option<Stability>,
     fence: Option<FenceLine>,
     cut_off: Option<bool>,
+    throttled: Option<bool>,
     silences: Option<Silences>,
     repairs: VecDeque<Offer>,
     closed: bool,
@@ -150,6 +164,11 @@ impl Queue {
         self.lock().cut_off = Some(cut_off);
     }
 
+    /// Goes before the next group; no hurry.
+    pub fn set_throttled(&self, throttled: bool) {
+        self.lock().throttled = Some(throttled);
+    }
+
     /// Goes with the next group; no hurry.
     pub fn set_silences(&self, silences: Silences) {
         self.lock().silences = Some(silences);
@@ -183,6 +202,7 @@ impl Queue {
         group.extend(waiting.stable.take().map(Order::Stable));
         group.extend(waiting.fence.take().map(Order::Fence));
         group.extend(waiting.cut_off.take().map(Order::CutOff));
+        group.extend(waiting.throttled.take().map(Order::Throttle));
         group.extend(waiting.silences.take().map(Order::Silences));
         group.extend(waiting.repairs.pop_front().map(Order::Repair));
         let writes = waiting.writes.len().min(GROUP_JOBS_MAX - group.len());

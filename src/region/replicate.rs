@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -21,8 +21,8 @@ use super::writer::{AbortOnPanic, News, abort};
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
 use crate::clock::policy::Verdict;
-use crate::replica::manifest::Manifest;
-use crate::replication::{Action, ClockStatus, Event, Lane, PeerStatus, Replicator};
+use crate::replica::manifest::{Manifest, State};
+use crate::replication::{Action, ClockStatus, Event, Lane, LapseError, PeerStatus, Replicator};
 use crate::store::{ReadTxn, Store, StoreError};
 use crate::telemetry::{Metrics, exact};
 use crate::transport::{Events, Transport, TransportEvent};
@@ -39,6 +39,13 @@ pub(super) type Members = Arc<Mutex<Arc<Manifest>>>;
 
 /// The same of clocks; `None` until it has looked.
 pub(super) type Clocks = Arc<Mutex<Option<ClockStatus>>>;
+
+/// What a person asks of replication.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// A region is given up; the answer is whether that is tried.
+    Lapse(RegionId, oneshot::Sender<Result<(), LapseError>>),
+}
 
 pub(super) struct Replication {
     pub replicator: Replicator,
@@ -62,6 +69,7 @@ pub(super) struct Replication {
     pub told: Verdict,
     pub info: RegionInfo,
     pub quiet: Arc<Quiet>,
+    pub commands: mpsc::Receiver<Command>,
 }
 
 impl Replication {
@@ -78,6 +86,10 @@ impl Replication {
                     Some(news) => self.on_news(news),
                     None => return,
                 },
+                Some(command) = self.commands.recv() => {
+                    self.on_command(command);
+                    Ok(())
+                }
                 event = self.events.recv() => match event {
                     Some(event) => self.on_events(event),
                     None => return,
@@ -88,6 +100,21 @@ impl Replication {
                 // Nothing is written here, so nothing can be full: the next tick tries again.
                 Err(full @ StoreError::Full) => warn!(reason = %full, "replication waits"),
                 Err(fatal) => abort(&fatal),
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Lapse(region, answer) => {
+                let asked = self.replicator.ask_to_lapse(region);
+                info!(
+                    region = self.name(region),
+                    ?asked,
+                    "asked to give up a region"
+                );
+                // Whoever asked may have gone.
+                let _ = answer.send(asked);
             }
         }
     }
@@ -104,6 +131,7 @@ impl Replication {
             .look(&peers, self.replicator.cut_off_us(), |r| self.name(r));
         self.downs
             .watch(self.clock.now(), &peers, |peer| self.name(peer));
+        self.quiet.note_trouble(self.replicator.ruling_trouble());
         *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
         self.gate.set(self.replicator.rebuilding());
         let stamps = self.replicator.stability().stamps.values();
@@ -138,11 +166,16 @@ impl Replication {
     fn on_news(&mut self, first: News) -> Result<(), StoreError> {
         let mut durable = first.durable;
         let (mut applied, mut copied) = (first.applied, first.copied);
+        let (mut votes, mut rescued) = (first.votes, first.rescued);
+        let mut wiped = first.wiped;
         let (mut origin, mut members) = (first.origin, first.members);
         while let Ok(news) = self.news.try_recv() {
             durable = news.durable.or(durable);
             applied.extend(news.applied);
             copied.extend(news.copied);
+            votes.extend(news.votes);
+            rescued.extend(news.rescued);
+            wiped |= news.wiped;
             origin = news.origin;
             members = news.members;
         }
@@ -150,6 +183,10 @@ impl Replication {
         let txn = store.begin_read()?;
         self.step(&*txn, Event::Born(origin))?;
         self.follow_members(&*txn, members)?;
+        if let (true, Some((frontier, _))) = (wiped, &durable) {
+            info!("this region has forgotten what it shared with others, and is given everything");
+            self.step(&*txn, Event::Wiped(origin, frontier.clone()))?;
+        }
         if let Some((frontier, watermark)) = durable {
             self.step(&*txn, Event::Durable(frontier, watermark))?;
         }
@@ -159,6 +196,12 @@ impl Replication {
         }
         for (group, ok) in copied {
             self.step(&*txn, Event::Copied { group, ok })?;
+        }
+        for ok in votes {
+            self.step(&*txn, Event::Voted { ok })?;
+        }
+        for (from, outcome) in rescued {
+            self.step(&*txn, Event::Rescued { from, outcome })?;
         }
         self.gate.set(self.replicator.rebuilding());
         Ok(())
@@ -173,7 +216,23 @@ impl Replication {
         if members.epoch <= self.replicator.epoch() {
             return Ok(());
         }
-        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&members);
+        let mut known = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let lapsed = |m: &Manifest| m.in_state(|state| state == State::Lapsed);
+        let (before, after) = (lapsed(&known), lapsed(&members));
+        for region in after.regions().filter(|r| !before.contains(*r)) {
+            warn!(
+                region = self.name(region),
+                "a region has lapsed: the others go on without it"
+            );
+        }
+        for region in before.regions().filter(|r| !after.contains(*r)) {
+            info!(
+                region = self.name(region),
+                "a region that had lapsed is a member again"
+            );
+        }
+        *known = Arc::clone(&members);
+        drop(known);
         self.step(txn, Event::Members(members))
     }
 
@@ -234,6 +293,12 @@ impl Replication {
                 Action::Stable(found) => self.queue.set_stable(found),
                 Action::Fence(line) => self.queue.set_fence(line),
                 Action::CutOff(cut_off) => self.queue.set_cut_off(cut_off),
+                Action::Throttle(throttled) => self.queue.set_throttled(throttled),
+                Action::Vote(vote) => self.queue.push_remote(Order::Vote(vote)),
+                Action::Rescue { from, tail } => {
+                    self.queue.push_remote(Order::Rescue { from, tail });
+                }
+                Action::Wipe(rescued) => self.queue.push_remote(Order::Wipe(rescued)),
                 Action::Silences(silences) => self.queue.set_silences(silences),
                 Action::Adopt(manifest) => self.queue.push_remote(Order::Adopt(manifest)),
                 Action::Repair(offer) => self.queue.push_repair(offer),

@@ -7,14 +7,19 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use super::admin::AdminError;
 use super::clock::micros;
 use super::notices::Notice;
+use super::replicate::Command;
 use super::start::Tuning;
 use super::status::Status;
 use crate::clock::RegionId;
-use crate::replica::stable;
+use crate::replica::manifest::{Member, State};
+use crate::replica::rescue::{self, Outcome};
+use crate::replica::{stable, wipe};
 use crate::replication::PeerStatus;
 use crate::store::{Db, ReadTxn, StoreError};
 use crate::telemetry::Page;
@@ -33,6 +38,8 @@ pub(super) struct Quiet {
     /// Who was silent when it was last looked.
     told: Mutex<BTreeSet<RegionId>>,
     told_cut_off: Mutex<bool>,
+    /// Why the last change of the members that this region proposed came to nothing.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Quiet {
@@ -44,6 +51,7 @@ impl Quiet {
             cut_off_us: AtomicU64::new(0),
             told: Mutex::default(),
             told_cut_off: Mutex::default(),
+            trouble: Mutex::default(),
         }
     }
 
@@ -80,6 +88,19 @@ impl Quiet {
             info!("a majority of the regions is reached; local writes are taken again");
         }
         *told = fenced;
+    }
+
+    pub fn note_trouble(&self, trouble: Option<&str>) {
+        let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_deref() != trouble {
+            *known = trouble.map(str::to_owned);
+        }
+    }
+
+    /// Why the last change of the members that this region proposed came to nothing.
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.clone()
     }
 
     fn is_silent(&self, peer: &PeerStatus) -> bool {
@@ -143,11 +164,61 @@ impl Status {
         let notice = |peer: &PeerStatus| {
             let (name, for_how_long) = (self.name(peer.region), span(peer.silent_us));
             let text = format!("{name} has been silent for {for_how_long}; {held}");
-            let hint =
-                "start it again or mend its links; the space is free again once it has caught up";
-            Notice::warning("silent", text, hint)
+            let hint = format!(
+                "start it again or mend its links; if it is not to come back, `meridian region lapse {name}`"
+            );
+            Notice::warning("silent", text, &hint)
         };
         Ok(silent.iter().map(notice).collect())
+    }
+
+    /// One notice for each region that has lapsed.
+    pub(super) fn lapsed(&self) -> Vec<Notice> {
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let lapsed = members.members.iter().filter(|m| m.state == State::Lapsed);
+        let notice = |member: &Member| {
+            let text = format!(
+                "{} has lapsed: it was silent for too long, and the others go on without it",
+                member.name
+            );
+            let hint =
+                "start it again: it hands over what only it has and is given everything, by itself";
+            Notice::warning("lapsed", text, hint)
+        };
+        lapsed.map(notice).collect()
+    }
+
+    /// The `rescued` of the report: what became of what lapsed regions brought back, and of what this region
+    /// brought back itself.
+    pub(super) fn rescued_report(&self, txn: &dyn ReadTxn) -> Result<Value, StoreError> {
+        let report = |outcome: Outcome| {
+            json!({
+                "written": outcome.written,
+                "conflicts": outcome.conflicts,
+                "tables": outcome.tables,
+            })
+        };
+        let own = wipe::wiping(txn)?.or(wipe::returned(txn)?);
+        Ok(json!({
+            "for_others": report(rescue::totals(txn)?),
+            "of_this_region": own.map(report),
+        }))
+    }
+
+    /// Asks that a region be given up.
+    pub(super) async fn lapse(&self, name: &str) -> Result<Value, AdminError> {
+        let region = {
+            let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+            members.named(name).map(|member| member.region)
+        };
+        let region = region
+            .ok_or_else(|| AdminError::Gone(format!("'{name}' is no member of this cluster")))?;
+        let (answer, asked) = oneshot::channel();
+        let stopping = || AdminError::Unavailable("this region is stopping".into());
+        let sent = self.commands.send(Command::Lapse(region, answer)).await;
+        sent.map_err(|_| stopping())?;
+        asked.await.map_err(|_| stopping())??;
+        Ok(json!({"asked": name}))
     }
 
     /// What is kept here that everyone else may have.

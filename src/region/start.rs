@@ -35,9 +35,11 @@ use crate::replica::manifest::Manifest;
 use crate::replica::silence::{self, Silences};
 use crate::replica::stable::Retention;
 use crate::replica::ttl::TtlSettings;
-use crate::replica::{Replica, ReplicaConfig, snapshot};
+use crate::replica::vote::{self, MemberVote};
+use crate::replica::{Replica, ReplicaConfig, snapshot, wipe};
 use crate::replication::{
-    ANTI_ENTROPY_US, Lacks, NEWBORN_US, PART_BYTES_MAX, Replicator, ReplicatorConfig, SilenceLimits,
+    ANTI_ENTROPY_US, Lacks, NEWBORN_US, OnLogFull, PART_BYTES_MAX, Replicator, ReplicatorConfig,
+    SilenceLimits,
 };
 use crate::store::Store;
 use crate::store::lmdb::{LmdbOptions, LmdbStore};
@@ -51,6 +53,8 @@ const ACCOUNT: &str = "000000000000";
 const STORE_FOLDER: &str = "store";
 /// Between two looks at whether clients are served yet.
 const SETTLE_POLL: Duration = Duration::from_millis(10);
+/// What people ask of replication that may wait.
+const COMMANDS_MAX: usize = 16;
 /// The folder of certificates there, unless another is named.
 const CERTS_FOLDER: &str = "certs";
 
@@ -95,6 +99,9 @@ pub struct Tuning {
     pub self_fence: bool,
     /// What is compressed, where it is not to be what the topology says.
     pub compression: Option<Compression>,
+    /// The most that the log may take for regions that are silent.
+    pub log_bytes_max: Option<u64>,
+    pub on_log_full: OnLogFull,
 }
 
 impl Default for Tuning {
@@ -117,6 +124,8 @@ impl Default for Tuning {
             dead_after: Duration::from_micros(silence.dead_after_us),
             self_fence: silence.self_fence,
             compression: None,
+            log_bytes_max: silence.log_bytes_max,
+            on_log_full: silence.on_log_full,
         }
     }
 }
@@ -179,7 +188,7 @@ impl Region {
         let members: Members = Arc::new(Mutex::new(Arc::clone(replica.manifest())));
         let lacks = lacks(&*store, &replica)?;
         let silences = silence::silences(&*store.begin_read()?)?;
-        let known = (lacks, silences);
+        let known = (lacks, silences, vote::stored(&*store.begin_read()?)?);
         let replicator = replicator(&config.topology, &info, &replica, known, config.tuning);
         let gate = Arc::new(Gate::new(replicator.rebuilding()));
         let peers = peers(&config.topology, &spec)?;
@@ -196,6 +205,7 @@ impl Region {
         let metrics = Arc::new(Metrics::default());
         let clocks = Clocks::default();
         let quiet = Arc::new(Quiet::new(config.tuning));
+        let (commands, orders) = mpsc::channel(COMMANDS_MAX);
         let queue = Arc::new(Queue::default());
         let (durable_tx, durable) = watch::channel(replica.frontier().clone());
         let backend = Arc::new(RegionBackend {
@@ -232,6 +242,7 @@ impl Region {
             max_offset_ms: config.topology.max_offset_ms,
             backend: Arc::clone(&backend),
             quiet: Arc::clone(&quiet),
+            commands,
         });
         let (news, inbox) = mpsc::unbounded_channel();
         let writer = Writer {
@@ -267,6 +278,7 @@ impl Region {
             told: Verdict::Unknown,
             info,
             quiet,
+            commands: orders,
         };
         let region = Region {
             shutdown: CancellationToken::new(),
@@ -423,6 +435,7 @@ fn lacks(store: &dyn Store, replica: &Replica) -> Result<Lacks, RegionError> {
     Ok(Lacks {
         newborn: replica.is_newborn()?,
         joining: snapshot::joining(&*store.begin_read()?)?,
+        wiping: wipe::wiping(&*store.begin_read()?)?.is_some(),
     })
 }
 
@@ -430,7 +443,7 @@ fn replicator(
     topology: &Topology,
     info: &RegionInfo,
     replica: &Replica,
-    (lacks, silences): (Lacks, Silences),
+    (lacks, silences, vote): (Lacks, Silences, Option<MemberVote>),
     tuning: Tuning,
 ) -> Replicator {
     let config = ReplicatorConfig {
@@ -446,8 +459,12 @@ fn replicator(
         limits: SilenceLimits {
             dead_after_us: micros(tuning.dead_after),
             self_fence: tuning.self_fence,
+            log_bytes_max: tuning.log_bytes_max,
+            on_log_full: tuning.on_log_full,
         },
         compression: tuning.compression.unwrap_or(topology.compression),
+        vote,
+        planted: None,
     };
     Replicator::new(config, replica.frontier().clone())
 }

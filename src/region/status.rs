@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::backend::RegionBackend;
 use super::certificate::Certificate;
@@ -15,7 +16,7 @@ use super::gate::Gate;
 use super::lag::{self, Lag};
 use super::links::{Down, Downs};
 use super::membership;
-use super::replicate::{Clocks, Members, Peers};
+use super::replicate::{Clocks, Command, Members, Peers};
 use super::silence::Quiet;
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
@@ -50,6 +51,7 @@ pub(super) struct Status {
     pub max_offset_ms: u64,
     pub backend: Arc<RegionBackend>,
     pub quiet: Arc<Quiet>,
+    pub commands: mpsc::Sender<Command>,
 }
 
 /// One link as `status` shows it.
@@ -129,6 +131,8 @@ impl Status {
             "rebuilding": rebuilding,
             "clock": self.clock_report(),
             "silent": self.silent_report(),
+            "rescued": self.rescued_report(&*txn)?,
+            "members_trouble": self.quiet.trouble(),
             "self_fence": self.self_fence_report(),
             "repairs": repairs(&*txn)?,
             "frontier": self.frontier(&frontier),

@@ -15,6 +15,7 @@ use super::queue::{Answer, Order, Queue};
 use crate::clock::{Now, RegionId, Stamp};
 use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
+use crate::replica::rescue::Outcome;
 use crate::replica::{ApiError, Job, JobResult, RemoteError, Replica};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
@@ -32,6 +33,12 @@ pub(super) struct News {
     pub applied: Vec<(RegionId, bool)>,
     /// Of which groups parts of copies were taken in, or not.
     pub copied: Vec<(GroupId, bool)>,
+    /// Whether votes were kept, in order.
+    pub votes: Vec<bool>,
+    /// Whose commits were decided about, and how; `None` where the disk was full.
+    pub rescued: Vec<(RegionId, Option<Outcome>)>,
+    /// This region forgot all it shared: what is durable is all there is.
+    pub wiped: bool,
     /// Of what origin commits made here are from now on.
     pub origin: Origin,
     /// Who the members are, durably.
@@ -58,6 +65,10 @@ enum Receipt {
     Peer(RegionId),
     /// Replication, which copies this group.
     Copy(GroupId),
+    /// Replication, which answers other voters.
+    Vote,
+    /// The lapsed region that these commits are of.
+    Rescue(RegionId),
     Nobody,
 }
 
@@ -116,6 +127,21 @@ impl Writer {
                     self.replica.set_cut_off(cut_off);
                     continue;
                 }
+                Order::Throttle(throttled) => {
+                    self.replica.set_throttled(throttled);
+                    continue;
+                }
+                Order::Vote(vote) => (Job::Vote(vote), Receipt::Vote),
+                Order::Rescue { from, tail } => (Job::Rescue(tail), Receipt::Rescue(from)),
+                Order::Wipe(rescued) => {
+                    warn!(
+                        written = rescued.written,
+                        conflicts = rescued.conflicts,
+                        "the others went on without this region; what only it had is with them now (written again, or \
+                         in the conflict log), so it forgets what it shared and is given everything"
+                    );
+                    (Job::Wipe(rescued), Receipt::Nobody)
+                }
                 Order::Silences(silences) => (Job::Silences(silences), Receipt::Nobody),
             };
             jobs.push(job);
@@ -169,6 +195,7 @@ impl Writer {
             moved
         });
         let (mut applied, mut copied) = (Vec::new(), Vec::new());
+        let (mut votes, mut rescued) = (Vec::new(), Vec::new());
         for (result, receipt) in results.into_iter().zip(receipts) {
             match (result, receipt) {
                 (JobResult::Write(result), Receipt::Client(answer)) => {
@@ -180,10 +207,15 @@ impl Writer {
                     applied.push((from, result.is_ok()));
                 }
                 (JobResult::Snapshot, Receipt::Copy(group)) => copied.push((group, true)),
+                (JobResult::Noted, Receipt::Vote) => votes.push(true),
+                (JobResult::Rescue(result), Receipt::Rescue(from)) => {
+                    rescued.push((from, self.report_rescue(from, result)));
+                }
                 (JobResult::Stable | JobResult::Noted | JobResult::Repair, Receipt::Nobody) => {}
                 _ => unreachable!("results come in the order of their jobs"),
             }
         }
+        let wiped = self.replica.take_wiped();
         // Of the group's own time, so that the stamp stays below the clock's durable bound (I11).
         let watermark = self.replica.watermark(now);
         let durable = Some((self.replica.frontier().clone(), watermark));
@@ -191,6 +223,9 @@ impl Writer {
             durable,
             applied,
             copied,
+            votes,
+            rescued,
+            wiped,
             origin: self.replica.origin(),
             members: Arc::clone(self.replica.manifest()),
         });
@@ -214,9 +249,35 @@ impl Writer {
         }
     }
 
+    /// Logs what became of a lapsed region's commits.
+    fn report_rescue(
+        &self,
+        from: RegionId,
+        result: Result<Outcome, RemoteError>,
+    ) -> Option<Outcome> {
+        match result {
+            Ok(rescued) => {
+                info!(
+                    %from,
+                    written = rescued.written,
+                    conflicts = rescued.conflicts,
+                    tables = rescued.tables,
+                    "rescued what only a lapsed region had: written again, kept in the conflict log, changes of tables \
+                     that newer ones replaced"
+                );
+                Some(rescued)
+            }
+            Err(error) => {
+                warn!(%from, %error, "commits of a lapsed region cannot be rescued");
+                None
+            }
+        }
+    }
+
     fn tell_refused(&self, reason: &StoreError, receipts: Vec<Receipt>) {
         debug!(%reason, jobs = receipts.len(), "group refused");
         let (mut applied, mut copied) = (Vec::new(), Vec::new());
+        let (mut votes, mut rescued) = (Vec::new(), Vec::new());
         for receipt in receipts {
             match receipt {
                 Receipt::Client(answer) => {
@@ -225,6 +286,8 @@ impl Writer {
                 }
                 Receipt::Peer(from) => applied.push((from, false)),
                 Receipt::Copy(group) => copied.push((group, false)),
+                Receipt::Vote => votes.push(false),
+                Receipt::Rescue(from) => rescued.push((from, None)),
                 Receipt::Nobody => {}
             }
         }
@@ -232,6 +295,9 @@ impl Writer {
             durable: None,
             applied,
             copied,
+            votes,
+            rescued,
+            wiped: false,
             origin: self.replica.origin(),
             members: Arc::clone(self.replica.manifest()),
         });

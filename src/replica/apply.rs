@@ -429,7 +429,7 @@ impl Replica {
     }
 
     #[allow(clippy::too_many_arguments)] // one call, all of it the record's content
-    fn record_conflict(
+    pub(super) fn record_conflict(
         &mut self,
         txn: &mut dyn WriteTxn,
         now: Now,

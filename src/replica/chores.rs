@@ -34,6 +34,10 @@ impl Replica {
             return Ok(());
         }
         self.next_chores_us = now.mono_us + REST_US;
+        if self.is_lapsed() {
+            self.chores_left = self.wipe_some(txn, now)? == Chore::More;
+            return Ok(());
+        }
         let steps = [
             forget_tokens(txn, now)?,
             self.collect_tombstones(txn, now)?,

@@ -23,6 +23,11 @@ impl Replica {
         self.cut_off
     }
 
+    /// Whether silent members hold back more of the log than there may be. Not within a group.
+    pub fn set_throttled(&mut self, throttled: bool) {
+        self.throttled = throttled;
+    }
+
     /// By how much this region's clock is ahead, when that is so much that local writes are fenced.
     pub fn fenced(&self, now: Now) -> Option<u64> {
         self.fence.and_then(|line| line.ahead_us(now))
@@ -57,6 +62,24 @@ pub(super) fn cut_off() -> ApiError {
         "This region has long not reached a majority of the regions, so it takes no writes: the others may have \
          gone on without it. Mend its links; writes go on by themselves then. Reads go on; other regions take \
          writes."
+            .to_owned(),
+    )
+}
+
+/// What a write meets in a region that the others have given up. Retryable.
+pub(super) fn lapsed() -> ApiError {
+    ApiError::ServiceUnavailable(
+        "This region was silent for so long that the others went on without it. It hands over what only it has, \
+         then it is given everything and serves again. Use another region meanwhile."
+            .to_owned(),
+    )
+}
+
+/// What a write meets while silent members hold back more of the log than there may be. Retryable.
+pub(super) fn log_full() -> ApiError {
+    ApiError::Throttling(
+        "The log holds more for a silent region than --log-max-bytes allows. Start that region or mend its links, or \
+         give it up (`meridian region lapse`); writes go on by themselves then."
             .to_owned(),
     )
 }

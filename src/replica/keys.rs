@@ -192,6 +192,14 @@ pub mod meta {
     /// Who the members of the cluster are.
     pub const MANIFEST: &[u8] = b"m/manifest";
     pub const CLOCK_BOUND: &[u8] = b"m/clock_bound";
+    /// What this region has bound itself to about the next record of the members.
+    pub const VOTE: &[u8] = b"m/vote";
+    /// How far a region that lapsed has come with its return.
+    pub const RETURNING: &[u8] = b"m/returning";
+    /// What became of what this region had alone when it last came back.
+    pub const RETURNED: &[u8] = b"m/returned";
+    /// What became of what lapsed regions brought back.
+    pub const RESCUED: &[u8] = b"m/rescued";
     /// For how long other regions have been silent.
     pub const SILENCES: &[u8] = b"m/silences";
     pub const NEXT_TABLE: &[u8] = b"m/next_table";

@@ -104,7 +104,12 @@ impl Replica {
         self.mint(txn, now, above)
     }
 
-    fn mint(&mut self, txn: &mut dyn WriteTxn, now: Now, above: u32) -> Result<(), StoreError> {
+    pub(super) fn mint(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        above: u32,
+    ) -> Result<(), StoreError> {
         if self.config.planted == Some(PlantedBug::IncarnationKept) {
             return Ok(());
         }

@@ -53,6 +53,7 @@ mod relog;
 #[cfg(test)]
 mod repair_tests;
 pub mod request;
+pub mod rescue;
 pub mod silence;
 pub mod snapshot;
 pub mod stable;
@@ -61,6 +62,8 @@ mod tables;
 #[cfg(test)]
 mod tests;
 pub mod ttl;
+pub mod vote;
+pub mod wipe;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,9 +85,11 @@ use mutation::{Dot, Frontier, GroupId, LogId, Mutation, Origin};
 pub use noted::{Arrived, Noted};
 pub use planted::PlantedBug;
 use request::{WriteRequest, WriteResponse};
+use rescue::{Outcome, Tail};
 use silence::Silences;
 use snapshot::Portion;
 use stable::{Retention, Stability};
+use vote::MemberVote;
 
 /// How far ahead of the clock the durable bound is raised, microseconds.
 const CLOCK_BOUND_WINDOW_US: u64 = 3_000_000;
@@ -175,6 +180,12 @@ pub enum Job {
     Silences(Silences),
     /// A newer record of the members.
     Adopt(Arc<Manifest>),
+    /// What this region binds itself to about the next record of the members.
+    Vote(Box<MemberVote>),
+    /// Commits that only a lapsed region has, to decide about.
+    Rescue(Box<Tail>),
+    /// This region lapsed, and others have what only it had: it begins anew.
+    Wipe(Outcome),
 }
 
 #[derive(Debug)]
@@ -185,6 +196,7 @@ pub enum JobResult {
     Snapshot,
     Noted,
     Repair,
+    Rescue(Result<Outcome, RemoteError>),
 }
 
 /// Why a peer's commits were refused. Nothing of them is applied.
@@ -263,6 +275,10 @@ pub struct Replica {
     fence: Option<FenceLine>,
     /// This region has not reached a majority for long: it takes no writes.
     cut_off: bool,
+    /// Silent members hold back more of the log than there may be: local writes are throttled.
+    throttled: bool,
+    /// The open group ends a wipe, or the last one did.
+    wiped: bool,
     /// The fingerprints changed in the open group.
     buckets: buckets::Buckets,
     /// Where in the tombstone queue the next look begins.
@@ -348,6 +364,8 @@ impl Replica {
             copying: None,
             fence: None,
             cut_off: false,
+            throttled: false,
+            wiped: false,
             buckets,
             collecting: None,
             changes,
@@ -400,6 +418,8 @@ impl Replica {
                     crate::mark!("self fence");
                     JobResult::Write(Err(fence::cut_off()))
                 }
+                Job::Write(_) if self.is_lapsed() => JobResult::Write(Err(fence::lapsed())),
+                Job::Write(_) if self.throttled => JobResult::Write(Err(fence::log_full())),
                 Job::Write(request) => {
                     JobResult::Write(store_errors_out(self.execute(txn, now, request))?)
                 }
@@ -432,6 +452,15 @@ impl Replica {
                     self.adopt_members(txn, &manifest)?;
                     JobResult::Noted
                 }
+                Job::Vote(vote) => {
+                    vote::keep(txn, &vote)?;
+                    JobResult::Noted
+                }
+                Job::Rescue(tail) => JobResult::Rescue(self.rescue(txn, now, &tail)?),
+                Job::Wipe(rescued) => {
+                    self.begin_wipe(txn, rescued)?;
+                    JobResult::Noted
+                }
             });
         }
         self.forward(txn, now)?;
@@ -462,7 +491,7 @@ impl Replica {
             self.origin.incarnation = incarnation;
         }
         self.reload_manifest(&*txn)?;
-        self.copying = None;
+        (self.copying, self.wiped) = (None, false);
         self.rebuilding = !snapshot::joining(&*txn)?.is_empty();
         self.clock_bound = read::meta_u64(&*txn, meta::CLOCK_BOUND)?.unwrap_or(0);
         self.dirty.clear();

@@ -42,4 +42,8 @@ pub enum PlantedBug {
     BackfillSkips,
     /// Of a table that merges, what a region added counts again with each later addition (docs/merging.md).
     CounterAddsTwice,
+    /// One region decides alone that another has lapsed (replication.md section 10).
+    LapseByMinority,
+    /// What a lapsed region wrote where there is nothing now is dropped (replication.md section 10).
+    RescueDropsAbsent,
 }

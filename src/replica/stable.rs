@@ -155,8 +155,9 @@ impl Replica {
             return Ok(self.hlc.last());
         }
         // What a new member must still be sent must not go meanwhile.
-        for (_, status) in members::statuses(txn, &def)? {
-            if status == MemberStatus::Creating {
+        for (region, status) in members::statuses(txn, &def)? {
+            let counted = self.manifest.counted().contains(region);
+            if status == MemberStatus::Creating && counted {
                 return Ok(Stamp::MIN);
             }
         }

@@ -20,7 +20,7 @@ impl Replicator {
         if maybe!("stale heartbeat", self.config.region, peer, scene.now) {
             (frontier, watermark, others) = (Frontier::new(), Stamp::MIN, Default::default());
         }
-        let whole = self.is_whole();
+        let (whole, epoch) = (self.is_whole(), self.said_epoch());
         let Some(session) = self.sessions.get_mut(&peer) else {
             return;
         };
@@ -31,7 +31,7 @@ impl Replicator {
             watermark,
             others,
             whole,
-            epoch: self.config.manifest.epoch,
+            epoch,
             sent_us: scene.now.mono_us,
             echo: session.echo(scene.now),
         };

@@ -22,6 +22,7 @@ use bincode::{Decode, Encode};
 
 use crate::clock::RegionId;
 use crate::replica::mutation::GroupId;
+pub use crate::replica::vote::{Ballot, Vote};
 
 /// How long an answer is waited for before it is asked for again.
 pub const ASK_US: u64 = 1_000_000;
@@ -32,42 +33,6 @@ pub const BACKOFF_US: u64 = 300_000;
 const BACKOFFS_MAX: u64 = 8;
 /// How long a voter that has accepted a value waits for its decision before it sees to it itself.
 pub const FINISH_US: u64 = 5_000_000;
-
-/// A round of one proposer. The greater one counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-pub struct Ballot {
-    pub round: u64,
-    pub region: RegionId,
-}
-
-impl Ballot {
-    /// Below every ballot that is used.
-    pub const ZERO: Ballot = Ballot {
-        round: 0,
-        region: RegionId(0),
-    };
-}
-
-/// What a voter has bound itself to, in its store.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Vote<V> {
-    /// What is decided: the record of this epoch.
-    pub epoch: u64,
-    /// Nothing of a smaller ballot is promised or accepted.
-    pub promised: Ballot,
-    pub accepted: Option<(Ballot, V)>,
-}
-
-impl<V> Vote<V> {
-    /// Bound to nothing.
-    pub fn new(epoch: u64) -> Self {
-        Vote {
-            epoch,
-            promised: Ballot::ZERO,
-            accepted: None,
-        }
-    }
-}
 
 /// What one voter says to another, of one epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -200,6 +200,18 @@ impl Intake {
         true
     }
 
+    /// What waits must not be applied any more: who made it is not counted.
+    pub fn drop_waiting(&mut self, durable: u64) {
+        self.queue.clear();
+        self.queued_bytes = 0;
+        self.wanted = None;
+        if self.in_flight == 0 {
+            self.received = durable;
+        } else {
+            self.failed = true;
+        }
+    }
+
     /// The connection to `peer` is gone.
     pub fn forget(&mut self, peer: RegionId) {
         if self.server == Some(peer) {

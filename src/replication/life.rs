@@ -12,12 +12,13 @@
 //!   life that one member has and others do not: those would arrive below it.
 //! - Frontier entries of earlier incarnations stay for good: a few bytes for each start that wrote something.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::replicator::{Replicator, Scene};
 use super::wire::Hello;
 use super::{Action, GONE_US, NEWBORN_US};
 use crate::clock::{RegionId, Stamp};
+use crate::replica::manifest::State;
 use crate::replica::mutation::Frontier;
 
 /// A store that began empty.
@@ -39,6 +40,8 @@ pub(super) struct Life {
     /// Every member has been heard, and what they had of this region is here.
     settled: bool,
     asked_us: Option<u64>,
+    /// The first watermark of each member that came after all had been heard.
+    since: BTreeMap<RegionId, Stamp>,
 }
 
 impl Life {
@@ -50,7 +53,7 @@ impl Life {
     }
 }
 
-fn covers(durable: &Frontier, wanted: &Frontier) -> bool {
+pub(super) fn covers(durable: &Frontier, wanted: &Frontier) -> bool {
     let has = |(log, seq): (_, &u64)| durable.get(log).is_some_and(|have| have >= seq);
     wanted.iter().all(has)
 }
@@ -107,7 +110,32 @@ impl Replicator {
     fn settle(&mut self) {
         let others = self.others();
         let heard = others.regions().all(|peer| self.life.heard.contains(&peer));
-        self.life.settled |= heard && covers(&self.durable, &self.life.owed);
+        let settled = heard && self.is_past_all() && covers(&self.durable, &self.life.owed);
+        self.life.settled |= settled;
+    }
+
+    /// A member that is counted on says up to when it has made everything.
+    pub(super) fn note_watermark(&mut self, peer: RegionId, watermark: Stamp) {
+        let others = self.others();
+        if others.regions().all(|peer| self.life.heard.contains(&peer)) {
+            self.life.since.entry(peer).or_insert(watermark);
+        }
+    }
+
+    /// What a member stamps that comes to be counted must be above all that the others hold to be stable. None of
+    /// them holds more to be stable than any one of them has made, as of when all had heard that it is
+    /// counted; so its own clock must have passed the least of that.
+    fn is_past_all(&self) -> bool {
+        let manifest = &self.config.manifest;
+        if manifest.state(self.config.region) != Some(State::Joining) {
+            return true;
+        }
+        let stamps = self.others().regions();
+        let stamps: Option<Vec<Stamp>> = stamps
+            .map(|peer| self.life.since.get(&peer).copied())
+            .collect();
+        let least = stamps.map(|all| all.into_iter().min().unwrap_or(Stamp::MIN));
+        least.is_some_and(|least| self.watermark > least)
     }
 
     /// A store that began empty has what it found when it came.
@@ -147,11 +175,19 @@ impl Replicator {
 
     /// Whether this region lacks nothing that it knows of.
     pub(super) fn is_whole(&self) -> bool {
-        self.rebuilding().is_none()
+        self.show_lacks().is_none()
     }
 
     /// Why clients are not served, and how far it is; `None` when they are.
     pub fn rebuilding(&self) -> Option<String> {
+        self.show_lacks().or_else(|| self.show_return())
+    }
+
+    /// What this region lacks, if it lacks anything that it knows of.
+    fn show_lacks(&self) -> Option<String> {
+        if self.is_lapsed() {
+            return self.show_return();
+        }
         if let Some(text) = self.joins.show(&self.durable) {
             return Some(text);
         }

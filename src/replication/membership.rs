@@ -26,16 +26,13 @@ impl Replicator {
     /// Why nothing is exchanged with that region.
     pub(super) fn is_no_peer(&self, peer: RegionId) -> Option<String> {
         let manifest = &self.config.manifest;
-        if self.others().contains(peer) {
+        let lapsed = manifest.state(peer) == Some(State::Lapsed) && peer != self.config.region;
+        if self.others().contains(peer) || lapsed {
             return None;
         }
         Some(match manifest.member(peer) {
             Some(member) if member.state == State::Removed => format!(
                 "'{}' was removed from this cluster (members of epoch {})",
-                member.name, manifest.epoch
-            ),
-            Some(member) if member.state == State::Lapsed => format!(
-                "'{}' has lapsed: it was silent for too long (members of epoch {})",
                 member.name, manifest.epoch
             ),
             _ => format!(
@@ -88,7 +85,9 @@ impl Replicator {
         if manifest.epoch <= self.epoch() {
             return;
         }
-        self.config.manifest = manifest;
+        let old = std::mem::replace(&mut self.config.manifest, manifest);
+        self.council.move_on(&self.config.manifest);
+        self.follow_states(scene, &old);
         let peers: Vec<RegionId> = self.sessions.keys().copied().collect();
         for peer in peers {
             match self.is_no_peer(peer) {

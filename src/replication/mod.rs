@@ -19,6 +19,7 @@ mod clocks;
 pub mod consensus;
 mod intake;
 mod join;
+mod lapse;
 mod life;
 mod membership;
 mod pack;
@@ -26,6 +27,7 @@ mod probe;
 mod pull;
 mod push;
 mod replicator;
+mod ruling;
 mod session;
 mod shelf;
 mod silence;
@@ -39,6 +41,7 @@ pub mod wire;
 pub use anti_entropy::ANTI_ENTROPY_US;
 pub use clocks::{ClockStatus, HeldLog};
 pub use replicator::Replicator;
+pub use ruling::{Cause, Intent, Ruling};
 pub use traffic::Traffic;
 pub use wire::{FRAME_BYTES_MAX, PROTOCOL};
 
@@ -51,9 +54,12 @@ use crate::config::Compression;
 use crate::replica::buckets::Offer;
 use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
+use crate::replica::rescue::{Outcome, Tail};
 use crate::replica::silence::Silences;
 use crate::replica::snapshot::Portion;
 use crate::replica::stable::Stability;
+use crate::replica::vote::MemberVote;
+use crate::replica::{PlantedBug, manifest};
 
 /// A batch is closed at this size, though it always holds one commit.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
@@ -140,6 +146,9 @@ pub struct ReplicatorConfig {
     pub limits: SilenceLimits,
     /// Which batches and copies are sent compressed.
     pub compression: Compression,
+    /// What this region has bound itself to about the next record of the members.
+    pub vote: Option<MemberVote>,
+    pub planted: Option<PlantedBug>,
 }
 
 /// When silence has consequences, the same in the whole cluster.
@@ -149,6 +158,34 @@ pub struct SilenceLimits {
     pub dead_after_us: u64,
     /// A region that reaches no majority for half of that takes no writes.
     pub self_fence: bool,
+    /// The most that the log may take for members that do not have it; `None` = whatever there is.
+    pub log_bytes_max: Option<u64>,
+    /// What is done when it would take more.
+    pub on_log_full: OnLogFull,
+}
+
+/// What is done when silent members hold back more of the log than there may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLogFull {
+    /// Local writes are refused as throttled until it is less.
+    #[default]
+    Throttle,
+    /// The silent members lapse, if a majority does not hear them either.
+    Lapse,
+}
+
+/// Why a member does not lapse though a person asked for it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LapseError {
+    #[error("this region does not decide about members: it is not active itself")]
+    NoVoter,
+    #[error("a region does not declare itself lapsed: ask another one")]
+    Itself,
+    #[error("it is heard: stop it first, or cut it off; then try again in a few seconds")]
+    Heard,
+    #[error(transparent)]
+    Change(#[from] manifest::ChangeError),
 }
 
 impl Default for SilenceLimits {
@@ -156,6 +193,8 @@ impl Default for SilenceLimits {
         SilenceLimits {
             dead_after_us: 7 * 86_400_000_000,
             self_fence: true,
+            log_bytes_max: None,
+            on_log_full: OnLogFull::default(),
         }
     }
 }
@@ -167,6 +206,8 @@ pub struct Lacks {
     pub newborn: bool,
     /// Copies of these groups were begun.
     pub joining: BTreeSet<GroupId>,
+    /// This region lapsed and forgets what it had.
+    pub wiping: bool,
 }
 
 /// What happened.
@@ -195,6 +236,17 @@ pub enum Event {
         from: RegionId,
         ok: bool,
     },
+    /// An [`Action::Vote`] is durable, or could not be made so; in the order they were asked for.
+    Voted {
+        ok: bool,
+    },
+    /// An [`Action::Rescue`] ended.
+    Rescued {
+        from: RegionId,
+        outcome: Option<Outcome>,
+    },
+    /// What an [`Action::Wipe`] began has ended: this is what the store has now.
+    Wiped(Origin, Frontier),
     Tick,
 }
 
@@ -226,6 +278,17 @@ pub enum Action {
     CutOff(bool),
     /// For how long the others have been silent, for the store to keep.
     Silences(Silences),
+    /// Whether silent members hold back so much of the log that local writes are to be throttled.
+    Throttle(bool),
+    /// Keep this, then report [`Event::Voted`].
+    Vote(Box<MemberVote>),
+    /// Decide about commits that only a lapsed member has, then report [`Event::Rescued`].
+    Rescue {
+        from: RegionId,
+        tail: Box<Tail>,
+    },
+    /// Forget what is shared with others, some of which was rescued so; report [`Event::Wiped`] in the end.
+    Wipe(Outcome),
     /// What a peer has where the two differ, for the replica to judge.
     Repair(Offer),
     /// End the connection, for the reason given. An [`Event::Down`] may follow but need not.

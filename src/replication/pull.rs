@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::intake::{Intake, Wanted};
 use super::replicator::{Replicator, Scene};
 use super::wire::Message;
-use super::{Action, CREDIT_BYTES_MAX, GAP_US, Lane, RELAY_US};
+use super::{Action, Burden, CREDIT_BYTES_MAX, GAP_US, Lane, RELAY_US};
 use crate::clock::RegionId;
 use crate::maybe;
 use crate::replica::mutation::{Dot, Frontier, LogId};
@@ -19,6 +19,17 @@ pub(super) struct Incoming {
 }
 
 impl Replicator {
+    /// The most that is held of any one log or peer.
+    pub fn burden(&self) -> Burden {
+        let intakes = self.intakes.values();
+        let sessions = self.sessions.values();
+        Burden {
+            intake_bytes: intakes.clone().map(|i| i.queued_bytes()).max().unwrap_or(0),
+            unacked_bytes: sessions.map(|s| s.unacked_bytes()).max().unwrap_or(0),
+            applies: intakes.map(|i| i.applies()).max().unwrap_or(0),
+        }
+    }
+
     /// Takes in a batch: drops what is known, queues what follows, asks for what is missing between.
     pub(super) fn on_batch(&mut self, scene: &mut Scene<'_>, peer: RegionId, batch: Incoming) {
         let log = batch.log;

@@ -6,19 +6,18 @@ use super::anti_entropy::AntiEntropy;
 use super::clocks::Clocks;
 use super::intake::Intake;
 use super::join::Joins;
+use super::lapse::{Rescues, Return};
 use super::life::Life;
 use super::probe::{PeerClock, Reply};
 use super::pull::Incoming;
+use super::ruling::Council;
 use super::session::Session;
 use super::shelf::{Shelf, StoreShelf};
 use super::silence::Contacts;
 use super::stability::Stable;
 use super::traffic::Traffic;
 use super::wire::{self, Heartbeat, Hello, Message};
-use super::{
-    Action, Burden, Event, HEARTBEAT_US, HELLO_US, Lane, PROTOCOL, PeerStatus, ReplicatorConfig,
-    STABLE_US,
-};
+use super::{Action, Event, HEARTBEAT_US, HELLO_US, Lane, PROTOCOL, PeerStatus, ReplicatorConfig};
 use crate::clock::{Now, RegionId, Stamp};
 use crate::maybe;
 use crate::replica::mutation::{Frontier, LogId};
@@ -35,9 +34,11 @@ pub(super) struct Scene<'s> {
 /// What stays known of a peer when its connection does not.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    frontier: Frontier,
-    watermark: Option<Stamp>,
+    pub frontier: Frontier,
+    pub watermark: Option<Stamp>,
     last_heard_us: Option<u64>,
+    /// The epoch that it last said it goes by, all that it took of those who are not counted in it durable.
+    pub epoch: u64,
     pub clock: PeerClock,
     pub traffic: Traffic,
 }
@@ -59,8 +60,13 @@ pub struct Replicator {
     pub(super) stable: Stable,
     pub(super) life: Life,
     pub(super) joins: Joins,
+    pub(super) council: Council,
+    pub(super) returning: Return,
+    pub(super) rescues: Rescues,
+    /// Silent members hold back more of the log than there may be.
+    pub(super) log_full: bool,
     /// When what is durable everywhere was last looked at.
-    stable_us: u64,
+    pub(super) stable_us: u64,
 }
 
 impl Replicator {
@@ -74,6 +80,10 @@ impl Replicator {
             life: Life::new(config.lacks.newborn),
             joins: Joins::new(&config.lacks.joining),
             contacts: Contacts::new(config.silences.clone()),
+            council: Council::new(config.region, &config.manifest, config.vote.clone()),
+            returning: Return::new(config.lacks.wiping),
+            rescues: Rescues::new(),
+            log_full: false,
             config,
             durable,
             watermark: Stamp::MIN,
@@ -143,6 +153,18 @@ impl Replicator {
                 self.on_applied(&mut scene, from, ok);
                 Ok(())
             }
+            Event::Voted { ok } => {
+                self.on_voted(&mut scene, ok);
+                Ok(())
+            }
+            Event::Rescued { from, outcome } => {
+                self.on_rescued(&mut scene, from, outcome);
+                Ok(())
+            }
+            Event::Wiped(origin, frontier) => {
+                self.on_wiped(&mut scene, origin, frontier);
+                Ok(())
+            }
             Event::Tick => self.on_tick(&mut scene),
         }
     }
@@ -156,17 +178,6 @@ impl Replicator {
     /// What is known to be durable in every member of each group.
     pub fn stability(&self) -> &Stability {
         self.stable.found()
-    }
-
-    /// The most that is held of any one log or peer.
-    pub fn burden(&self) -> Burden {
-        let intakes = self.intakes.values();
-        let sessions = self.sessions.values();
-        Burden {
-            intake_bytes: intakes.clone().map(|i| i.queued_bytes()).max().unwrap_or(0),
-            unacked_bytes: sessions.map(|s| s.unacked_bytes()).max().unwrap_or(0),
-            applies: intakes.map(|i| i.applies()).max().unwrap_or(0),
-        }
     }
 
     fn status_of(&self, region: RegionId) -> PeerStatus {
@@ -194,7 +205,7 @@ impl Replicator {
         }
     }
 
-    fn on_up(&mut self, scene: &mut Scene<'_>, peer: RegionId) {
+    pub(super) fn on_up(&mut self, scene: &mut Scene<'_>, peer: RegionId) {
         self.drop_session(peer);
         if let Some(reason) = self.is_no_peer(peer) {
             return scene.out.push(Action::Disconnect(peer, reason));
@@ -223,6 +234,11 @@ impl Replicator {
         self.known.entry(peer).or_default().last_heard_us = Some(scene.now.mono_us);
         self.contacts.heard(peer, scene.now.mono_us);
         match message {
+            Message::Hello(hello) if self.is_restricted(peer) => {
+                self.on_lapsed_hello(scene, peer, &hello);
+                Ok(())
+            }
+            message if self.is_restricted(peer) => self.on_lapsed_frame(scene, peer, message),
             Message::Hello(hello) => self.on_hello(scene, peer, hello),
             // A lane may overtake the one that the hello is on; what is dropped here is sent again.
             _ if !established => Ok(()),
@@ -270,6 +286,15 @@ impl Replicator {
                 self.on_manifest(scene, peer, &bytes);
                 Ok(())
             }
+            Message::Ruling { epoch, said } => {
+                self.on_ruling(scene, peer, epoch, said);
+                Ok(())
+            }
+            // Between members one of which lapsed only.
+            Message::TailAsk { .. }
+            | Message::TailFrom { .. }
+            | Message::Tail(_)
+            | Message::TailTaken { .. } => Ok(()),
             Message::Items(offer) => {
                 self.on_items(scene, peer, offer);
                 Ok(())
@@ -315,6 +340,7 @@ impl Replicator {
         };
         session.established = true;
         session.whole = hello.whole;
+        session.epoch = hello.epoch;
         session.confirmed |= hello.heard_you;
         self.learn(scene, peer, &hello.frontier, None);
         if !hello.heard_you {
@@ -326,7 +352,7 @@ impl Replicator {
     }
 
     /// Whether the peer may replicate with us (replication.md section 7).
-    fn admit_hello(&self, peer: RegionId, hello: &Hello) -> Result<(), String> {
+    pub(super) fn admit_hello(&self, peer: RegionId, hello: &Hello) -> Result<(), String> {
         let us = &self.config;
         if hello.protocol != PROTOCOL {
             return Err(format!(
@@ -357,6 +383,7 @@ impl Replicator {
             // Only a peer that has accepted our hello sends heartbeats.
             session.confirmed = true;
             session.whole = beat.whole;
+            session.epoch = beat.epoch;
             session.measure(scene.now, &beat);
         }
         if let Some(echo) = beat.echo {
@@ -364,6 +391,8 @@ impl Replicator {
         }
         self.tell_members(scene, peer, beat.epoch);
         self.learn(scene, peer, &beat.frontier, Some(beat.watermark));
+        self.known.entry(peer).or_default().epoch = beat.epoch;
+        self.note_watermark(peer, beat.watermark);
         let (us, own) = (self.config.region, beat.watermark);
         self.stable
             .heard(us, peer, own, &beat.frontier, &beat.others);
@@ -470,28 +499,13 @@ impl Replicator {
         self.pull_all(scene);
         self.mend(scene);
         self.find_stability(scene);
+        self.watch_log(scene)?;
+        self.rule(scene);
+        self.hand_over(scene)?;
         self.compare(scene)
     }
 
-    /// Tells the replica what is durable everywhere, now and then.
-    fn find_stability(&mut self, scene: &mut Scene<'_>) {
-        let early = maybe!("early stability", self.config.region, scene.now);
-        if !early && scene.now.mono_us.saturating_sub(self.stable_us) < STABLE_US {
-            return;
-        }
-        self.stable_us = scene.now.mono_us;
-        let known = &self.known;
-        let acked = |peer: RegionId, log: LogId| {
-            let frontier = known.get(&peer).map(|k| &k.frontier);
-            frontier.and_then(|f| f.get(&log)).copied().unwrap_or(0)
-        };
-        let us = self.config.region;
-        let own = self.own_watermark();
-        let found = self.stable.find(us, own, &self.durable, acked);
-        scene.out.extend(found.map(Action::Stable));
-    }
-
-    fn send_hello(&mut self, scene: &mut Scene<'_>, peer: RegionId, heard_you: bool) {
+    pub(super) fn send_hello(&mut self, scene: &mut Scene<'_>, peer: RegionId, heard_you: bool) {
         if let Some(session) = self.sessions.get_mut(&peer) {
             session.hello_sent_us = scene.now.mono_us;
         }
@@ -512,6 +526,7 @@ impl Replicator {
             seen_of_you,
             heard_you,
             whole: self.is_whole(),
+            clean: self.is_clean(),
         };
         self.send(scene, peer, Lane::Control, Message::Hello(hello));
     }
@@ -544,7 +559,7 @@ impl Replicator {
         scene.out.push(Action::Disconnect(peer, reason));
     }
 
-    fn drop_session(&mut self, peer: RegionId) {
+    pub(super) fn drop_session(&mut self, peer: RegionId) {
         self.sessions.remove(&peer);
         for intake in self.intakes.values_mut() {
             intake.forget(peer);

@@ -38,6 +38,10 @@ pub(super) struct Session {
     pub confirmed: bool,
     /// The peer lacks nothing that it knows of.
     pub whole: bool,
+    /// The epoch of the members that the peer goes by.
+    pub epoch: u64,
+    /// The peer lapsed, and has handed over all it had.
+    pub is_clean: bool,
     /// When the peer was last told that a log does not reach back far enough.
     pub gone_sent_us: BTreeMap<LogId, u64>,
     pub hello_sent_us: u64,
@@ -72,6 +76,8 @@ impl Session {
             established: false,
             confirmed: false,
             whole: false,
+            epoch: 0,
+            is_clean: false,
             gone_sent_us: BTreeMap::new(),
             hello_sent_us: now.mono_us,
             heartbeat_sent_us: None,

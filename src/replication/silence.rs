@@ -8,11 +8,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Action;
 use super::replicator::{Replicator, Scene};
+use super::{Action, OnLogFull, STABLE_US};
 use crate::clock::RegionId;
 use crate::replica::mutation::GroupId;
 use crate::replica::silence::{Silence, Silences};
+use crate::store::{Db, StoreError};
 
 /// How much longer or shorter a silence must be than what the store has of it for the store to be told.
 const KEEP_US: u64 = 60_000_000;
@@ -36,6 +37,9 @@ pub(super) struct Contacts {
     kept: Silences,
     /// Whether the replica was last told that this region is cut off.
     fenced: bool,
+    /// The same of whether silent members hold back too much of the log, and when it was last looked.
+    throttled: bool,
+    looked_us: u64,
 }
 
 impl Contacts {
@@ -119,8 +123,31 @@ impl Replicator {
     /// For how long this region has not reached a majority of the members; 0 where that means nothing.
     pub fn cut_off_us(&self) -> u64 {
         let (us, now_us) = (self.config.region, self.clocks.now.mono_us);
-        self.contacts
-            .cut_off_us(us, self.config.manifest.counted(), now_us)
+        let voters = self.config.manifest.voters();
+        self.contacts.cut_off_us(us, voters, now_us)
+    }
+
+    /// Looks whether silent members hold back more of the log than there may be.
+    pub(super) fn watch_log(&mut self, scene: &mut Scene<'_>) -> Result<(), StoreError> {
+        let limits = self.config.limits;
+        let (Some(max), Some(txn)) = (limits.log_bytes_max, scene.shelf.txn()) else {
+            return Ok(());
+        };
+        let now_us = scene.now.mono_us;
+        if now_us.saturating_sub(self.contacts.looked_us) < STABLE_US {
+            return Ok(());
+        }
+        self.contacts.looked_us = now_us;
+        let quiet = self.others().regions().any(|peer| self.is_quiet(peer));
+        let full = quiet && txn.size(Db::Log)?.bytes > max;
+        let two = self.config.manifest.voters().regions().count() == 2;
+        self.log_full = full && limits.on_log_full == OnLogFull::Lapse && !two;
+        let throttled = full && !self.log_full;
+        if throttled != self.contacts.throttled {
+            self.contacts.throttled = throttled;
+            scene.out.push(Action::Throttle(throttled));
+        }
+        Ok(())
     }
 
     /// A step begins.
@@ -136,9 +163,8 @@ impl Replicator {
         let others = self.others();
         let keep = self.contacts.worth_keeping(others, now_us, step_us);
         scene.out.extend(keep.map(Action::Silences));
-        let cut_off_us = self
-            .contacts
-            .cut_off_us(us, self.config.manifest.counted(), now_us);
+        let voters = self.config.manifest.voters();
+        let cut_off_us = self.contacts.cut_off_us(us, voters, now_us);
         let fenced = limits.self_fence && cut_off_us >= limits.dead_after_us / 2;
         if fenced != self.contacts.fenced {
             self.contacts.fenced = fenced;

@@ -9,7 +9,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::replicator::{Replicator, Scene};
+use super::{Action, STABLE_US};
 use crate::clock::{RegionId, Stamp};
+use crate::maybe;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
 use crate::replica::stable::Stability;
 
@@ -120,17 +123,24 @@ impl Stable {
 
     /// The stable stamp of every group, and the floor of every log: what all its members have. `None` when
     /// it is as it was. `acked` is the durable frontier of a peer as last heard.
+    ///
+    /// Only those that are `counted` are asked. What others made counts as long as it is not `closed`: all
+    /// that are counted have what any of them has of it, and no more can come.
     pub fn find(
         &mut self,
-        us: RegionId,
+        (us, counted): (RegionId, GroupId),
         own: Stamp,
         durable: &Frontier,
+        closed: impl Fn(GroupId, RegionId) -> bool,
         acked: impl Fn(RegionId, LogId) -> u64,
     ) -> Option<Stability> {
         let mut found = self.found.clone();
         let groups: Vec<GroupId> = durable.keys().map(|log| log.group).collect();
         for group in groups {
-            let stamp = group.regions().map(|member| {
+            let open = |origin: &RegionId| counted.contains(*origin) || !closed(group, *origin);
+            let origins = GroupId::of(group.regions().filter(open));
+            let members = group.regions().filter(|member| counted.contains(*member));
+            let stamp = members.map(|member| {
                 let marks = if member == us {
                     Some(&self.here)
                 } else {
@@ -141,14 +151,15 @@ impl Stable {
                     Some(marks) => marks.get(&(group, origin)).copied().unwrap_or(Stamp::MIN),
                     None => Stamp::MIN,
                 };
-                group.regions().map(has).min().unwrap_or(Stamp::MIN)
+                origins.regions().map(has).min().unwrap_or(Stamp::MIN)
             });
             let stamp = stamp.min().unwrap_or(Stamp::MIN);
             raise(&mut found.stamps, group, stamp);
-            self.settle(us, own, group, &mut found);
+            self.settle((us, counted), own, group, &mut found);
         }
         for (log, here) in durable {
             let others = log.group.without(us).regions();
+            let others = others.filter(|member| counted.contains(*member));
             let floor = others.map(|peer| acked(peer, *log)).min().unwrap_or(*here);
             let known = found.floors.entry(*log).or_insert(0);
             *known = (*known).max(floor.min(*here));
@@ -162,7 +173,13 @@ impl Stable {
 
     /// What is stable of a group is settled once no commit can come any more that was made without it: each
     /// member gave its word after it had all of it, so what it made before is stamped below that word.
-    fn settle(&mut self, us: RegionId, own: Stamp, group: GroupId, found: &mut Stability) {
+    fn settle(
+        &mut self,
+        (us, counted): (RegionId, GroupId),
+        own: Stamp,
+        group: GroupId,
+        found: &mut Stability,
+    ) {
         let stable = found.stamps.get(&group).copied().unwrap_or(Stamp::MIN);
         if let Some((settled, words)) = self.settling.get(&group).copied() {
             if stable < words {
@@ -175,7 +192,8 @@ impl Stable {
             true => own,
             false => self.words.get(&member).copied().unwrap_or(Stamp::MIN),
         };
-        let words: Vec<Stamp> = group.regions().map(word).collect();
+        let members = GroupId(group.0 & counted.0);
+        let words: Vec<Stamp> = members.regions().map(word).collect();
         let last = words.iter().copied().max().unwrap_or(Stamp::MIN);
         if !words.contains(&Stamp::MIN) {
             self.settling.insert(group, (stable, last));
@@ -185,6 +203,31 @@ impl Stable {
     /// What was last found, for `status`.
     pub fn found(&self) -> &Stability {
         &self.found
+    }
+}
+
+impl Replicator {
+    /// Tells the replica what is durable everywhere, now and then.
+    pub(super) fn find_stability(&mut self, scene: &mut Scene<'_>) {
+        let us = self.config.region;
+        let counted = self.config.manifest.counted();
+        let early = maybe!("early stability", us, scene.now);
+        let lately = !early && scene.now.mono_us.saturating_sub(self.stable_us) < STABLE_US;
+        if lately || !counted.contains(us) {
+            return;
+        }
+        self.stable_us = scene.now.mono_us;
+        let own = self.own_watermark();
+        // Apart for now: what is closed depends on all the rest.
+        let mut stable = std::mem::take(&mut self.stable);
+        let acked = |peer: RegionId, log: LogId| {
+            let frontier = self.known.get(&peer).map(|k| &k.frontier);
+            frontier.and_then(|f| f.get(&log)).copied().unwrap_or(0)
+        };
+        let closed = |group, origin| self.is_closed(group, origin);
+        let found = stable.find((us, counted), own, &self.durable, closed, acked);
+        self.stable = stable;
+        scene.out.extend(found.map(Action::Stable));
     }
 }
 
@@ -242,7 +285,7 @@ mod tests {
         let durable = Frontier::from([(log(0), 9), (log(1), 5), (log(2), 7)]);
         let find = |stable: &mut Stable| {
             stable.advance(&durable);
-            let found = stable.find(us, stamp(100), &durable, |_, _| 5);
+            let found = stable.find((us, ALL), stamp(100), &durable, |_, _| false, |_, _| 5);
             found.map(|f| (f.stamps[&ALL], f.floors[&log(0)]))
         };
         let others = watermarks([(0, 60), (2, 70)]);
@@ -265,13 +308,31 @@ mod tests {
             let heard = watermarks([(0, second.1), (1, second.1)]);
             stable.heard(us, RegionId(2), stamp(second.0), &durable, &heard);
             stable.advance(&durable);
-            stable.find(us, stamp(own), &durable, |_, _| 5);
+            stable.find((us, ALL), stamp(own), &durable, |_, _| false, |_, _| 5);
             stable.found().settled.get(&ALL).copied()
         };
         assert_eq!(settled(60, (60, 50), (90, 50)), None);
         assert_eq!(settled(80, (85, 80), (95, 80)), None, "90 may be under way");
         let all_heard = settled(100, (99, 95), (99, 92));
         assert_eq!(all_heard, Some(stamp(50)));
+    }
+
+    #[test]
+    fn those_that_are_not_counted_hold_nothing_back_once_all_have_what_they_made() {
+        let mut stable = Stable::default();
+        let us = RegionId(0);
+        let counted = ALL.without(RegionId(2));
+        let durable = Frontier::from([(log(0), 9), (log(1), 5), (log(2), 7)]);
+        let others = watermarks([(0, 80), (2, 70)]);
+        stable.heard(us, RegionId(1), stamp(90), &durable, &others);
+        stable.advance(&durable);
+        let acked = |peer: RegionId, _: LogId| if peer == RegionId(2) { 0 } else { 4 };
+        let mut find = |closed: bool| {
+            let found = stable.find((us, counted), stamp(100), &durable, |_, _| closed, acked);
+            found.map(|f| (f.stamps[&ALL], f.floors[&log(0)]))
+        };
+        assert_eq!(find(false), Some((stamp(70), 4)), "more of 2 may come");
+        assert_eq!(find(true), Some((stamp(80), 4)));
     }
 
     #[test]

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use bincode::{Decode, Encode};
 
 use super::pack::{self, PackError};
+use super::ruling::Ruling;
 use super::stability::Watermarks;
 use crate::clock::{RegionId, Stamp};
 use crate::replica::buckets::Offer;
 use crate::replica::catalog::TableUid;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
+use crate::replica::rescue::{Outcome, Tail};
 use crate::replica::snapshot::{Part, Place};
 
 /// The wire protocol spoken by this build. Peers of another one are turned away.
@@ -61,6 +63,8 @@ pub struct Hello {
     pub heard_you: bool,
     /// The sender lacks nothing that it knows of: others may be given copies by it.
     pub whole: bool,
+    /// The sender lapsed, and holds nothing any more that it shares with others.
+    pub clean: bool,
 }
 
 /// Sent every 200 ms.
@@ -162,6 +166,29 @@ pub enum Message {
     /// The sender's record of the members, as [`Manifest::encode`](crate::replica::manifest::Manifest::encode)
     /// has it: to a peer whose epoch is lower.
     Manifest(Vec<u8>),
+    /// About the record of the members of that epoch, which is not decided yet.
+    Ruling {
+        epoch: u64,
+        said: Ruling,
+    },
+    /// A member that lapsed asks what of its logs of a group nobody else has.
+    TailAsk {
+        group: GroupId,
+        frontier: Frontier,
+    },
+    /// The commits from these on.
+    TailFrom {
+        group: GroupId,
+        from: BTreeMap<LogId, u64>,
+    },
+    /// Some of them.
+    Tail(Tail),
+    /// It was decided about them.
+    TailTaken {
+        log: LogId,
+        upto: u64,
+        outcome: Outcome,
+    },
 }
 
 /// The envelope: its discriminant is the schema version.
@@ -214,6 +241,7 @@ fn frame(bytes: &[u8]) -> Result<Frame, WireError> {
 mod tests {
     use super::*;
     use crate::replica::mutation::Origin;
+    use crate::replica::vote::Ballot;
     use proptest::prelude::*;
 
     fn log(group: u64, region: u16, incarnation: u32) -> LogId {
@@ -238,6 +266,7 @@ mod tests {
             seen_of_you: Frontier::new(),
             heard_you: true,
             whole: true,
+            clean: false,
         })
     }
 
@@ -318,6 +347,37 @@ mod tests {
             items: Vec::new(),
             next: Some(vec![7]),
         };
+        let ballot = Ballot {
+            round: 1,
+            region: RegionId(2),
+        };
+        let said = Ruling::Accept {
+            ballot,
+            value: vec![9, 9],
+        };
+        let ruling = Message::Ruling { epoch: 4, said };
+        let tail_ask = Message::TailAsk {
+            group: GroupId(7),
+            frontier: Frontier::from([(log(7, 1, 1), 5)]),
+        };
+        let tail_from = Message::TailFrom {
+            group: GroupId(7),
+            from: BTreeMap::from([(log(7, 1, 1), 6)]),
+        };
+        let tail = Tail {
+            log: log(7, 1, 1),
+            context: Frontier::new(),
+            commits: vec![vec![0xAA]],
+        };
+        let tail_taken = Message::TailTaken {
+            log: log(7, 1, 1),
+            upto: 6,
+            outcome: Outcome {
+                written: 1,
+                conflicts: 2,
+                tables: 0,
+            },
+        };
         let golden = [
             (hello(), GOLDEN_HELLO),
             (
@@ -344,6 +404,11 @@ mod tests {
             ),
             (Message::Items(offer), "000d0901080000010107"),
             (Message::Manifest(vec![1, 2]), "000e020102"),
+            (ruling, "000f04040102020909"),
+            (tail_ask, "0010070107010105"),
+            (tail_from, "0011070107010106"),
+            (Message::Tail(tail), "0012070101000101aa"),
+            (tail_taken, "001307010106010200"),
         ];
         for (message, bytes) in golden {
             let encoded = encode(message.clone()).expect("is short");
@@ -352,7 +417,8 @@ mod tests {
         }
     }
 
-    const GOLDEN_HELLO: &str = "000006c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10203040501070101fb2c01000101";
+    const GOLDEN_HELLO: &str =
+        "000006c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10203040501070101fb2c0100010100";
 
     #[test]
     fn nothing_may_follow_the_message() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Planted;
+use super::frames::describe;
 use super::host::{Asker, Done, Finished, Work};
 use super::plan::{Disk, Fault, Kill, Operation, OperationKind, index};
 use super::report::OracleId;
@@ -12,7 +13,6 @@ use crate::clock::{Now, RegionId};
 use crate::replica::mutation::{join, lacks};
 use crate::replica::request::WriteRequest;
 use crate::replica::{ApiError, log};
-use crate::replication::wire::{self, Message};
 use crate::replication::{Action, Event, Lane};
 
 fn index_of(region: RegionId) -> usize {
@@ -174,6 +174,20 @@ impl World<'_> {
                     self.begin_group(region, false)?;
                 }
                 Action::Fence(line) => self.regions[region].set_fence(line),
+                Action::Throttle(_) => {}
+                Action::Vote(vote) => {
+                    self.regions[region].enqueue(Work::Vote(vote));
+                    self.begin_group(region, false)?;
+                }
+                Action::Rescue { from, tail } => {
+                    self.regions[region].enqueue(Work::Rescue { from, tail });
+                    self.begin_group(region, false)?;
+                }
+                Action::Wipe(rescued) => {
+                    self.trace(Some(region), || format!("begins to forget: {rescued:?}"));
+                    self.regions[region].enqueue(Work::Wipe(rescued));
+                    self.begin_group(region, false)?;
+                }
                 Action::CutOff(cut_off) => self.regions[region].set_cut_off(cut_off),
                 Action::Silences(silences) => {
                     self.regions[region].enqueue(Work::Silences(silences));
@@ -229,6 +243,9 @@ impl World<'_> {
         self.trace(Some(to), || {
             format!("hears of {}: {}", region_id(from), describe(&frame))
         });
+        let (now_us, dead_us) = (self.now_us, self.plan.config.silence_limits().dead_after_us);
+        let heard = self.hearing.entry((to, from)).or_default();
+        heard.again(now_us, dead_us);
         self.step(to, Event::Frame(region_id(from), lane, frame))
     }
 
@@ -293,6 +310,12 @@ impl World<'_> {
         if self.regions[region].epoch() != Some(finished.manifest.epoch) {
             self.step(region, Event::Members(Arc::clone(&finished.manifest)))?;
         }
+        if finished.wiped {
+            self.trace(Some(region), || "has forgotten what it shared".into());
+            self.tokens.clear();
+            let wiped = Event::Wiped(finished.origin, finished.after.clone());
+            self.step(region, wiped)?;
+        }
         if !finished.refused {
             let durable = Event::Durable(finished.after, finished.watermark);
             self.step(region, durable)?;
@@ -308,6 +331,10 @@ impl World<'_> {
                     asker: Asker::Script(ticket),
                     answer,
                 } => self.go_on(ticket, Some(answer))?,
+                Done::Vote { ok } => self.step(region, Event::Voted { ok })?,
+                Done::Rescue { from, outcome, .. } => {
+                    self.step(region, Event::Rescued { from, outcome })?;
+                }
                 Done::Write { asker, answer } => {
                     if matches!(asker, Asker::Client(_)) && answer.is_ok() {
                         self.see_acknowledged(region);
@@ -340,7 +367,17 @@ impl World<'_> {
         let horizon_us = |origin: RegionId| horizons.get(index_of(origin)).copied().unwrap_or(0);
         self.oracles
             .check_holds(region_id(region), finished, horizon_us);
+        let dead_us = self.plan.config.silence_limits().dead_after_us;
+        let (hearing, now_us) = (&self.hearing, self.now_us);
+        let silent = |voter: RegionId, member: RegionId| {
+            let heard = hearing.get(&(index_of(voter), index_of(member)));
+            heard.is_none_or(|heard| heard.was_silent(now_us, dead_us))
+        };
+        self.oracles.on_members(&finished.manifest, silent);
         let txn = self.regions[region].snapshot()?;
+        if finished.wiped {
+            self.oracles.on_wiped(&*txn, region_id(region))?;
+        }
         self.oracles
             .on_group(&*txn, region_id(region), finished, told)?;
         Ok(())
@@ -534,56 +571,5 @@ impl World<'_> {
         self.regions[region].clock.step(step_us);
         self.clock_set();
         self.start(region)
-    }
-}
-
-/// A frame in a few words.
-fn describe(frame: &[u8]) -> String {
-    match wire::decode(frame) {
-        Ok(Message::Hello(hello)) => format!("hello, heard {}", hello.heard_you),
-        Ok(Message::Heartbeat(beat)) => format!("heartbeat, watermark {}", beat.watermark),
-        Ok(Message::Ack { frontier }) => {
-            let logs = frontier
-                .iter()
-                .map(|(log, seq)| format!(" {}:{seq}", log.origin.region));
-            format!("ack{}", logs.collect::<String>())
-        }
-        Ok(Message::Gone { log, start }) => {
-            format!("{} before {start} is gone", log.origin.region)
-        }
-        Ok(Message::Fetch { after, .. }) => format!("fetch after {after:?}"),
-        Ok(Message::Chunk { part, .. }) => {
-            let last = part.next.is_none();
-            format!("part of {} rows, last {last}", part.mutations.len())
-        }
-        Ok(Message::Sums { .. }) => "group sums".into(),
-        Ok(Message::BucketSums { buckets, .. }) => format!("{} bucket sums", buckets.len()),
-        Ok(Message::AskItems { buckets, .. }) => {
-            let buckets: Vec<u16> = buckets.iter().map(|(bucket, _)| *bucket).collect();
-            format!("asks for buckets {buckets:?}")
-        }
-        Ok(Message::Items(offer)) => {
-            let last = offer.next.is_none();
-            format!("{} items of a bucket, last {last}", offer.items.len())
-        }
-        Ok(Message::Manifest(_)) => "members".into(),
-        Ok(Message::Probe { .. }) => "probe".into(),
-        Ok(Message::ProbeReply { heard_wall_us, .. }) => format!("it is {heard_wall_us}"),
-        Ok(Message::Want { log, from, .. }) => format!("want {} from {from}", log.origin.region),
-        Ok(Message::Batch {
-            log,
-            first_seq,
-            commits,
-            done,
-        }) => {
-            let origin = log.origin.region;
-            let bytes: usize = commits.iter().map(Vec::len).sum();
-            let damaged = commits.iter().any(|c| log::header(c).is_err());
-            format!(
-                "batch {origin}:{first_seq}+{} of {bytes} bytes, done {done}, damaged {damaged}",
-                commits.len()
-            )
-        }
-        Err(error) => error.to_string(),
     }
 }

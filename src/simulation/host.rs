@@ -18,9 +18,12 @@ use crate::replica::buckets::Offer;
 use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
 use crate::replica::request::{WriteRequest, WriteResponse};
+use crate::replica::rescue::{Outcome, Tail};
 use crate::replica::silence::{self, Silences};
 use crate::replica::snapshot::{self, Portion};
 use crate::replica::stable::Stability;
+use crate::replica::vote::{self, MemberVote};
+use crate::replica::wipe;
 use crate::replica::{ApiError, Job, JobResult, OpenError, Replica, ReplicaConfig};
 use crate::replication::{
     Action, Burden, Event, Lacks, PeerStatus, Replicator, ReplicatorConfig, SilenceLimits,
@@ -66,6 +69,12 @@ pub enum Work {
     Repair(Offer),
     Silences(Silences),
     Adopt(Arc<Manifest>),
+    Vote(Box<MemberVote>),
+    Rescue {
+        from: RegionId,
+        tail: Box<Tail>,
+    },
+    Wipe(Outcome),
 }
 
 /// One job that has been done.
@@ -84,6 +93,14 @@ pub enum Done {
         portion: Box<Portion>,
         ok: bool,
     },
+    Vote {
+        ok: bool,
+    },
+    Rescue {
+        from: RegionId,
+        tail: Box<Tail>,
+        outcome: Option<Outcome>,
+    },
 }
 
 /// One group whose transaction is durable, or was refused by a full disk.
@@ -97,6 +114,8 @@ pub struct Finished {
     pub watermark: Stamp,
     /// The disk was full: nothing of it has happened.
     pub refused: bool,
+    /// The region has forgotten what it shared.
+    pub wiped: bool,
     /// The region's wall clock when it was made.
     pub wall_us: u64,
 }
@@ -143,6 +162,7 @@ pub struct Region {
     pub syncs: u64,
     config: ReplicaConfig,
     part_bytes_max: usize,
+    limits: SilenceLimits,
     volumes: Volumes,
     store: Volume,
     /// The disk as it was copied once.
@@ -163,6 +183,7 @@ impl Region {
         config: ReplicaConfig,
         clock: SkewedClock,
         (part_bytes_max, max_offset_us): (usize, u64),
+        limits: SilenceLimits,
         ship_before_sync: bool,
     ) -> Self {
         Region {
@@ -174,6 +195,7 @@ impl Region {
             syncs: 0,
             config,
             part_bytes_max,
+            limits,
             volumes: Volumes::in_memory(),
             store: Volume::Memory(MemStore::new()),
             backup: None,
@@ -278,12 +300,15 @@ impl Region {
             lacks: Lacks {
                 newborn: replica.is_newborn()?,
                 joining: snapshot::joining(&*self.store.begin_read()?)?,
+                wiping: wipe::wiping(&*self.store.begin_read()?)?.is_some(),
             },
             part_bytes_max: self.part_bytes_max,
             max_offset_us: self.max_offset_us,
             anti_entropy_us: ANTI_ENTROPY_US,
             silences: silence::silences(&*self.store.begin_read()?)?,
-            limits: SilenceLimits::default(),
+            limits: self.limits,
+            vote: vote::stored(&*self.store.begin_read()?)?,
+            planted: self.config.planted,
             compression: Compression::Auto,
         };
         let replicator = Replicator::new(config, replica.frontier().clone());
@@ -483,6 +508,9 @@ fn run(
             Work::Repair(offer) => Job::Repair(offer.clone()),
             Work::Silences(silences) => Job::Silences(silences.clone()),
             Work::Adopt(manifest) => Job::Adopt(Arc::clone(manifest)),
+            Work::Vote(vote) => Job::Vote(vote.clone()),
+            Work::Rescue { tail, .. } => Job::Rescue(tail.clone()),
+            Work::Wipe(rescued) => Job::Wipe(*rescued),
         });
     }
     let mut txn = store.begin_write()?;
@@ -506,6 +534,7 @@ fn run(
         after: replica.frontier().clone(),
         watermark: replica.watermark(now),
         refused: full,
+        wiped: replica.take_wiped(),
         wall_us: now.wall_us,
     })
 }
@@ -522,6 +551,15 @@ fn finish(work: Work, result: JobResult) -> Option<Done> {
         }
         (Work::Snapshot(portion), JobResult::Snapshot) => {
             Some(Done::Snapshot { portion, ok: true })
+        }
+        (Work::Vote(_), JobResult::Noted) => Some(Done::Vote { ok: true }),
+        (Work::Rescue { from, tail }, JobResult::Rescue(result)) => {
+            let outcome = result.ok();
+            Some(Done::Rescue {
+                from,
+                tail,
+                outcome,
+            })
         }
         _ => None,
     }
@@ -545,6 +583,13 @@ fn refuse(work: Work) -> Option<Done> {
         | Work::Whole(_)
         | Work::Repair(_)
         | Work::Silences(_)
-        | Work::Adopt(_) => None,
+        | Work::Adopt(_)
+        | Work::Wipe(_) => None,
+        Work::Vote(_) => Some(Done::Vote { ok: false }),
+        Work::Rescue { from, tail } => Some(Done::Rescue {
+            from,
+            tail,
+            outcome: None,
+        }),
     }
 }

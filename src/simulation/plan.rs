@@ -8,18 +8,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::clocks;
-use super::expiries;
 use super::geography::{Delay, Geography};
-use super::links;
-use super::load;
 use super::merging::{self, MergeAct};
 use super::places::{self, Place};
 use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
-use super::script;
 use super::steady::{self, weighted};
-use super::storms;
+use super::{clocks, dead, expiries, links, load, script, storms};
 use crate::replica::conflict;
 use crate::replica::stable::Retention;
 use crate::whims::WHIMS;
@@ -62,6 +57,8 @@ pub struct Config {
     pub retention: Retention,
     /// What a part of a copy holds at most, though always a row.
     pub part_bytes_max: usize,
+    /// How long a member may be silent before the others give it up; 0 = as long as in production.
+    pub dead_after_us: u64,
     /// Whether disks may be lost and put back; `None` = as the seed says.
     pub disks: Option<bool>,
     /// Jobs that one transaction of the store takes at most.
@@ -367,6 +364,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
             settle_us: 0,
         },
         part_bytes_max: chance.of("parts", &[]).pick(&[600, 4_000, 1_000_000]),
+        dead_after_us: dead::after_us(scenario, chance),
         disks: scenario.disks,
         group_jobs_max: rng.pick(&[1, 4, 64]),
         duplicates: if rng.coin() { rng.between(10, 200) } else { 0 },
@@ -384,6 +382,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         delays,
         regions,
     };
+    dead::allow_for_returns(&mut config);
     if scenario.steady {
         steady::set(&mut config);
     }

@@ -59,6 +59,8 @@ pub struct Scenario {
     pub seed_faults: Option<bool>,
     /// Whether the disk of a region is lost, or put back as it was once. Absent: the seed decides.
     pub disks: Option<bool>,
+    /// Whether members are away for longer than the others wait for them. Absent: no.
+    pub dead_members: Option<bool>,
     #[serde(default, rename = "fault")]
     pub faults: Vec<Fault>,
     /// `[[table]]`, `[[step]]` and `[[expect]]`: clients that do something particular, and no others.

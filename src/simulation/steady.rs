@@ -12,6 +12,7 @@ use crate::replica::{Limits, conflict};
 pub fn set(config: &mut Config) {
     config.clocks = vec![ClockSpec::default(); config.regions.len()];
     (config.duplicates, config.spikes, config.slow_syncs) = (0, 0, 0);
+    config.dead_after_us = 0;
     (config.moves, config.reindexes, config.padding) = (0, 0, 0);
     (config.retention, config.conflicts) = (Retention::default(), conflict::Retention::default());
     (config.group_jobs_max, config.chore_rows) = (256, Limits::default().chore_rows);

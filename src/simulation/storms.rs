@@ -6,7 +6,7 @@ use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
 
 /// The classes of fault that a seed may switch on, each in half of the runs.
-const CLASSES: [Class; 16] = [
+const CLASSES: [Class; 17] = [
     Class::Cut,
     Class::OneWay,
     Class::Partition,
@@ -23,6 +23,7 @@ const CLASSES: [Class; 16] = [
     Class::Gray,
     Class::Reroute,
     Class::Full,
+    Class::DeadMember,
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +54,8 @@ enum Class {
     Reroute,
     /// A disk is full for a while.
     Full,
+    /// A region is dead, or cut off from all, for longer than the others wait for it. Only where that is short.
+    DeadMember,
 }
 
 /// The faults of a scenario's file.
@@ -109,12 +112,14 @@ pub fn drawn(config: &Config, chance: Chance) -> Vec<Step> {
     if config.storm_us <= QUIET_US {
         return steps;
     }
+    let count = config.regions.len();
     for (at, class) in CLASSES.into_iter().enumerate() {
         let mut rng = chance.of("class", &[index(at)]);
         let few = matches!(class, Class::FarSkew) && rng.per_mille(700);
         let off = rng.coin() || few;
         let off = match (class, config.disks) {
             (Class::Disk, Some(on)) => !on,
+            (Class::DeadMember, _) => config.dead_after_us == 0 || count < 3,
             _ => off,
         };
         if off {
@@ -211,6 +216,16 @@ fn draw_one(steps: &mut Vec<Step>, config: &Config, rng: &mut Rng, class: Class,
         }
         Class::Swizzle | Class::Gray | Class::Reroute => {
             draw_way(steps, config, rng, class, at_us);
+        }
+        Class::DeadMember => {
+            let away_us = config.dead_after_us + rng.between(1_000_000, 8_000_000);
+            if rng.coin() {
+                let mut kill = kill(rng, a, 0);
+                kill.restart_after_us = Some(away_us);
+                push(steps, at_us, Fault::Kill(kill));
+            } else {
+                push_cut(steps, at_us, Some(away_us), between(config, &[a]), true);
+            }
         }
         Class::Full => {
             let full = |full| Fault::Full { region: a, full };

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 
 use siphasher::sip::SipHasher13;
 
-use super::clocks::Watch;
 use super::host::{CLUSTER_ID, Region};
 use super::net::Net;
 use super::oracle::Oracles;
@@ -22,6 +21,7 @@ use super::script::{Api, Stage};
 use super::skew::{EPOCH_US, SkewedClock};
 use super::volume::Volumes;
 use super::{Planted, measure, workload};
+use super::{clocks::Watch, dead::Hearing};
 use crate::clock::RegionId;
 use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Frontier, GroupId};
@@ -126,6 +126,7 @@ pub struct World<'o> {
     pub(super) repairs: u64,
     pub(super) net: Net,
     pub(super) oracles: Oracles,
+    pub(super) hearing: BTreeMap<(usize, usize), Hearing>,
     /// The session tokens of clients that may move, by client.
     pub(super) tokens: BTreeMap<u64, Frontier>,
     /// `TokenIgnored` is planted.
@@ -197,6 +198,7 @@ impl<'o> World<'o> {
                 replica,
                 clock,
                 (config.part_bytes_max, max_offset_us),
+                config.silence_limits(),
                 early,
             )
         };
@@ -215,6 +217,7 @@ impl<'o> World<'o> {
             repairs: 0,
             watches: vec![Watch::default(); regions.len()],
             net: Net::new(config, chance),
+            hearing: BTreeMap::new(),
             oracles: Oracles::new(seed, config.regions.clone()),
             tokens: BTreeMap::new(),
             ignores_tokens: planted == Some(Planted::TokenIgnored),

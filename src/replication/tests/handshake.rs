@@ -47,6 +47,7 @@ fn hello_from(region: u16) -> Hello {
         seen_of_you: Frontier::new(),
         heard_you: false,
         whole: true,
+        clean: false,
     }
 }
 

@@ -119,6 +119,8 @@ fn config(region: u16) -> ReplicatorConfig {
         limits: SilenceLimits::default(),
         // What is counted in the tests is what was written.
         compression: Compression::Never,
+        vote: None,
+        planted: None,
     }
 }
 
@@ -214,13 +216,18 @@ impl World {
             Action::Send(to, lane, bytes) => self.send(at, to.0, lane, bytes),
             Action::Apply { from, commits } => self.apply(at, from, commits),
             Action::Adopt(manifest) => self.step(at, Event::Members(manifest)),
+            Action::Vote(_) => self.step(at, Event::Voted { ok: true }),
             Action::CutOff(_)
+            | Action::Throttle(_)
             | Action::Silences(_)
             | Action::Stable(_)
             | Action::Whole(_)
             | Action::Fence(_)
             | Action::Repair(_) => {}
-            Action::Snapshot(_) | Action::Reborn { .. } => unreachable!("no shelf lacks anything"),
+            Action::Snapshot(_)
+            | Action::Reborn { .. }
+            | Action::Rescue { .. }
+            | Action::Wipe(_) => unreachable!("no shelf lacks anything"),
             Action::Disconnect(peer, reason) => {
                 self.disconnects.push((at, peer.0, reason));
                 if usize::from(peer.0) < self.nodes.len() {

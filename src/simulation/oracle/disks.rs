@@ -66,10 +66,12 @@ impl Oracles {
     /// How many commits of a log all regions must have in the end.
     pub(super) fn required(&self, log: LogId) -> u64 {
         let made = self.logs.get(&log).map_or(0, |made| index(made.len()));
-        if !self.doubted.contains(&log) {
+        if !self.doubted.contains(&log) && !self.members_lapsed(log.origin.region) {
             return made;
         }
-        let applied = self.regions.iter().map(|known| known.applied.get(&log));
+        let away = |at: usize| u16::try_from(at).is_ok_and(|at| self.members_lapsed(RegionId(at)));
+        let counted = (self.regions.iter().enumerate()).filter(|(at, _)| !away(*at));
+        let applied = counted.map(|(_, known)| known.applied.get(&log));
         applied.flatten().copied().max().unwrap_or(0)
     }
 

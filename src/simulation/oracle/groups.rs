@@ -18,7 +18,7 @@ use crate::store::{ReadTxn, StoreError};
 const TOMBSTONES_MAX: usize = 64;
 
 /// A group's own commits, in order, with the hashes of their bytes.
-type Fresh = std::vec::IntoIter<(Commit, u64)>;
+pub(super) type Fresh = std::vec::IntoIter<(Commit, u64)>;
 
 impl Oracles {
     /// A group became durable in `region`. `told`: those who asked hear of it.
@@ -29,7 +29,7 @@ impl Oracles {
         group: &Finished,
         told: bool,
     ) -> Result<(), StoreError> {
-        let mut fresh = self.fresh_commits(txn, region, group)?;
+        let mut fresh = self.fresh_commits(txn, region, group)?.peekable();
         let mut touched = BTreeSet::new();
         let mut met = Met::default();
         for done in &group.done {
@@ -42,11 +42,16 @@ impl Oracles {
                 Done::Snapshot { portion, ok: true } => {
                     self.on_copied(txn, region, portion, &mut touched, &mut met)?;
                 }
-                Done::Snapshot { ok: false, .. } => {}
                 Done::Write {
                     asker: Asker::Script(_),
                     ..
                 } => {}
+                Done::Snapshot { ok: false, .. } | Done::Vote { .. } => {}
+                Done::Rescue { tail, outcome, .. } => {
+                    if outcome.is_some() {
+                        self.on_rescue(region, tail, &mut fresh, &mut touched, &mut met);
+                    }
+                }
                 Done::Write { asker, answer } => {
                     self.on_answer(region, asker, answer, told, &mut fresh, &mut touched)
                 }
@@ -116,7 +121,7 @@ impl Oracles {
     }
 
     /// A commit of this region became durable.
-    fn on_own(
+    pub(super) fn on_own(
         &mut self,
         region: RegionId,
         commit: &Commit,
@@ -361,7 +366,7 @@ impl Oracles {
         asker: &Asker,
         answer: &Result<WriteResponse, ApiError>,
         told: bool,
-        fresh: &mut Fresh,
+        fresh: &mut std::iter::Peekable<Fresh>,
         touched: &mut BTreeSet<usize>,
     ) {
         let Ok(response) = answer else { return };

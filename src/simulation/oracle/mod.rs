@@ -9,6 +9,7 @@ mod derived;
 mod disks;
 mod groups;
 mod holds;
+mod lapse;
 mod last;
 mod merging;
 mod reads;
@@ -92,6 +93,8 @@ struct Known {
     floors: BTreeMap<LogId, u64>,
     /// The most that it had applied of each log before its disk was lost.
     ever: BTreeMap<LogId, u64>,
+    /// How many records its streams had when it forgot what it shared.
+    forgot_at: BTreeSet<u64>,
 }
 
 impl Known {
@@ -138,6 +141,7 @@ pub struct Oracles {
     pub meter: Meter,
     /// Clients are those of a script: what they ask, and of which tables, no oracle knows.
     pub scripted: bool,
+    members: lapse::Members,
     now_us: u64,
 }
 
@@ -178,6 +182,7 @@ impl Oracles {
             checks: BTreeMap::new(),
             violations: Vec::new(),
             scripted: false,
+            members: lapse::Members::default(),
             now_us: 0,
         }
     }

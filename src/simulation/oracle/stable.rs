@@ -37,7 +37,8 @@ impl Oracles {
     }
 
     fn must_be_everywhere(&mut self, region: RegionId, log: LogId, seq: u64, what: &str) {
-        let lacking = log.group.regions().find(|member| {
+        let mut members = log.group.regions().filter(|member| !self.is_away(*member));
+        let lacking = members.find(|member| {
             let known = self.regions.get(usize::from(member.0));
             // What a region had before it lost its disk, it said it had, and will be given back.
             let had = |map: fn(&Known) -> &BTreeMap<LogId, u64>| {
@@ -82,6 +83,10 @@ impl Oracles {
             .iter()
             .filter_map(|known| known.stable.get(&group));
         let stable = stables.max().copied();
+        if self.members_lapsed(region) {
+            // It does not know yet that the others went on.
+            return;
+        }
         self.check(OracleId::StableStamp, stable < Some(issued), |world| {
             format!(
                 "{} makes a commit stamped {issued}, though {} is held to be stable",

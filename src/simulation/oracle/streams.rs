@@ -28,7 +28,15 @@ impl Oracles {
         records.sort_by_key(|(_, lsn, _)| *lsn);
         let mut wrong = None;
         let mut fold: BTreeMap<ItemKey, Vec<u8>> = BTreeMap::new();
+        let here = self.regions.get(usize::from(region.0));
+        let forgot_at = here
+            .map(|known| known.forgot_at.clone())
+            .unwrap_or_default();
         for (number, (_, lsn, record)) in (1u64..).zip(&records) {
+            if forgot_at.contains(&(number - 1)) {
+                // The region forgot what it had, and was given it anew.
+                fold.clear();
+            }
             let name = || workload::name_of(&record.key);
             let before = match &record.new {
                 Some(new) => fold.insert(record.key.clone(), new.clone()),
@@ -45,6 +53,9 @@ impl Oracles {
             };
             wrong = wrong.or(Some(fault));
         }
+        if forgot_at.contains(&(records.len() as u64)) {
+            fold.clear();
+        }
         let versions = read::versions(txn, def)?.into_iter();
         let table: BTreeMap<ItemKey, Vec<u8>> = versions
             .filter_map(|(key, _, image)| Some((key, image?)))
@@ -57,7 +68,6 @@ impl Oracles {
                 table.len()
             ));
         }
-        let here = self.regions.get(usize::from(region.0));
         let visible = here.map_or(0, |known| known.visible);
         if wrong.is_none() && records.len() as u64 > visible {
             wrong = Some(format!(
