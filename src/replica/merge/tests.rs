@@ -127,9 +127,11 @@ impl World {
             Some(here) => here.join(state),
         };
         self.states[at] = Some(joined);
-        // A version brings all that its writer knew of.
-        let known = self.made[write].seen.clone();
-        self.seen[at].extend(known);
+        // A version brings all that its writer knew of; an expiry says only that one version is over.
+        if !matches!(self.made[write].kind, Kind::Expire) {
+            let known = self.made[write].seen.clone();
+            self.seen[at].extend(known);
+        }
         self.seen[at].insert(write);
     }
 
