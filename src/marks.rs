@@ -55,6 +55,22 @@ pub const MARKS: &[(&str, &str)] = &[
         "rescued to the conflict log",
         "what only a lapsed region had was kept as a conflict",
     ),
+    (
+        "members agreed on",
+        "who the members are was agreed on anew",
+    ),
+    (
+        "write refused to a member",
+        "a region that joins, leaves or is gone refused a write",
+    ),
+    (
+        "replica for a joiner",
+        "a region that joins was given a table",
+    ),
+    (
+        "replica of a leaver taken out",
+        "a region that leaves lost a table",
+    ),
     ("hold", "commits stamped ahead of the time waited"),
     (
         "item repaired",

@@ -110,6 +110,7 @@ const ROWS: &[Row] = &[
     replica(HeldDropped, "clocks.toml", Clocks, &[]),
     replica(FenceForgotten, "clocks.toml", Fence, &[]),
     replica(IncarnationKept, "disks.toml", Dots, &[]),
+    replica(JoinerUncounted, "membership.toml", StableStamp, &[]),
     replica(CopyWithoutTombstones, "disks.toml", NoGoingBack, &[]),
     replica(TransactionSplit, "smoke.toml", Atomicity, &[]),
     replica(StreamRecordForgotten, "smoke.toml", Streams, &[]),

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use super::auth::Keys;
@@ -14,32 +15,52 @@ use crate::replica::{ApiError, log, members};
 use crate::store::ReadTxn;
 use crate::telemetry::Metrics;
 
+/// The names of a cluster's regions. They come and go while it runs; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Regions(Arc<RwLock<Vec<(RegionId, String)>>>);
+
+impl Regions {
+    pub fn new(regions: Vec<(RegionId, String)>) -> Self {
+        Regions(Arc::new(RwLock::new(regions)))
+    }
+
+    pub fn list(&self) -> Vec<(RegionId, String)> {
+        self.read().clone()
+    }
+
+    pub fn set(&self, regions: Vec<(RegionId, String)>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = regions;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Vec<(RegionId, String)>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Who this region is and which regions there are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RegionInfo {
     pub name: String,
     pub id: RegionId,
     /// The account in every ARN: `000000000000`.
     pub account: String,
-    /// All regions of the topology, this one included.
-    pub topology: Vec<(RegionId, String)>,
+    /// All regions that are members, this one included.
+    pub topology: Regions,
 }
 
 impl RegionInfo {
-    /// The name of a region of the topology.
-    pub fn name_of(&self, region: RegionId) -> Option<&str> {
-        self.topology
-            .iter()
-            .find(|(id, _)| *id == region)
-            .map(|(_, name)| name.as_str())
+    /// The name of a region that is a member.
+    pub fn name_of(&self, region: RegionId) -> Option<String> {
+        let regions = self.topology.read();
+        let found = regions.iter().find(|(id, _)| *id == region);
+        found.map(|(_, name)| name.clone())
     }
 
     /// The region of that name.
     pub fn id_of(&self, name: &str) -> Option<RegionId> {
-        self.topology
-            .iter()
-            .find(|(_, n)| n == name)
-            .map(|(id, _)| *id)
+        let regions = self.topology.read();
+        let found = regions.iter().find(|(_, n)| n == name);
+        found.map(|(id, _)| *id)
     }
 
     /// The ARN of a table of this region.

@@ -26,7 +26,7 @@ mod tests;
 pub(crate) mod throttle;
 
 pub use auth::Keys;
-pub use backend::{Backend, ReachFuture, RegionInfo, WriteFuture};
+pub use backend::{Backend, ReachFuture, RegionInfo, Regions, WriteFuture};
 pub(crate) use constraints::{Constraints, enums};
 pub(crate) use fields::Fields;
 pub use http::{answer_to, refusal};

@@ -67,7 +67,11 @@ impl Session {
             return Ok(());
         }
         let region = backend.region();
-        let name = |id| region.name_of(id).unwrap_or("a region that is gone");
+        let name = |id| {
+            region
+                .name_of(id)
+                .unwrap_or_else(|| "a region that is gone".into())
+        };
         let lacking: Vec<String> = lacking
             .iter()
             .map(|(log, seq)| format!("{} up to commit {seq}", name(log.origin.region)))

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{Backend, Keys, Limits, RegionInfo, WriteFuture, http};
+use super::{Backend, Keys, Limits, RegionInfo, Regions, WriteFuture, http};
 use crate::clock::{Now, RegionId, Stamp};
 use crate::replica::manifest::Manifest;
 use crate::replica::members::{Progress, Report};
@@ -63,7 +63,7 @@ impl TestBackend {
             name: "us-east-1".into(),
             id: RegionId(0),
             account: "000000000000".into(),
-            topology: topology.to_vec(),
+            topology: Regions::new(topology.to_vec()),
         };
         Arc::new(TestBackend {
             store,

@@ -370,7 +370,7 @@ mod tests {
             name: "us-east-1".into(),
             id: RegionId(0),
             account: "000000000000".into(),
-            topology: vec![(RegionId(0), "us-east-1".into())],
+            topology: crate::api::Regions::new(vec![(RegionId(0), "us-east-1".into())]),
         }
     }
 

@@ -59,7 +59,7 @@ enum Command {
     Slow(faults::SlowArgs),
     /// List, show and restore versions that lost a race
     Conflicts(conflicts::ConflictsArgs),
-    /// Change the members of a running cluster
+    /// List, add, remove and move the regions of a running cluster
     Region(region::RegionArgs),
     /// Verify the data folder of a stopped region
     Check(check::CheckArgs),
@@ -111,6 +111,18 @@ pub enum CliError {
         address: String,
         reason: String,
     },
+    #[error(
+        "'{region}' cannot be asked whether it has what no other region has: {reason}\n  hint: start it, or give that up with --force"
+    )]
+    CannotDrain { region: String, reason: String },
+    #[error(
+        "these tables are only in '{region}', and would be lost with it: {tables}\n  hint: add a replica of each elsewhere, or give them up with --force"
+    )]
+    WouldBeLost { region: String, tables: String },
+    #[error(
+        "not done yet: still waiting for {waits}\n  hint: it goes on; `meridian region list` shows how far it is"
+    )]
+    StillWaiting { waits: String },
     #[error("region '{region}' refused: {reason}")]
     Refused { region: String, reason: String },
     #[error(

@@ -65,13 +65,33 @@ pub fn lag(regions: &[Value]) -> BTreeMap<String, BTreeMap<String, Value>> {
 }
 
 pub fn print(out: &mut impl Write, cluster: &str, regions: &[Value]) -> Result<(), CliError> {
-    writeln!(out, "cluster {cluster}")?;
+    writeln!(out, "cluster {cluster}{}", members(regions))?;
     print_notices(out, &notices(regions))?;
     print_lag(out, regions)?;
     for region in regions {
         print_region(out, region)?;
     }
     Ok(())
+}
+
+/// The members that are not simply there, at the newest epoch that any region knows.
+fn members(regions: &[Value]) -> String {
+    let epoch = |region: &&Value| region.get("epoch").and_then(Value::as_u64);
+    let Some(newest) = regions.iter().max_by_key(epoch) else {
+        return String::new();
+    };
+    let others = list(newest, "members")
+        .iter()
+        .filter(|member| text(member, "state") != "active");
+    let others: Vec<String> = others
+        .map(|member| format!("{} is {}", text(member, "name"), text(member, "state")))
+        .collect();
+    match epoch(&newest) {
+        None | Some(0..=1) if others.is_empty() => String::new(),
+        None => String::new(),
+        Some(epoch) if others.is_empty() => format!(" (members of epoch {epoch})"),
+        Some(epoch) => format!(" (members of epoch {epoch}: {})", others.join(", ")),
+    }
 }
 
 fn print_notices(out: &mut impl Write, notices: &[Value]) -> Result<(), CliError> {

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::change;
 use super::conflicts;
 use super::pages;
 use super::start::one_way;
@@ -66,7 +67,7 @@ struct LapseRequest {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AdminError {
     #[error(
-        "there is nothing at {0}: try GET /status, /health, /metrics, /conflicts or POST /fault"
+        "there is nothing at {0}: try GET /status, /health, /metrics, /conflicts, /members or POST /fault"
     )]
     NotFound(String),
     #[error("requests from web pages are refused")]
@@ -187,6 +188,10 @@ async fn route(status: &Status, request: Request<Incoming>) -> Result<Value, Adm
             let wanted: LapseRequest = serde_json::from_slice(&body)
                 .map_err(|error| AdminError::Bad(format!("the body names no region: {error}")))?;
             status.lapse(&wanted.region).await
+        }
+        (method, "/members") => {
+            let method = method.clone();
+            change::route(status, &method, read_body(request).await?).await
         }
         (&Method::POST, "/fault") => {
             let body = read_body(request).await?;

@@ -40,7 +40,7 @@ impl Downs {
     }
 
     /// Looks at all links, and says what changed.
-    pub fn watch<'n>(&self, now: Now, peers: &[PeerStatus], name: impl Fn(RegionId) -> &'n str) {
+    pub fn watch(&self, now: Now, peers: &[PeerStatus], name: impl Fn(RegionId) -> String) {
         let mut downs = self.lock();
         for peer in peers {
             let region = peer.region;
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_link_is_down_from_when_it_went_until_it_is_back() {
         let downs = Downs::default();
-        let watch = |s, up| downs.watch(at(s), &[peer(up)], |_| "eu-west-1");
+        let watch = |s, up| downs.watch(at(s), &[peer(up)], |_| "eu-west-1".into());
         watch(1, true);
         assert_eq!(downs.of(at(1), PEER), None);
         downs.ended(at(2), PEER, "timed out".into());

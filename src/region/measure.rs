@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::clock::{Now, RegionId};
+use crate::api::RegionInfo;
+use crate::clock::Now;
 use crate::replica::{Job, Noted};
 use crate::telemetry::{Metrics, exact};
 
@@ -25,13 +26,7 @@ impl Measure {
     }
 
     /// Counts the group, which is durable `now`. Idle groups are nobody's wait and are left out.
-    pub fn count(
-        &self,
-        metrics: &Metrics,
-        names: &BTreeMap<RegionId, String>,
-        noted: Noted,
-        now: Now,
-    ) {
+    pub fn count(&self, metrics: &Metrics, info: &RegionInfo, noted: Noted, now: Now) {
         for (table, count) in noted.expired {
             metrics.expired.with(&[&table]).add(count);
         }
@@ -48,8 +43,8 @@ impl Measure {
             let mut latencies = BTreeMap::new();
             for (origin, issued_us) in arrived.commits {
                 let latency = latencies.entry(origin).or_insert_with(|| {
-                    let name = names.get(&origin).map_or("", String::as_str);
-                    metrics.replication_seconds.with(&[name, &arrived.table])
+                    let name = info.name_of(origin).unwrap_or_default();
+                    metrics.replication_seconds.with(&[&name, &arrived.table])
                 });
                 latency.observe(seconds(issued_us, now.wall_us));
             }

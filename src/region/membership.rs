@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::RegionError;
+use super::start::one_way;
 use crate::clock::RegionId;
 use crate::config::{RegionSpec, Topology};
 use crate::replica::manifest::{Addresses, Manifest, Member, State};
+use crate::transport::Peer;
 
 /// The record that a new store begins with. Addresses that are given anew at every start are not kept.
 pub(super) fn founding(topology: &Topology, pins_addresses: bool) -> Manifest {
@@ -81,6 +83,41 @@ fn moved(member: &Member, spec: &RegionSpec) -> Vec<String> {
         })
     });
     differs.collect()
+}
+
+/// The names of the regions that are members.
+pub(super) fn names(manifest: &Manifest) -> Vec<(RegionId, String)> {
+    let stays = manifest
+        .members
+        .iter()
+        .filter(|m| m.state != State::Removed);
+    stays.map(|m| (m.region, m.name.clone())).collect()
+}
+
+/// Whom region `us` connects to, and where: as the record says, or the topology where the record says nothing.
+/// One that is no member any more is only answered, so that it hears of it; and if this region is none, it
+/// calls nobody.
+pub(super) fn peers(manifest: &Manifest, topology: &Topology, us: RegionId) -> Vec<Peer> {
+    let name = |region| manifest.member(region).map(|m| m.name.as_str());
+    let calls = manifest.state(us) != Some(State::Removed);
+    let others = manifest.members.iter().filter(|m| m.region != us);
+    // A name that was given again is the newer member's.
+    let others = others.filter(|m| manifest.named(&m.name).map(|n| n.region) == Some(m.region));
+    let peer = |member: &Member| {
+        let spec = topology.region(&member.name);
+        let address = member.addresses.replication.clone();
+        let address = address.or_else(|| spec.and_then(|spec| spec.gossip.clone()));
+        let rtt_ms = topology.rtt_ms(name(us).unwrap_or_default(), &member.name);
+        Peer {
+            id: member.region,
+            name: member.name.clone(),
+            // One that lapsed may come back, and hands over what only it has.
+            calls: calls && address.is_some() && member.state != State::Removed,
+            address: address.unwrap_or_default(),
+            delay: one_way(rtt_ms),
+        }
+    };
+    others.map(peer).collect()
 }
 
 /// The members as `status` shows them.

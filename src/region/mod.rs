@@ -15,6 +15,7 @@
 mod admin;
 mod backend;
 mod certificate;
+mod change;
 mod clock;
 mod clocks;
 mod conflicts;

@@ -9,6 +9,7 @@ use super::certificate::days_until;
 use super::membership;
 use super::status::{LinkReport, Status};
 use crate::replica::buckets::{self, Repairs};
+use crate::replica::manifest::State;
 use crate::store::{ReadTxn, StoreError};
 use crate::transport::{date, now_s};
 
@@ -67,6 +68,7 @@ impl Status {
         links: &[LinkReport],
     ) -> Result<Vec<Notice>, StoreError> {
         let mut all = Vec::new();
+        all.extend(self.no_member());
         all.extend(self.rebuilding());
         all.extend(self.store_full());
         all.extend(self.cut_off());
@@ -98,6 +100,33 @@ impl Status {
             .clone();
         // What would not fit at all ended the start.
         membership::compare(&members, &self.topology).unwrap_or_default()
+    }
+
+    /// A region that leaves, or is no member any more, takes no writes.
+    fn no_member(&self) -> Option<Notice> {
+        let members = self.manifest();
+        let (state, epoch) = (members.state(self.info.id)?, members.epoch);
+        let (code, text, hint) = match state {
+            State::Active | State::Joining => return None,
+            State::Leaving => (
+                "leaving",
+                "this region is leaving its cluster: writes are refused, reads go on",
+                "`meridian region list` shows what it waits for; stop it when it is removed",
+            ),
+            State::Lapsed => (
+                "lapsed",
+                "this region was silent for too long, and the others went on without it: writes are refused",
+                "it may come back with an empty data folder",
+            ),
+            State::Removed => (
+                "removed",
+                "this region was removed from its cluster: writes are refused",
+                "stop it; to have a region of that name again, start one with an empty data folder and another \
+                 id, and add it with `meridian region add`",
+            ),
+        };
+        let text = format!("{text} (members of epoch {epoch})");
+        Some(Notice::stopping(code, text, hint))
     }
 
     fn store_full(&self) -> Option<Notice> {

@@ -10,17 +10,20 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::change::{Ask, Pursued};
 use super::clock::RegionClock;
 use super::clocks::alarm;
 use super::gate::Gate;
 use super::links::Downs;
 use super::measure::seconds;
+use super::membership;
 use super::queue::{Order, Queue};
 use super::silence::Quiet;
 use super::writer::{AbortOnPanic, News, abort};
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
 use crate::clock::policy::Verdict;
+use crate::config::Topology;
 use crate::replica::manifest::{Manifest, State};
 use crate::replication::{Action, ClockStatus, Event, Lane, LapseError, PeerStatus, Replicator};
 use crate::store::{ReadTxn, Store, StoreError};
@@ -65,11 +68,16 @@ pub(super) struct Replication {
     pub stable_us: Arc<AtomicU64>,
     pub clocks: Clocks,
     pub members: Members,
+    /// Changes of the members that somebody asks for.
+    pub asks: mpsc::UnboundedReceiver<Ask>,
+    pub pursued: Arc<Mutex<Pursued>>,
     /// What the operator was last told of this region's clock.
     pub told: Verdict,
     pub info: RegionInfo,
     pub quiet: Arc<Quiet>,
     pub commands: mpsc::Receiver<Command>,
+    /// Where members are that have no address of their own, and how far.
+    pub topology: Topology,
 }
 
 impl Replication {
@@ -90,6 +98,10 @@ impl Replication {
                     self.on_command(command);
                     Ok(())
                 }
+                ask = self.asks.recv() => match ask {
+                    Some(ask) => self.on_ask(ask),
+                    None => return,
+                },
                 event = self.events.recv() => match event {
                     Some(event) => self.on_events(event),
                     None => return,
@@ -133,7 +145,9 @@ impl Replication {
             .watch(self.clock.now(), &peers, |peer| self.name(peer));
         self.quiet.note_trouble(self.replicator.ruling_trouble());
         *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
-        self.gate.set(self.replicator.rebuilding());
+        self.replicator.set_unwelcome(self.transport.is_unknown());
+        self.note_pursued();
+        self.gate.set(self.replicator.closed());
         let stamps = self.replicator.stability().stamps.values();
         if let Some(least) = stamps.map(|stamp| stamp.physical_us).min() {
             self.stable_us.store(least, Ordering::Relaxed);
@@ -142,6 +156,25 @@ impl Replication {
         self.tell(clocks.judgement.verdict);
         *self.clocks.lock().unwrap_or_else(PoisonError::into_inner) = Some(clocks);
         Ok(())
+    }
+
+    /// Somebody asks for a change of the members.
+    fn on_ask(&mut self, ask: Ask) -> Result<(), StoreError> {
+        let now_us = self.clock.now().mono_us;
+        let answer = self.replicator.wish(now_us, ask.change);
+        self.note_pursued();
+        // Who asked may have gone: it is pursued for a while all the same.
+        let _ = ask.answer.send(answer);
+        Ok(())
+    }
+
+    fn note_pursued(&self) {
+        let waits = self.replicator.waits().iter();
+        let pursued = Pursued {
+            waits: waits.map(|(r, words)| (*r, words.clone())).collect(),
+            asked: self.replicator.asked(),
+        };
+        *self.pursued.lock().unwrap_or_else(PoisonError::into_inner) = pursued;
     }
 
     /// Says once what changed about the clock.
@@ -233,6 +266,10 @@ impl Replication {
         }
         *known = Arc::clone(&members);
         drop(known);
+        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&members);
+        self.info.topology.set(membership::names(&members));
+        let peers = membership::peers(&members, &self.topology, self.info.id);
+        self.transport.set_peers(peers);
         self.step(txn, Event::Members(members))
     }
 
@@ -294,12 +331,12 @@ impl Replication {
                 Action::Fence(line) => self.queue.set_fence(line),
                 Action::CutOff(cut_off) => self.queue.set_cut_off(cut_off),
                 Action::Throttle(throttled) => self.queue.set_throttled(throttled),
-                Action::Vote(vote) => self.queue.push_remote(Order::Vote(vote)),
                 Action::Rescue { from, tail } => {
                     self.queue.push_remote(Order::Rescue { from, tail });
                 }
                 Action::Wipe(rescued) => self.queue.push_remote(Order::Wipe(rescued)),
                 Action::Silences(silences) => self.queue.set_silences(silences),
+                Action::Vote(vote) => self.queue.push_remote(Order::Vote(vote)),
                 Action::Adopt(manifest) => self.queue.push_remote(Order::Adopt(manifest)),
                 Action::Repair(offer) => self.queue.push_repair(offer),
                 Action::Disconnect(peer, reason) => {
@@ -312,7 +349,7 @@ impl Replication {
     }
 
     fn count_batch(&self, peer: RegionId, bytes: usize) {
-        let sizes = self.metrics.batch_bytes.with(&[self.name(peer)]);
+        let sizes = self.metrics.batch_bytes.with(&[&self.name(peer)]);
         sizes.observe(exact(bytes as u64));
     }
 
@@ -324,7 +361,9 @@ impl Replication {
         }
     }
 
-    fn name(&self, region: RegionId) -> &str {
-        self.info.name_of(region).unwrap_or("an unknown region")
+    fn name(&self, region: RegionId) -> String {
+        self.info
+            .name_of(region)
+            .unwrap_or_else(|| region.to_string())
     }
 }

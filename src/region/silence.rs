@@ -57,12 +57,7 @@ impl Quiet {
 
     /// Looks at what replication knows, and logs what has changed: one line when a silence becomes a warning
     /// and one when it ends.
-    pub fn look<'n>(
-        &self,
-        peers: &[PeerStatus],
-        cut_off_us: u64,
-        name: impl Fn(RegionId) -> &'n str,
-    ) {
+    pub fn look(&self, peers: &[PeerStatus], cut_off_us: u64, name: impl Fn(RegionId) -> String) {
         self.cut_off_us.store(cut_off_us, Ordering::Relaxed);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for peer in peers {

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::backend::RegionBackend;
 use super::certificate::{self, Certificate};
+use super::change::Pursued;
 use super::clock::{RegionClock, micros};
 use super::full_disk::FullDisk;
 use super::gate::Gate;
@@ -26,7 +27,7 @@ use super::silence::{ALARM_AFTER, Quiet};
 use super::status::Status;
 use super::writer::Writer;
 use super::{RegionError, admin, guard, membership};
-use crate::api::{self, Backend, Keys, RegionInfo, Throttle};
+use crate::api::{self, Backend, Keys, RegionInfo, Regions, Throttle};
 use crate::clock::RegionId;
 use crate::clock::policy::Verdict;
 use crate::config::{Compression, RegionSpec, Topology};
@@ -45,7 +46,7 @@ use crate::store::Store;
 use crate::store::lmdb::{LmdbOptions, LmdbStore};
 use crate::store::mem::MemStore;
 use crate::telemetry::Metrics;
-use crate::transport::{Identity, Peer, Transport, TransportConfig};
+use crate::transport::{Identity, Transport, TransportConfig};
 
 /// The account in every ARN.
 const ACCOUNT: &str = "000000000000";
@@ -169,13 +170,12 @@ impl Region {
     pub async fn start(config: RegionConfig) -> Result<Region, RegionError> {
         let spec = region_spec(&config.topology, &config.region)?;
         let clock = RegionClock::start(config.tuning.clock_offset_ms.saturating_mul(1_000));
-        let info = region_info(&config.topology, &spec);
         let (identity, folder) = identity(&config)?;
         let certificate = Certificate::new(&identity, folder);
         let store = open_store(&config)?;
         guard::admit(&*store, &config.topology.cluster_id, &spec.name, spec.id)?;
         let founding = membership::founding(&config.topology, config.pins_addresses);
-        let replica_config = replica_config(&config.topology, &info, founding, config.tuning);
+        let replica_config = replica_config(&config.topology, &spec, founding, config.tuning);
         let replica = Replica::open(
             Arc::clone(&store),
             replica_config,
@@ -185,13 +185,21 @@ impl Region {
         for difference in membership::compare(replica.manifest(), &config.topology)? {
             warn!("{difference}");
         }
+        let info = region_info(&spec, replica.manifest());
         let members: Members = Arc::new(Mutex::new(Arc::clone(replica.manifest())));
         let lacks = lacks(&*store, &replica)?;
         let silences = silence::silences(&*store.begin_read()?)?;
         let known = (lacks, silences, vote::stored(&*store.begin_read()?)?);
         let replicator = replicator(&config.topology, &info, &replica, known, config.tuning);
-        let gate = Arc::new(Gate::new(replicator.rebuilding()));
-        let peers = peers(&config.topology, &spec)?;
+        let gate = Arc::new(Gate::new(replicator.closed()));
+        let (asks, asked) = mpsc::unbounded_channel();
+        let pursued = Arc::new(Mutex::new(Pursued::default()));
+        let mut others = config.topology.regions.iter().filter(|r| r.id != spec.id);
+        if let Some(other) = others.find(|r| r.gossip.is_none()) {
+            let region = other.name.clone();
+            return Err(RegionError::NoGossipAddress { region });
+        }
+        let peers = membership::peers(replica.manifest(), &config.topology, info.id);
         let (transport, events) = Transport::start(TransportConfig {
             region: info.id,
             cluster_id: config.topology.cluster_id,
@@ -239,6 +247,8 @@ impl Region {
             clocks: Arc::clone(&clocks),
             members: Arc::clone(&members),
             topology: config.topology.clone(),
+            asks,
+            pursued: Arc::clone(&pursued),
             max_offset_ms: config.topology.max_offset_ms,
             backend: Arc::clone(&backend),
             quiet: Arc::clone(&quiet),
@@ -252,7 +262,7 @@ impl Region {
             queue: Arc::clone(&queue),
             news,
             metrics: Arc::clone(&metrics),
-            names: info.topology.iter().cloned().collect(),
+            info: info.clone(),
             durable: durable_tx,
             full: FullDisk::default(),
         };
@@ -275,10 +285,13 @@ impl Region {
             stable_us,
             clocks,
             members,
+            asks: asked,
+            pursued,
             told: Verdict::Unknown,
             info,
             quiet,
             commands: orders,
+            topology: config.topology,
         };
         let region = Region {
             shutdown: CancellationToken::new(),
@@ -389,25 +402,24 @@ fn region_spec(topology: &Topology, name: &str) -> Result<RegionSpec, RegionErro
     })
 }
 
-fn region_info(topology: &Topology, spec: &RegionSpec) -> RegionInfo {
-    let regions = topology.regions.iter();
+fn region_info(spec: &RegionSpec, manifest: &Manifest) -> RegionInfo {
     RegionInfo {
         name: spec.name.clone(),
         id: RegionId(spec.id),
         account: ACCOUNT.to_string(),
-        topology: regions.map(|r| (RegionId(r.id), r.name.clone())).collect(),
+        topology: Regions::new(membership::names(manifest)),
     }
 }
 
 fn replica_config(
     topology: &Topology,
-    info: &RegionInfo,
+    spec: &RegionSpec,
     manifest: Manifest,
     tuning: Tuning,
 ) -> ReplicaConfig {
     ReplicaConfig {
-        region: info.id,
-        region_name: info.name.clone(),
+        region: RegionId(spec.id),
+        region_name: spec.name.clone(),
         manifest,
         replicate_all: topology.replicate_all,
         retention: Retention {
@@ -450,6 +462,7 @@ fn replicator(
         region: info.id,
         region_name: info.name.clone(),
         manifest: Arc::clone(replica.manifest()),
+        replicate_all: topology.replicate_all,
         origin: replica.origin(),
         lacks,
         part_bytes_max: PART_BYTES_MAX,
@@ -492,23 +505,6 @@ fn open_store(config: &RegionConfig) -> Result<Arc<dyn Store>, RegionError> {
     };
     let store = LmdbStore::open(&data.join(STORE_FOLDER), LmdbOptions::default())?;
     Ok(Arc::new(store))
-}
-
-fn peers(topology: &Topology, spec: &RegionSpec) -> Result<Vec<Peer>, RegionError> {
-    let others = topology.regions.iter().filter(|r| r.id != spec.id);
-    others
-        .map(|other| {
-            let address = other.gossip.clone();
-            Ok(Peer {
-                id: RegionId(other.id),
-                name: other.name.clone(),
-                address: address.ok_or_else(|| RegionError::NoGossipAddress {
-                    region: other.name.clone(),
-                })?,
-                delay: one_way(topology.rtt_ms(&spec.name, &other.name)),
-            })
-        })
-        .collect()
 }
 
 /// Half of a round trip: each side delays what it sends. Checked numbers only (0 to a minute).

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::backend::RegionBackend;
 use super::certificate::Certificate;
+use super::change::{Ask, Pursued};
 use super::clock::RegionClock;
 use super::gate::Gate;
 use super::lag::{self, Lag};
@@ -21,6 +22,7 @@ use super::silence::Quiet;
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
 use crate::config::Topology;
+use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
 use crate::replica::{buckets, conflict, log, read, stable};
 use crate::replication::{PeerStatus, Traffic};
@@ -48,6 +50,9 @@ pub(super) struct Status {
     pub clocks: Clocks,
     pub members: Members,
     pub topology: Topology,
+    /// Changes of the members that replication is asked for.
+    pub asks: mpsc::UnboundedSender<Ask>,
+    pub pursued: Arc<Mutex<Pursued>>,
     pub max_offset_ms: u64,
     pub backend: Arc<RegionBackend>,
     pub quiet: Arc<Quiet>,
@@ -156,7 +161,19 @@ impl Status {
         }))
     }
 
-    fn cluster_id_hex(&self) -> String {
+    /// Who the members are.
+    pub fn manifest(&self) -> Arc<Manifest> {
+        let members = self.members.lock();
+        members.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How far changes of the members are.
+    pub fn pursued(&self) -> Pursued {
+        let pursued = self.pursued.lock();
+        pursued.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn cluster_id_hex(&self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.cluster_id))
     }
 

@@ -1,6 +1,5 @@
 //! The one thread that changes anything.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use super::clock::RegionClock;
 use super::full_disk::FullDisk;
 use super::measure::Measure;
 use super::queue::{Answer, Order, Queue};
+use crate::api::RegionInfo;
 use crate::clock::{Now, RegionId, Stamp};
 use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Frontier, GroupId, Origin};
@@ -55,7 +55,7 @@ pub(super) struct Writer {
     /// What is durable, for those who wait for it.
     pub durable: watch::Sender<Frontier>,
     pub metrics: Arc<Metrics>,
-    pub names: BTreeMap<RegionId, String>,
+    pub info: RegionInfo,
     pub full: FullDisk,
 }
 
@@ -152,7 +152,7 @@ impl Writer {
         match self.commit_group(now, jobs) {
             Ok(results) => {
                 let noted = self.replica.take_noted();
-                measure.count(&self.metrics, &self.names, noted, self.clock.now());
+                measure.count(&self.metrics, &self.info, noted, self.clock.now());
                 self.tell_done(now, results, receipts);
                 if let Some(over) = self.full.taken(now) {
                     let (full_s, groups_refused) = (over.seconds(), over.groups);

@@ -185,6 +185,7 @@ impl Replica {
             if dot.log.origin == self.origin {
                 return Err(RemoteError::Forged(dot));
             }
+            self.may_be_of(dot)?;
             if dot.seq > next {
                 return Err(RemoteError::Gap {
                     log: dot.log,
@@ -204,6 +205,20 @@ impl Replica {
             expected = Some(next + 1);
         }
         Ok(commits)
+    }
+
+    /// Whether the commit may be there at all, by who the members are.
+    fn may_be_of(&self, dot: Dot) -> Result<(), RemoteError> {
+        if !self.may_originate() {
+            return Err(RemoteError::Departed);
+        }
+        if self.manifest.member(dot.log.origin.region).is_none() {
+            return Err(RemoteError::Stranger(dot));
+        }
+        match self.manifest.end_of(dot.log) {
+            Some(end) if dot.seq > end => Err(RemoteError::Ended(dot)),
+            _ => Ok(()),
+        }
     }
 
     /// The one door. `sealed` goes into the log as it is.

@@ -38,6 +38,11 @@ impl Replica {
             self.chores_left = self.wipe_some(txn, now)? == Chore::More;
             return Ok(());
         }
+        if !self.may_originate() {
+            // What chores change, others may have to hear of.
+            self.chores_left = false;
+            return Ok(());
+        }
         let steps = [
             forget_tokens(txn, now)?,
             self.collect_tombstones(txn, now)?,
@@ -51,6 +56,7 @@ impl Replica {
             self.keep_streams(txn, now)?,
             self.finish_deletions(txn, now)?,
             self.keep_members(txn, now)?,
+            self.follow_manifest(txn, now)?,
             self.drop_conflicts(txn, now)?,
             self.do_heavy(txn, now)?,
             self.scrub(txn, now)?,

@@ -16,7 +16,7 @@ use bincode::{Decode, Encode};
 use siphasher::sip::SipHasher13;
 
 use super::keys::meta;
-use super::mutation::{Frontier, GroupId};
+use super::mutation::{Frontier, GroupId, LogId};
 use super::{Replica, read};
 use crate::clock::RegionId;
 use crate::config::{REGIONS_MAX, Topology};
@@ -252,6 +252,14 @@ impl Manifest {
         self.counted()
     }
 
+    /// The last commit that counts of a log that has ended; `None` for one that goes on.
+    pub fn end_of(&self, log: LogId) -> Option<u64> {
+        let member = self.member(log.origin.region)?;
+        let of_then = |ended: &LogId| log.origin.incarnation <= ended.origin.incarnation;
+        let ended = !member.state.is_counted() || member.upto.keys().any(of_then);
+        ended.then(|| member.upto.get(&log).copied().unwrap_or(0))
+    }
+
     /// An id that no member has or had.
     pub fn free_id(&self) -> Option<RegionId> {
         let taken: BTreeSet<RegionId> = self.members.iter().map(|m| m.region).collect();
@@ -435,7 +443,6 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Whether changes could have made it.
     fn sound(&self) -> Result<(), &'static str> {
         let ids = self.members.iter().map(|m| m.region);
         let rises = ids.clone().zip(ids.skip(1)).all(|(a, b)| a < b);
@@ -493,6 +500,7 @@ impl Replica {
         }
         save(txn, new)?;
         self.manifest = Arc::new(new.clone());
+        self.resident = false;
         self.forget_tables();
         self.wake_chores();
         Ok(())
@@ -502,6 +510,7 @@ impl Replica {
     pub(super) fn reload_manifest(&mut self, txn: &dyn ReadTxn) -> Result<(), StoreError> {
         if let Some(manifest) = stored(txn, &self.manifest.cluster)? {
             self.manifest = Arc::new(manifest.map_err(read::damaged)?);
+            self.resident = false;
         }
         Ok(())
     }

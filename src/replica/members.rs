@@ -324,6 +324,7 @@ impl Replica {
         };
         txn.put(Db::Meta, &meta::report(uid, from), &work::encode(new)?)?;
         // Who may use the table, and how, depends on it.
+        self.resident = false;
         self.forget_tables();
         if !def.group.contains(self.config.region) {
             return Ok(());

@@ -54,6 +54,7 @@ mod relog;
 mod repair_tests;
 pub mod request;
 pub mod rescue;
+pub mod residency;
 pub mod silence;
 pub mod snapshot;
 pub mod stable;
@@ -215,6 +216,12 @@ pub enum RemoteError {
     Foreign(GroupId),
     #[error("a commit's stamp is impossible: {0}")]
     Stamp(#[from] crate::clock::HlcError),
+    #[error("commit {0:?} was made by a region that was no member any more")]
+    Ended(Dot),
+    #[error("commit {0:?} was made by a region that is no member as far as is known here")]
+    Stranger(Dot),
+    #[error("this region is no member any more")]
+    Departed,
     #[error("a peer sent a commit in this region's own name that it never made: {0:?}")]
     Forged(Dot),
 }
@@ -235,6 +242,8 @@ pub enum OpenError {
 pub struct Replica {
     config: ReplicaConfig,
     manifest: Arc<Manifest>,
+    /// Every table that this region sees to has its replicas where the members are.
+    resident: bool,
     store: Arc<dyn Store>,
     origin: Origin,
     /// The incarnation that commits of this life may have; another one is begun first.
@@ -342,6 +351,7 @@ impl Replica {
         Ok(Replica {
             config,
             manifest: Arc::new(manifest),
+            resident: false,
             store,
             origin,
             lived,
@@ -410,6 +420,9 @@ impl Replica {
         let now = self.trusted(now);
         for job in jobs {
             results.push(match job {
+                Job::Write(_) if !self.takes_writes() => {
+                    JobResult::Write(Err(self.write_refusal()))
+                }
                 Job::Write(_) if fenced.is_some() => {
                     crate::mark!("fence");
                     JobResult::Write(Err(fence::ahead(fenced)))

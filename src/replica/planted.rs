@@ -38,6 +38,8 @@ pub enum PlantedBug {
     ExpiryAsWrite,
     /// A conflict dropped by retention is not counted.
     ConflictDropUncounted,
+    /// A region that joins is not waited for (against I8).
+    JoinerUncounted,
     /// The building of an index leaves out the first item of each step (against I7).
     BackfillSkips,
     /// Of a table that merges, what a region added counts again with each later addition (docs/merging.md).

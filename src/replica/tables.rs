@@ -316,7 +316,7 @@ impl Replica {
         .into())
     }
 
-    fn add_replica(
+    pub(super) fn add_replica(
         &mut self,
         txn: &dyn ReadTxn,
         now: Now,
@@ -389,6 +389,7 @@ impl Replica {
     ) -> Result<(), StoreError> {
         let stored = entry(txn.as_read(), name)?;
         self.forget_tables();
+        self.resident = false;
         if self.keep_out(txn, dot, (uid, def), stored.as_ref())? {
             return Ok(());
         }
@@ -472,7 +473,11 @@ fn reach(def: Option<&TableDef>, version: Version) -> GroupId {
 }
 
 /// Takes a member out. One that never came to be leaves nothing behind.
-fn remove_replica(def: &mut TableDef, region: RegionId, now: Now) -> Result<(), ApiError> {
+pub(super) fn remove_replica(
+    def: &mut TableDef,
+    region: RegionId,
+    now: Now,
+) -> Result<(), ApiError> {
     def.group = def.group.without(region);
     def.protected = def.protected.without(region);
     let Some(member) = def.members.iter_mut().find(|m| m.region == region) else {

@@ -42,6 +42,8 @@ pub(super) struct Life {
     asked_us: Option<u64>,
     /// The first watermark of each member that came after all had been heard.
     since: BTreeMap<RegionId, Stamp>,
+    /// Peers turn this region away.
+    unwelcome: bool,
 }
 
 impl Life {
@@ -145,6 +147,7 @@ impl Replicator {
         let whole = |s: &&super::session::Session| s.open() && s.whole;
         let first = self.sessions.values().find(whole);
         let found = first.map(|session| session.frontier.clone());
+        let unwelcome = self.life.unwelcome;
         let Some(newborn) = &mut self.life.newborn else {
             return;
         };
@@ -155,7 +158,7 @@ impl Replicator {
         }
         let grown = match &newborn.target {
             Some(target) => covers(&self.durable, target),
-            None => all_heard || now_us.saturating_sub(since_us) >= NEWBORN_US,
+            None => all_heard || !unwelcome && now_us.saturating_sub(since_us) >= NEWBORN_US,
         };
         if grown && self.joins.is_empty() {
             crate::mark!("grown up");
@@ -178,7 +181,25 @@ impl Replicator {
         self.show_lacks().is_none()
     }
 
-    /// Why clients are not served, and how far it is; `None` when they are.
+    /// A peer has turned this region away as no member: then it is not among the first of its cluster.
+    pub fn set_unwelcome(&mut self, unwelcome: bool) {
+        self.life.unwelcome = unwelcome;
+    }
+
+    /// Why clients are not served; `None` when they are.
+    pub fn closed(&self) -> Option<String> {
+        let state = self.config.manifest.state(self.config.region);
+        let rebuilding = self.rebuilding();
+        if state != Some(State::Joining) {
+            return rebuilding;
+        }
+        let waits = self.waits().get(&self.config.region).cloned();
+        let waits = rebuilding.or(waits.map(|words| format!("waiting for {words}")));
+        let waits = waits.unwrap_or_else(|| "waiting for the others to agree".into());
+        Some(format!("it is joining its cluster: {waits}"))
+    }
+
+    /// What this region lacks, and how far it is; `None` when it lacks nothing that it knows of.
     pub fn rebuilding(&self) -> Option<String> {
         self.show_lacks().or_else(|| self.show_return())
     }
@@ -193,6 +214,11 @@ impl Replicator {
         }
         if let Some(newborn) = &self.life.newborn {
             return Some(match &newborn.target {
+                None if self.life.unwelcome => {
+                    "the data folder is new, and the other regions do not know this one: \
+                     `meridian region add` makes it a member"
+                        .into()
+                }
                 None => "the data folder is new: waiting to hear from the other regions".into(),
                 Some(target) => format!(
                     "the data folder is new: {} commits of this cluster are still to come",

@@ -1,17 +1,200 @@
 //! Who the members are: told to peers that know an older record, taken over from those that know a newer one
-//! (`replica::manifest`).
+//! (`replica::manifest`). And how far the changes of it have come that take a while:
+//!
+//! - A region that joins becomes active once every active member has heard of it, what each had made before it
+//!   had is known here, all tables that it is to have are there, and it lacks nothing.
+//! - A region that leaves is removed once it has heard so, and so takes no more writes, its replicas are out of all
+//!   tables, and every other member has all that it made.
+//!
+//! The first active member sees to both, so nobody has to wait for who asked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Action;
 use super::Lane;
+use super::life::lacking;
 use super::replicator::{Replicator, Scene};
 use super::wire::{Hello, Message};
 use crate::clock::RegionId;
-use crate::replica::manifest::{Manifest, State};
-use crate::replica::mutation::GroupId;
+use crate::replica::manifest::{Change, Manifest, Member, State};
+use crate::replica::mutation::{Frontier, GroupId};
+use crate::replica::residency;
+use crate::store::{ReadTxn, StoreError};
+
+/// How many tables are named.
+const SHOWN: usize = 3;
+
+/// How long a region that is no member any more has to take in the word of it.
+const DISMISSAL_US: u64 = 1_000_000;
+
+/// What is known of how far changes have come.
+#[derive(Debug, Default)]
+pub(super) struct Membership {
+    /// Per peer, the epoch that it last said to know, and its frontier when it first said so.
+    heard: BTreeMap<RegionId, (u64, Frontier)>,
+    /// Those that are told to be no members any more, since when, and in which words.
+    dismissed: BTreeMap<RegionId, (u64, String)>,
+    /// Whether that is known yet.
+    looked: bool,
+    /// What members that come or go are waiting for.
+    waits: BTreeMap<RegionId, String>,
+}
+
+impl Membership {
+    pub fn heard(&mut self, peer: RegionId, epoch: u64, frontier: &Frontier) {
+        let known = self.heard.entry(peer).or_default();
+        if known.0 != epoch {
+            *known = (epoch, frontier.clone());
+        }
+    }
+
+    /// There is nothing to look at.
+    pub fn looked_without_store(&mut self) {
+        self.looked = true;
+    }
+
+    pub fn forget(&mut self, peer: RegionId) {
+        self.dismissed.remove(&peer);
+    }
+}
 
 impl Replicator {
+    /// What members that come or go are waiting for, in words.
+    pub fn waits(&self) -> &BTreeMap<RegionId, String> {
+        &self.membership.waits
+    }
+
+    /// Whether a region that joins does not have what it is to have, or that is not known.
+    pub(super) fn is_waited_for(&self, region: RegionId) -> bool {
+        !self.membership.looked || self.membership.waits.contains_key(&region)
+    }
+
+    /// Looks how far changes have come: the next step of one, if it is due and this region sees to it.
+    pub(super) fn next_step(&mut self, txn: &dyn ReadTxn) -> Result<Option<Change>, StoreError> {
+        let manifest = Arc::clone(&self.config.manifest);
+        self.membership.waits.clear();
+        self.membership.looked = true;
+        let mut due = None;
+        for member in &manifest.members {
+            let wait = match member.state {
+                State::Joining => self.join_waits_for(txn, member)?,
+                State::Leaving => self.leave_waits_for(txn, member)?,
+                _ => continue,
+            };
+            let region = member.region;
+            match wait {
+                Some(words) => {
+                    self.membership.waits.insert(region, words);
+                }
+                // When it is counted on, too, `ruling` sees.
+                None if member.state == State::Joining => {}
+                None => {
+                    let upto = self.made_by(region);
+                    due = Some(Change::Remove { region, upto });
+                }
+            }
+        }
+        let first = manifest.voters().regions().next();
+        Ok(due.filter(|_| first == Some(self.config.region)))
+    }
+
+    fn join_waits_for(
+        &self,
+        txn: &dyn ReadTxn,
+        member: &Member,
+    ) -> Result<Option<String>, StoreError> {
+        let region = member.region;
+        if region != self.config.region && !self.is_established(region) {
+            return Ok(Some(format!("'{}' to be started and connect", member.name)));
+        }
+        if let Some(words) = self.unheard() {
+            return Ok(Some(words));
+        }
+        let voters = self.config.manifest.voters();
+        let heard = self.membership.heard.iter();
+        for (peer, (_, frontier)) in heard.filter(|(peer, _)| voters.contains(**peer)) {
+            let mut before = frontier.clone();
+            before.retain(|log, _| {
+                log.origin.region == *peer && log.group.contains(self.config.region)
+            });
+            let lacks = lacking(&self.durable, &before);
+            if lacks > 0 {
+                let name = self.member_name(*peer);
+                return Ok(Some(format!(
+                    "{lacks} commits of '{name}' from before it heard"
+                )));
+            }
+        }
+        let (us, all) = (self.config.region, self.config.replicate_all);
+        let tables = residency::unsettled(txn, us, &self.config.manifest, all, region)?;
+        if !tables.is_empty() {
+            return Ok(Some(format!("{} to be copied", shown(&tables))));
+        }
+        let whole = self.sessions.get(&region).is_none_or(|s| s.whole);
+        Ok((!whole).then(|| format!("'{}' to have what it lacks", member.name)))
+    }
+
+    fn leave_waits_for(
+        &self,
+        txn: &dyn ReadTxn,
+        member: &Member,
+    ) -> Result<Option<String>, StoreError> {
+        let region = member.region;
+        if region != self.config.region && !self.is_established(region) {
+            let name = &member.name;
+            return Ok(Some(format!(
+                "'{name}' to connect, as it may have what no other region has (`--force` gives that up)"
+            )));
+        }
+        if let Some(words) = self.unheard() {
+            return Ok(Some(words));
+        }
+        let (us, all) = (self.config.region, self.config.replicate_all);
+        let tables = residency::unsettled(txn, us, &self.config.manifest, all, region)?;
+        if !tables.is_empty() {
+            return Ok(Some(format!("{} to lose its replica", shown(&tables))));
+        }
+        let made = self.made_by(region);
+        for other in self.config.manifest.counted().without(region).regions() {
+            let mut wanted = made.clone();
+            wanted.retain(|log, _| log.group.contains(other));
+            let lacks = match self.frontier_of(other) {
+                Some(frontier) => lacking(frontier, &wanted),
+                None => lacking(&Frontier::new(), &wanted),
+            };
+            if lacks > 0 {
+                let name = self.member_name(other);
+                return Ok(Some(format!("'{name}' to get {lacks} commits of it")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// An active or leaving member that does not know the record that the store here has, as far as is known.
+    fn unheard(&self) -> Option<String> {
+        let epoch = self.epoch();
+        let others = self.others();
+        let knows = |peer: &RegionId| {
+            let heard = self.membership.heard.get(peer);
+            heard.is_some_and(|(known, _)| *known >= epoch)
+        };
+        let missing = others.regions().find(|peer| !knows(peer))?;
+        Some(format!("'{}' to hear of it", self.member_name(missing)))
+    }
+
+    /// What a region made, as it last said.
+    fn made_by(&self, region: RegionId) -> Frontier {
+        let mut made = self.frontier_of(region).cloned().unwrap_or_default();
+        made.retain(|log, _| log.origin.region == region);
+        made
+    }
+
+    pub(super) fn member_name(&self, region: RegionId) -> String {
+        let member = self.config.manifest.member(region);
+        member.map_or_else(|| region.to_string(), |m| m.name.clone())
+    }
+
     /// The epoch of the record that the store holds.
     pub fn epoch(&self) -> u64 {
         self.config.manifest.epoch
@@ -26,6 +209,13 @@ impl Replicator {
     /// Why nothing is exchanged with that region.
     pub(super) fn is_no_peer(&self, peer: RegionId) -> Option<String> {
         let manifest = &self.config.manifest;
+        let us = self.config.region;
+        if manifest.state(us) == Some(State::Removed) {
+            return Some(format!(
+                "this region was removed (members of epoch {})",
+                manifest.epoch
+            ));
+        }
         let lapsed = manifest.state(peer) == Some(State::Lapsed) && peer != self.config.region;
         if self.others().contains(peer) || lapsed {
             return None;
@@ -53,6 +243,31 @@ impl Replicator {
             ));
         }
         Ok(())
+    }
+
+    /// Connected to a region with which nothing is exchanged. One that was a member is told first.
+    pub(super) fn dismiss(&mut self, scene: &mut Scene<'_>, peer: RegionId, reason: String) {
+        let known = self.config.manifest.member(peer).is_some() && peer != self.config.region;
+        if !known {
+            return scene.out.push(Action::Disconnect(peer, reason));
+        }
+        self.tell_members(scene, peer, 0);
+        let now_us = scene.now.mono_us;
+        self.membership.dismissed.insert(peer, (now_us, reason));
+    }
+
+    /// Those that have been told go.
+    pub(super) fn end_dismissals(&mut self, scene: &mut Scene<'_>) {
+        let now_us = scene.now.mono_us;
+        self.membership
+            .dismissed
+            .retain(|peer, (since_us, reason)| {
+                let over = now_us.saturating_sub(*since_us) >= DISMISSAL_US;
+                if over {
+                    scene.out.push(Action::Disconnect(*peer, reason.clone()));
+                }
+                !over
+            });
     }
 
     /// A peer that knows an older record is sent ours.
@@ -87,11 +302,15 @@ impl Replicator {
         }
         let old = std::mem::replace(&mut self.config.manifest, manifest);
         self.council.move_on(&self.config.manifest);
+        self.membership.looked = false;
         self.follow_states(scene, &old);
         let peers: Vec<RegionId> = self.sessions.keys().copied().collect();
         for peer in peers {
             match self.is_no_peer(peer) {
-                Some(reason) => self.disconnect(scene, peer, reason),
+                Some(reason) => {
+                    self.drop_session(peer);
+                    self.dismiss(scene, peer, reason);
+                }
                 // At once, so that the record goes on.
                 None if self.is_established(peer) => self.send_heartbeat(scene, peer),
                 None => {}
@@ -101,5 +320,14 @@ impl Replicator {
 
     fn is_established(&self, peer: RegionId) -> bool {
         self.sessions.get(&peer).is_some_and(|s| s.established)
+    }
+}
+
+/// A few tables by name, the others by number.
+fn shown(tables: &[String]) -> String {
+    let named: Vec<&str> = tables.iter().take(SHOWN).map(String::as_str).collect();
+    match tables.len().saturating_sub(SHOWN) {
+        0 => format!("table {}", named.join(", ")),
+        more => format!("table {} and {more} more", named.join(", ")),
     }
 }

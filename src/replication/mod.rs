@@ -13,10 +13,12 @@
 //! Nothing here waits for a frame: lost, late, doubled and reordered frames cost time, never commits.
 //! Drive a [`Replicator`] with [`Event::Tick`] every 50 ms or so.
 
+mod agreement;
 mod anti_entropy;
 mod beat;
 mod clocks;
 pub mod consensus;
+mod hello;
 mod intake;
 mod join;
 mod lapse;
@@ -131,6 +133,8 @@ pub struct ReplicatorConfig {
     pub region_name: String,
     /// Who the members are, as the store has it.
     pub manifest: Arc<Manifest>,
+    /// Every new table is global at once: a region that joins is given those that all have.
+    pub replicate_all: bool,
     /// The origin of the commits made here.
     pub origin: Origin,
     /// How far clocks may be apart, the same in the whole cluster.

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::agreement::Agreement;
 use super::anti_entropy::AntiEntropy;
 use super::clocks::Clocks;
 use super::intake::Intake;
 use super::join::Joins;
 use super::lapse::{Rescues, Return};
 use super::life::Life;
+use super::membership::Membership;
 use super::probe::{PeerClock, Reply};
 use super::pull::Incoming;
 use super::ruling::Council;
@@ -16,8 +18,8 @@ use super::shelf::{Shelf, StoreShelf};
 use super::silence::Contacts;
 use super::stability::Stable;
 use super::traffic::Traffic;
-use super::wire::{self, Heartbeat, Hello, Message};
-use super::{Action, Event, HEARTBEAT_US, HELLO_US, Lane, PROTOCOL, PeerStatus, ReplicatorConfig};
+use super::wire::{self, Heartbeat, Message};
+use super::{Action, Event, HEARTBEAT_US, HELLO_US, Lane, PeerStatus, ReplicatorConfig};
 use crate::clock::{Now, RegionId, Stamp};
 use crate::maybe;
 use crate::replica::mutation::{Frontier, LogId};
@@ -65,6 +67,8 @@ pub struct Replicator {
     pub(super) rescues: Rescues,
     /// Silent members hold back more of the log than there may be.
     pub(super) log_full: bool,
+    pub(super) membership: Membership,
+    pub(super) agreement: Agreement,
     /// When what is durable everywhere was last looked at.
     pub(super) stable_us: u64,
 }
@@ -84,6 +88,8 @@ impl Replicator {
             returning: Return::new(config.lacks.wiping),
             rescues: Rescues::new(),
             log_full: false,
+            membership: Membership::default(),
+            agreement: Agreement::default(),
             config,
             durable,
             watermark: Stamp::MIN,
@@ -127,6 +133,7 @@ impl Replicator {
             }
             Event::Down(peer) => {
                 self.drop_session(peer);
+                self.membership.forget(peer);
                 Ok(())
             }
             Event::Frame(peer, _, bytes) => self.on_frame(&mut scene, peer, &bytes),
@@ -180,6 +187,14 @@ impl Replicator {
         self.stable.found()
     }
 
+    /// The durable frontier of a member, as last heard.
+    pub(super) fn frontier_of(&self, region: RegionId) -> Option<&Frontier> {
+        if region == self.config.region {
+            return Some(&self.durable);
+        }
+        self.known.get(&region).map(|k| &k.frontier)
+    }
+
     fn status_of(&self, region: RegionId) -> PeerStatus {
         let session = self.sessions.get(&region);
         let known = self.known.get(&region);
@@ -208,7 +223,7 @@ impl Replicator {
     pub(super) fn on_up(&mut self, scene: &mut Scene<'_>, peer: RegionId) {
         self.drop_session(peer);
         if let Some(reason) = self.is_no_peer(peer) {
-            return scene.out.push(Action::Disconnect(peer, reason));
+            return self.dismiss(scene, peer, reason);
         }
         self.sessions.insert(peer, Session::new(scene.now));
         self.send_hello(scene, peer, false);
@@ -240,6 +255,10 @@ impl Replicator {
             }
             message if self.is_restricted(peer) => self.on_lapsed_frame(scene, peer, message),
             Message::Hello(hello) => self.on_hello(scene, peer, hello),
+            Message::Manifest(bytes) => {
+                self.on_manifest(scene, peer, &bytes);
+                Ok(())
+            }
             // A lane may overtake the one that the hello is on; what is dropped here is sent again.
             _ if !established => Ok(()),
             Message::Heartbeat(beat) => self.on_heartbeat(scene, peer, beat),
@@ -282,10 +301,6 @@ impl Replicator {
                 buckets,
                 asked_us,
             } => self.on_ask_items(scene, peer, (table, buckets), asked_us),
-            Message::Manifest(bytes) => {
-                self.on_manifest(scene, peer, &bytes);
-                Ok(())
-            }
             Message::Ruling { epoch, said } => {
                 self.on_ruling(scene, peer, epoch, said);
                 Ok(())
@@ -317,61 +332,6 @@ impl Replicator {
         }
     }
 
-    fn on_hello(
-        &mut self,
-        scene: &mut Scene<'_>,
-        peer: RegionId,
-        hello: Hello,
-    ) -> Result<(), StoreError> {
-        if let Err(reason) = self.admit_hello(peer, &hello) {
-            self.disconnect(scene, peer, reason);
-            return Ok(());
-        }
-        if !hello.heard_you || !self.sessions.contains_key(&peer) {
-            // The peer begins anew, so nothing known of its session holds any more; nor, if it has lost its
-            // disk, do the watermarks that it gave.
-            self.drop_session(peer);
-            self.sessions.insert(peer, Session::new(scene.now));
-            self.stable.forget(peer);
-        }
-        self.meet(scene, peer, &hello);
-        let Some(session) = self.sessions.get_mut(&peer) else {
-            return Ok(());
-        };
-        session.established = true;
-        session.whole = hello.whole;
-        session.epoch = hello.epoch;
-        session.confirmed |= hello.heard_you;
-        self.learn(scene, peer, &hello.frontier, None);
-        if !hello.heard_you {
-            self.send_hello(scene, peer, true);
-        }
-        self.tell_members(scene, peer, hello.epoch);
-        self.send_heartbeat(scene, peer);
-        self.push(scene, peer)
-    }
-
-    /// Whether the peer may replicate with us (replication.md section 7).
-    pub(super) fn admit_hello(&self, peer: RegionId, hello: &Hello) -> Result<(), String> {
-        let us = &self.config;
-        if hello.protocol != PROTOCOL {
-            return Err(format!(
-                "it speaks protocol {}, this region speaks {PROTOCOL}: upgrade the older one",
-                hello.protocol
-            ));
-        }
-        if hello.cluster_id != us.manifest.cluster {
-            return Err("it belongs to another cluster: the cluster ids differ".into());
-        }
-        if hello.region != peer {
-            return Err(format!(
-                "it says it is {}, but {peer} was dialled",
-                hello.region
-            ));
-        }
-        self.agrees_on_members(hello)
-    }
-
     fn on_heartbeat(
         &mut self,
         scene: &mut Scene<'_>,
@@ -393,6 +353,8 @@ impl Replicator {
         self.learn(scene, peer, &beat.frontier, Some(beat.watermark));
         self.known.entry(peer).or_default().epoch = beat.epoch;
         self.note_watermark(peer, beat.watermark);
+        let known = self.frontier_of(peer).cloned().unwrap_or_default();
+        self.membership.heard(peer, beat.epoch, &known);
         let (us, own) = (self.config.region, beat.watermark);
         self.stable
             .heard(us, peer, own, &beat.frontier, &beat.others);
@@ -414,7 +376,7 @@ impl Replicator {
     }
 
     /// Takes in what a peer says it has durably.
-    fn learn(
+    pub(super) fn learn(
         &mut self,
         scene: &Scene<'_>,
         peer: RegionId,
@@ -466,6 +428,7 @@ impl Replicator {
     }
 
     fn on_tick(&mut self, scene: &mut Scene<'_>) -> Result<(), StoreError> {
+        self.end_dismissals(scene);
         self.watch_clocks(scene);
         self.watch_silence(scene);
         let now_us = scene.now.mono_us;
@@ -498,37 +461,12 @@ impl Replicator {
         }
         self.pull_all(scene);
         self.mend(scene);
+        self.pursue(scene)?;
         self.find_stability(scene);
         self.watch_log(scene)?;
         self.rule(scene);
         self.hand_over(scene)?;
         self.compare(scene)
-    }
-
-    pub(super) fn send_hello(&mut self, scene: &mut Scene<'_>, peer: RegionId, heard_you: bool) {
-        if let Some(session) = self.sessions.get_mut(&peer) {
-            session.hello_sent_us = scene.now.mono_us;
-        }
-        let mut seen_of_you = self.frontier_for(peer);
-        for (log, intake) in &self.intakes {
-            let seen = seen_of_you.entry(*log).or_insert(0);
-            *seen = intake.received().max(*seen);
-        }
-        seen_of_you.retain(|log, seq| log.origin.region == peer && *seq > 0);
-        let hello = Hello {
-            protocol: PROTOCOL,
-            cluster_id: self.config.manifest.cluster,
-            region: self.config.region,
-            incarnation: self.config.origin.incarnation,
-            epoch: self.config.manifest.epoch,
-            members_digest: self.config.manifest.digest(),
-            frontier: self.frontier_for(peer),
-            seen_of_you,
-            heard_you,
-            whole: self.is_whole(),
-            clean: self.is_clean(),
-        };
-        self.send(scene, peer, Lane::Control, Message::Hello(hello));
     }
 
     /// The durable frontier of the logs that `peer` may hold.

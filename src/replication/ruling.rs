@@ -123,14 +123,23 @@ impl Replicator {
         let Some(bytes) = next.ok().and_then(|next| next.encode().ok()) else {
             return;
         };
-        let quorum = self.quorum(intent.cause);
+        let quorum = self.quorum(&intent);
         let mut steps = Vec::new();
         let what = Some((intent, bytes));
         (self.council.consensus).propose(now_us, what, quorum, &mut steps);
         self.take_steps(scene, steps);
     }
 
-    fn quorum(&self, cause: Cause) -> usize {
+    /// All have to agree to what a person wants of the members, and to what comes of it; a majority gives up one
+    /// that is silent, and takes back one that was.
+    fn quorum(&self, intent: &Intent) -> usize {
+        let cause = intent.cause;
+        if !matches!(
+            intent.change,
+            Change::Lapse { .. } | Change::Return { .. } | Change::Activate { .. }
+        ) {
+            return self.config.manifest.voters().regions().count();
+        }
         let two = self.config.manifest.voters().regions().count() == 2;
         let alone = self.config.planted == Some(PlantedBug::LapseByMinority);
         if alone || (two && cause == Cause::Person) {
@@ -155,6 +164,14 @@ impl Replicator {
             });
         }
         self.council.wish = None;
+        if let Some((change, asked)) = self.wanted() {
+            let cause = if asked {
+                Cause::Person
+            } else {
+                Cause::Progress
+            };
+            return Some(Intent { change, cause });
+        }
         if let Some(change) = self.progress() {
             let cause = Cause::Progress;
             return Some(Intent { change, cause });
@@ -189,7 +206,9 @@ impl Replicator {
             session.is_some_and(|s| s.epoch == manifest.epoch) && known > Some(Stamp::MIN)
         };
         let joining = manifest.in_state(|state| state == State::Joining);
-        let region = joining.regions().find(joined)?;
+        let ready = |region: &RegionId| !self.is_waited_for(*region);
+        let mut joining = joining.regions().filter(ready);
+        let region = joining.find(joined)?;
         Some(Change::Activate { region })
     }
 

@@ -13,6 +13,8 @@ use super::replicator::{Replicator, Scene};
 use super::{Action, STABLE_US};
 use crate::clock::{RegionId, Stamp};
 use crate::maybe;
+use crate::replica::PlantedBug;
+use crate::replica::manifest::State;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
 use crate::replica::stable::Stability;
 
@@ -210,7 +212,11 @@ impl Replicator {
     /// Tells the replica what is durable everywhere, now and then.
     pub(super) fn find_stability(&mut self, scene: &mut Scene<'_>) {
         let us = self.config.region;
-        let counted = self.config.manifest.counted();
+        let manifest = &self.config.manifest;
+        let mut counted = manifest.counted();
+        if self.config.planted == Some(PlantedBug::JoinerUncounted) {
+            counted = manifest.in_state(|state| matches!(state, State::Active | State::Leaving));
+        }
         let early = maybe!("early stability", us, scene.now);
         let lately = !early && scene.now.mono_us.saturating_sub(self.stable_us) < STABLE_US;
         if lately || !counted.contains(us) {

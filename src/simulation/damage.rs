@@ -1,12 +1,25 @@
 //! Bad disks, and O12: anti-entropy finds what they did, and nothing else.
 
-use super::plan::Damage;
+use super::plan::{Config, Damage};
 use super::report::OracleId;
+use super::rng::Chance;
 use super::world::{Trouble, World};
 use crate::replica::buckets;
 
 /// Within which damage must be found and put right: two rounds, and what asking takes.
 const FOUND_US: u64 = 20_000_000;
+
+/// Three of ten worlds have one, unless items expire there: what happens to an item after the damage would
+/// be done to the wrong one.
+pub fn drawn(config: &Config, chance: Chance) -> Option<Damage> {
+    let mut rng = chance.of("damage", &[]);
+    let damage = Damage {
+        region: rng.index(config.regions.len()),
+        nth: rng.index(1_000),
+        flip: rng.coin(),
+    };
+    (config.expiring == 0 && rng.per_mille(300)).then_some(damage)
+}
 
 impl World<'_> {
     /// Once all is equal the disk does its worst. True when there is nothing (more) to wait for.

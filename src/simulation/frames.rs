@@ -1,7 +1,30 @@
-//! What regions say to each other, for people who follow a trace.
+//! Frames and frontiers in words, for traces.
 
+use super::world::World;
 use crate::replica::log;
 use crate::replication::wire::{self, Message};
+
+impl World<'_> {
+    pub(super) fn show_frontiers(&self) -> String {
+        let mut text = format!(
+            "not equal {} s after the last fault:",
+            self.plan.config.converge_us / 1_000_000
+        );
+        for region in &self.regions {
+            let frontier = region.frontier().into_iter().flatten();
+            let logs: Vec<String> = frontier
+                .map(|(log, seq)| format!("{}:{seq}", log.origin.region))
+                .collect();
+            let serves = if region.serves() {
+                ""
+            } else {
+                " and is being rebuilt"
+            };
+            text.push_str(&format!(" {} has {}{serves},", region.name, logs.join(" ")));
+        }
+        text
+    }
+}
 
 /// A frame in a few words.
 pub fn describe(frame: &[u8]) -> String {
@@ -24,8 +47,14 @@ pub fn describe(frame: &[u8]) -> String {
         }
         Ok(Message::Sums { .. }) => "group sums".into(),
         Ok(Message::BucketSums { buckets, .. }) => format!("{} bucket sums", buckets.len()),
-        Ok(Message::AskItems { buckets, .. }) => format!("asks for buckets {buckets:?}"),
-        Ok(Message::Items(offer)) => format!("{} items of a bucket", offer.items.len()),
+        Ok(Message::AskItems { buckets, .. }) => {
+            let buckets: Vec<u16> = buckets.iter().map(|(bucket, _)| *bucket).collect();
+            format!("asks for buckets {buckets:?}")
+        }
+        Ok(Message::Items(offer)) => {
+            let last = offer.next.is_none();
+            format!("{} items of a bucket, last {last}", offer.items.len())
+        }
         Ok(Message::Manifest(_)) => "members".into(),
         Ok(Message::Ruling { epoch, said }) => format!("about members of epoch {epoch}: {said:?}"),
         Ok(Message::TailAsk { .. }) => "asks what nobody else has".into(),

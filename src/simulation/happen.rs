@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::Planted;
-use super::frames::describe;
 use super::host::{Asker, Done, Finished, Work};
 use super::plan::{Disk, Fault, Kill, Operation, OperationKind, index};
 use super::report::OracleId;
 use super::workload;
 use super::world::{IDLE_US, TICK_US, Trouble, What, World, region_id};
+use super::{Planted, frames};
 use crate::clock::{Now, RegionId};
-use crate::replica::mutation::{join, lacks};
+use crate::replica::manifest::State;
+use crate::replica::mutation::{GroupId, join, lacks};
 use crate::replica::request::WriteRequest;
 use crate::replica::{ApiError, log};
 use crate::replication::{Action, Event, Lane};
@@ -193,6 +193,12 @@ impl World<'_> {
                     self.regions[region].enqueue(Work::Silences(silences));
                 }
                 Action::Disconnect(peer, reason) => {
+                    if self.newest_state(index_of(peer)) == Some(State::Removed)
+                        || self.newest_state(region) == Some(State::Removed)
+                    {
+                        self.sever(region, index_of(peer))?;
+                        continue;
+                    }
                     let name = self.regions[region].name.clone();
                     let peer = self.regions[index_of(peer)].name.clone();
                     self.oracles.report(
@@ -241,7 +247,7 @@ impl World<'_> {
             return Ok(());
         }
         self.trace(Some(to), || {
-            format!("hears of {}: {}", region_id(from), describe(&frame))
+            format!("hears of {}: {}", region_id(from), frames::describe(&frame))
         });
         let (now_us, dead_us) = (self.now_us, self.plan.config.silence_limits().dead_after_us);
         let heard = self.hearing.entry((to, from)).or_default();
@@ -293,6 +299,7 @@ impl World<'_> {
         let Some(finished) = self.regions[region].finish_group(now)? else {
             return Ok(());
         };
+        self.see_members();
         self.judge(region, &finished, true)?;
         for done in &finished.done {
             if let Done::Write {
@@ -351,6 +358,16 @@ impl World<'_> {
         self.begin_group(region, false)
     }
 
+    /// The oracles hear who is no member any more.
+    fn see_members(&mut self) {
+        if self.plan.config.newcomers == 0 {
+            return;
+        }
+        let removed = |r: &usize| self.newest_state(*r) == Some(State::Removed);
+        let gone = (0..self.regions.len()).filter(removed).map(region_id);
+        self.oracles.gone = GroupId::of(gone);
+    }
+
     /// The oracles look at a durable group.
     fn judge(&mut self, region: usize, finished: &Finished, told: bool) -> Result<(), Trouble> {
         if !finished.done.is_empty() {
@@ -396,7 +413,7 @@ impl World<'_> {
 
     pub(super) fn dialled(&mut self, a: usize, b: usize) -> Result<(), Trouble> {
         let alive = self.regions[a].is_alive() && self.regions[b].is_alive();
-        let connected = alive && !self.net.is_cut(a, b);
+        let connected = alive && !self.net.is_cut(a, b) && self.may_connect(a, b);
         self.net.end_dial(a, b, connected);
         if !connected {
             self.dial(a, b);

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::done::{finish, refuse};
 use super::plan::{Operation, index};
 use super::skew::SkewedClock;
 use super::volume::{Volume, Volumes};
@@ -15,7 +16,7 @@ use crate::clock::policy::FenceLine;
 use crate::clock::{Now, RegionId, Stamp};
 use crate::config::Compression;
 use crate::replica::buckets::Offer;
-use crate::replica::manifest::Manifest;
+use crate::replica::manifest::{Change, Manifest};
 use crate::replica::mutation::{Frontier, GroupId, Origin};
 use crate::replica::request::{WriteRequest, WriteResponse};
 use crate::replica::rescue::{Outcome, Tail};
@@ -24,7 +25,7 @@ use crate::replica::snapshot::{self, Portion};
 use crate::replica::stable::Stability;
 use crate::replica::vote::{self, MemberVote};
 use crate::replica::wipe;
-use crate::replica::{ApiError, Job, JobResult, OpenError, Replica, ReplicaConfig};
+use crate::replica::{ApiError, Job, OpenError, Replica, ReplicaConfig};
 use crate::replication::{
     Action, Burden, Event, Lacks, PeerStatus, Replicator, ReplicatorConfig, SilenceLimits,
 };
@@ -296,6 +297,7 @@ impl Region {
             region: self.config.region,
             region_name: self.name.clone(),
             manifest: Arc::clone(replica.manifest()),
+            replicate_all: self.config.replicate_all,
             origin: replica.origin(),
             lacks: Lacks {
                 newborn: replica.is_newborn()?,
@@ -356,6 +358,31 @@ impl Region {
     /// The epoch of the members that its replicator goes by.
     pub fn epoch(&self) -> Option<u64> {
         self.process.as_ref().map(|p| p.replicator.epoch())
+    }
+
+    /// Who the members are, as far as it knows; while it is alive.
+    pub fn members(&self) -> Option<&Arc<Manifest>> {
+        self.process.as_ref().map(|p| p.replica.manifest())
+    }
+
+    /// Whether an operator would ask it to change the members.
+    pub fn takes_wishes(&self) -> bool {
+        let active = |m: &Arc<Manifest>| m.voters().contains(self.config.region);
+        self.members().is_some_and(active)
+    }
+
+    pub fn wish(&mut self, now: Now, change: Change) {
+        if let Some(process) = &mut self.process {
+            // It may be busy with another, or know better: the operator asks again.
+            let _ = process.replicator.wish(now.mono_us, change);
+        }
+    }
+
+    /// The others do not let it in.
+    pub fn set_unwelcome(&mut self, unwelcome: bool) {
+        if let Some(process) = &mut self.process {
+            process.replicator.set_unwelcome(unwelcome);
+        }
     }
 
     /// Queues a job. False when there is nobody to do it.
@@ -444,7 +471,7 @@ impl Region {
 
     /// Whether clients are served.
     pub fn serves(&self) -> bool {
-        let serves = |p: &Process| p.replicator.rebuilding().is_none();
+        let serves = |p: &Process| p.replicator.closed().is_none();
         self.process.as_ref().is_some_and(serves)
     }
 
@@ -507,8 +534,8 @@ fn run(
             Work::Whole(group) => Job::Whole(*group),
             Work::Repair(offer) => Job::Repair(offer.clone()),
             Work::Silences(silences) => Job::Silences(silences.clone()),
-            Work::Adopt(manifest) => Job::Adopt(Arc::clone(manifest)),
             Work::Vote(vote) => Job::Vote(vote.clone()),
+            Work::Adopt(manifest) => Job::Adopt(Arc::clone(manifest)),
             Work::Rescue { tail, .. } => Job::Rescue(tail.clone()),
             Work::Wipe(rescued) => Job::Wipe(*rescued),
         });
@@ -537,59 +564,4 @@ fn run(
         wiped: replica.take_wiped(),
         wall_us: now.wall_us,
     })
-}
-
-/// What came of a job; nobody waits for some.
-fn finish(work: Work, result: JobResult) -> Option<Done> {
-    match (work, result) {
-        (Work::Write { asker, .. }, JobResult::Write(answer)) => {
-            Some(Done::Write { asker, answer })
-        }
-        (Work::Remote { from, commits }, JobResult::Remote(result)) => {
-            let ok = result.is_ok();
-            Some(Done::Remote { from, commits, ok })
-        }
-        (Work::Snapshot(portion), JobResult::Snapshot) => {
-            Some(Done::Snapshot { portion, ok: true })
-        }
-        (Work::Vote(_), JobResult::Noted) => Some(Done::Vote { ok: true }),
-        (Work::Rescue { from, tail }, JobResult::Rescue(result)) => {
-            let outcome = result.ok();
-            Some(Done::Rescue {
-                from,
-                tail,
-                outcome,
-            })
-        }
-        _ => None,
-    }
-}
-
-/// The same where the disk was full: nobody gets what they asked for.
-fn refuse(work: Work) -> Option<Done> {
-    match work {
-        Work::Write { asker, .. } => Some(Done::Write {
-            asker,
-            answer: Err(ApiError::ServiceUnavailable(StoreError::Full.to_string())),
-        }),
-        Work::Remote { from, commits } => Some(Done::Remote {
-            from,
-            commits,
-            ok: false,
-        }),
-        Work::Snapshot(portion) => Some(Done::Snapshot { portion, ok: false }),
-        Work::Stable(_)
-        | Work::Reborn { .. }
-        | Work::Whole(_)
-        | Work::Repair(_)
-        | Work::Silences(_)
-        | Work::Adopt(_)
-        | Work::Wipe(_) => None,
-        Work::Vote(_) => Some(Done::Vote { ok: false }),
-        Work::Rescue { from, tail } => Some(Done::Rescue {
-            from,
-            tail,
-            outcome: None,
-        }),
-    }
 }

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::damage;
 use super::geography::{Delay, Geography};
 use super::merging::{self, MergeAct};
+use super::operators::{self, Command};
 use super::places::{self, Place};
 use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
@@ -75,6 +77,8 @@ pub struct Config {
     pub moves: u64,
     /// Bytes that every item put singly carries besides.
     pub item_bytes: usize,
+    /// How many of the regions, the last ones, are no founders: operators add them.
+    pub newcomers: usize,
     /// How much of the operations each region's clients ask; empty: the same.
     pub shares: Vec<u64>,
     /// Items of a table that merges; 0 = there is none.
@@ -120,6 +124,8 @@ pub enum Act {
     /// Time To Live is enabled on the table, or disabled.
     Expiry(bool),
     Break(Fault),
+    /// An operator begins a command.
+    Operate(Command),
 }
 
 /// One thing a client asks its region.
@@ -295,7 +301,7 @@ impl Plan {
         let chance = Chance::new(seed);
         let mut config = config(scenario, chance);
         if !scenario.steady {
-            config.damage = damage(&config, chance);
+            config.damage = damage::drawn(&config, chance);
         }
         let mut steps = match scenario.clients.as_slice() {
             [] => operations(&config, scenario.workload.mix, chance),
@@ -314,6 +320,7 @@ impl Plan {
         {
             steps.extend(storms::drawn(&config, chance));
         }
+        steps.extend(operators::drawn(&config, chance));
         assert!(count <= steps.len(), "faults are added to operations");
         steps.sort_by_key(|step| step.at_us);
         Plan { config, steps }
@@ -358,11 +365,15 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         max_offset_us: chance
             .of("max offset", &[])
             .pick(&[200_000, 500_000, 5_000_000, 60_000_000]),
-        retention: Retention {
-            tombstones_us: rng.pick(&[0, 0, 2_000_000, 3_600_000_000]),
-            log_us: rng.pick(&[0, 0, 2_000_000, 900_000_000]),
-            settle_us: 0,
-        },
+        retention: operators::retention(
+            scenario,
+            regions.len(),
+            Retention {
+                tombstones_us: rng.pick(&[0, 0, 2_000_000, 3_600_000_000]),
+                log_us: rng.pick(&[0, 0, 2_000_000, 900_000_000]),
+                settle_us: 0,
+            },
+        ),
         part_bytes_max: chance.of("parts", &[]).pick(&[600, 4_000, 1_000_000]),
         dead_after_us: dead::after_us(scenario, chance),
         disks: scenario.disks,
@@ -375,6 +386,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         reindexes: if rng.coin() { rng.between(5, 60) } else { 0 },
         chore_rows: rng.pick(&[1, 3, 8, 512]),
         item_bytes: workload.item_bytes.unwrap_or(0),
+        newcomers: operators::newcomers(scenario, regions.len()),
         shares: steady::shares(workload, &regions),
         merged: (workload.merged).unwrap_or_else(|| merging::draw(scenario, chance)),
         places: places::named(scenario),
@@ -410,18 +422,6 @@ fn keep_conflicts(chance: Chance) -> conflict::Retention {
         keep_us: rng.pick(&[forever.keep_us, forever.keep_us, 1_000_000, 8_000_000]),
         table_bytes: rng.pick(&[forever.table_bytes, forever.table_bytes, 400, 4_000]),
     }
-}
-
-/// Three of ten worlds have one, unless items expire there: what happens to an item after the damage would
-/// be done to the wrong one.
-fn damage(config: &Config, chance: Chance) -> Option<Damage> {
-    let mut rng = chance.of("damage", &[]);
-    let damage = Damage {
-        region: rng.index(config.regions.len()),
-        nth: rng.index(1_000),
-        flip: rng.coin(),
-    };
-    (config.expiring == 0 && rng.per_mille(300)).then_some(damage)
 }
 
 /// How long convergence may take once all is healed: reconnecting and the patience of replication, holds, a copy in

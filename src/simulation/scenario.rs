@@ -61,6 +61,9 @@ pub struct Scenario {
     pub disks: Option<bool>,
     /// Whether members are away for longer than the others wait for them. Absent: no.
     pub dead_members: Option<bool>,
+    /// Operators change the members: the last region is added while the others are busy, and one may be removed.
+    #[serde(default)]
+    pub membership: bool,
     #[serde(default, rename = "fault")]
     pub faults: Vec<Fault>,
     /// `[[table]]`, `[[step]]` and `[[expect]]`: clients that do something particular, and no others.

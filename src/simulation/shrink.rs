@@ -322,6 +322,9 @@ fn without(plan: &Plan, region: usize) -> Option<Plan> {
         step.act = serde_json::from_value(act).ok()?;
     }
     let config = &mut plan.config;
+    if region >= config.regions.len().saturating_sub(config.newcomers) {
+        config.newcomers = config.newcomers.saturating_sub(1);
+    }
     config.regions.remove(region);
     config.delays.remove(region);
     for row in &mut config.delays {

@@ -1,5 +1,6 @@
 //! A plan in words, for a person who wants to know what went wrong.
 
+use super::operators::Command;
 use super::plan::{Act, Fault, Kill, OperationKind, Plan, Step};
 use super::report::RunReport;
 use super::shrink::class_of;
@@ -82,6 +83,8 @@ fn sentence(step: &Step, names: &[String]) -> String {
             unreachable_patterns,
             reason = "steps that are neither are told by their names"
         )]
+        Act::Operate(Command::Add { region }) => format!("{} is added", name(*region)),
+        Act::Operate(Command::Remove { region }) => format!("{} is removed", name(*region)),
         Act::Expiry(on) => {
             let what = if *on { "enabled" } else { "disabled" };
             format!("Time To Live is {what}")

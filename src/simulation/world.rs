@@ -4,7 +4,7 @@
 //! runs of one seed can be compared; each is handled under `catch_unwind`, so that a failed assertion in
 //! a region is a finding and not the end of the night.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -13,6 +13,7 @@ use siphasher::sip::SipHasher13;
 
 use super::host::{CLUSTER_ID, Region};
 use super::net::Net;
+use super::operators::Command;
 use super::oracle::Oracles;
 use super::plan::{Act, Kill, Plan, index};
 use super::report::{OracleId, RunReport, percentile};
@@ -23,7 +24,7 @@ use super::volume::Volumes;
 use super::{Planted, measure, workload};
 use super::{clocks::Watch, dead::Hearing};
 use crate::clock::RegionId;
-use crate::replica::manifest::Manifest;
+use crate::replica::manifest::{Manifest, State};
 use crate::replica::mutation::{Frontier, GroupId};
 use crate::replica::ttl::TtlSettings;
 use crate::replica::{ApiError, Limits, OpenError, PlantedBug, ReplicaConfig};
@@ -101,6 +102,8 @@ pub(super) enum What {
         step_us: i64,
     },
     Look,
+    /// Operators ask again.
+    Pursue,
     Calm,
     Poll,
 }
@@ -127,6 +130,10 @@ pub struct World<'o> {
     pub(super) net: Net,
     pub(super) oracles: Oracles,
     pub(super) hearing: BTreeMap<(usize, usize), Hearing>,
+    /// Regions that have not been started yet.
+    pub(super) unborn: BTreeSet<usize>,
+    /// What operators want and is not so yet.
+    pub(super) commands: Vec<Command>,
     /// The session tokens of clients that may move, by client.
     pub(super) tokens: BTreeMap<u64, Frontier>,
     /// `TokenIgnored` is planted.
@@ -157,13 +164,16 @@ impl<'o> World<'o> {
     ) -> Self {
         let chance = Chance::new(seed);
         let config = &plan.config;
-        let ids = (0..config.regions.len()).map(region_id);
-        let manifest = Manifest::of(CLUSTER_ID, GroupId::of(ids));
+        let founders = World::founders(config);
+        let all = GroupId::of((0..config.regions.len()).map(region_id));
+        let unborn = World::unborn(config);
+        let founding = |of| [all, founders][usize::from(founders.contains(of))];
         let region = |(at, name): (usize, &String)| {
             let replica = ReplicaConfig {
                 region: region_id(at),
                 region_name: name.clone(),
-                manifest: manifest.clone(),
+                // A newcomer's topology has it, the founders' do not.
+                manifest: Manifest::of(CLUSTER_ID, founding(region_id(at))),
                 replicate_all: true,
                 retention: config.retention,
                 ttl: TtlSettings {
@@ -203,6 +213,8 @@ impl<'o> World<'o> {
             )
         };
         let regions: Vec<Region> = config.regions.iter().enumerate().map(region).collect();
+        let mut oracles = Oracles::new(seed, config.regions.clone());
+        oracles.late = GroupId(all.0 & !founders.0);
         World {
             chance,
             seed,
@@ -218,7 +230,9 @@ impl<'o> World<'o> {
             watches: vec![Watch::default(); regions.len()],
             net: Net::new(config, chance),
             hearing: BTreeMap::new(),
-            oracles: Oracles::new(seed, config.regions.clone()),
+            oracles,
+            unborn,
+            commands: Vec::new(),
             tokens: BTreeMap::new(),
             ignores_tokens: planted == Some(Planted::TokenIgnored),
             digest: SipHasher13::new(),
@@ -324,7 +338,9 @@ impl<'o> World<'o> {
             self.scheduled += 1;
         }
         for region in 0..self.regions.len() {
-            self.start(region)?;
+            if !self.unborn.contains(&region) {
+                self.start(region)?;
+            }
         }
         self.schedule(LOOK_US, What::Look);
         self.schedule(self.plan.config.storm_us, What::Calm);
@@ -344,6 +360,7 @@ impl<'o> World<'o> {
                 Act::Ask(operation) => self.ask(operation),
                 Act::Expiry(on) => self.change_table(workload::time_to_live(on)),
                 Act::Break(fault) => self.break_something(fault),
+                Act::Operate(command) => self.operate(command),
             },
             What::Tick { region, life } => self.tick(region, life),
             What::Arrive {
@@ -368,6 +385,7 @@ impl<'o> World<'o> {
                 step_us,
             } => self.restart(region, life, step_us),
             What::Look => self.look(),
+            What::Pursue => self.pursue(),
             What::Calm => self.calm(),
             What::Poll => self.poll(),
         }
@@ -406,7 +424,8 @@ impl<'o> World<'o> {
             self.watch_beliefs()?;
         }
         for (at, region) in self.regions.iter().enumerate() {
-            let due = self.look_us[at] <= self.now_us;
+            let gone = self.newest_state(at) == Some(State::Removed);
+            let due = self.look_us[at] <= self.now_us && !gone;
             if !due || !region.is_alive() || self.is_damaged(at)? {
                 continue;
             }
@@ -433,7 +452,7 @@ impl<'o> World<'o> {
         for region in 0..self.regions.len() {
             self.regions[region].stall_us = 0;
             self.regions[region].full = false;
-            if !self.regions[region].is_alive() {
+            if !self.regions[region].is_alive() && !self.unborn.contains(&region) {
                 self.start(region)?;
             }
         }
@@ -444,9 +463,11 @@ impl<'o> World<'o> {
     /// O14: looks whether all is equal, until it must be.
     fn poll(&mut self) -> Result<(), Trouble> {
         let calm_us = self.calm_us.unwrap_or(self.now_us);
+        let members = self.final_members();
         if self.is_converged() && self.survives_damage()? {
             self.check_repairs()?;
-            for region in &self.regions {
+            for region in members {
+                let region = &self.regions[region];
                 let txn = region.snapshot()?;
                 self.oracles
                     .check_last(&*txn, region.id(), &self.plan.config)?;
@@ -460,33 +481,6 @@ impl<'o> World<'o> {
         }
         self.schedule(POLL_US, What::Poll);
         Ok(())
-    }
-
-    /// Whether all regions have everything, and take writes.
-    pub(super) fn is_converged(&self) -> bool {
-        let idle = self.regions.iter().all(|r| r.is_idle() && r.serves());
-        let unfenced = (0..self.regions.len()).all(|r| self.fenced_us(r).is_none());
-        idle && unfenced && self.oracles.all_applied()
-    }
-
-    fn show_frontiers(&self) -> String {
-        let mut text = format!(
-            "not equal {} s after the last fault:",
-            self.plan.config.converge_us / 1_000_000
-        );
-        for region in &self.regions {
-            let frontier = region.frontier().into_iter().flatten();
-            let logs: Vec<String> = frontier
-                .map(|(log, seq)| format!("{}:{seq}", log.origin.region))
-                .collect();
-            let serves = if region.serves() {
-                ""
-            } else {
-                " and is being rebuilt"
-            };
-            text.push_str(&format!(" {} has {}{serves},", region.name, logs.join(" ")));
-        }
-        text
     }
 
     /// Folds an event into the hash.
@@ -517,6 +511,7 @@ impl<'o> World<'o> {
             What::Look => (9, [0; 3]),
             What::Calm => (10, [0; 3]),
             What::Poll => (11, [0; 3]),
+            What::Pursue => (12, [0; 3]),
         };
         self.digest.write_u8(tag);
         for number in [self.now_us].into_iter().chain(ids) {

@@ -1,6 +1,6 @@
 //! The endpoint: finds peers, accepts them, and keeps one session with each.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::Peer;
-use super::faults::{Cut, FaultSwitch, LinkFault};
+use super::faults::{Cut, LinkFault};
 use super::identity::{self, Identity};
+use super::links::{Link, LinkStatus, Links};
 use super::refusal::{Failure, Refusal, Refusals};
-use super::session::{self, Internal, Outgoing, Surroundings, close, refuse};
+use super::session::{self, Internal, Surroundings, close, refuse};
 use super::tls;
-use super::verify::Judge;
+use super::verify::{Judge, NO_MEMBER};
 use crate::clock::RegionId;
 use crate::replication::Lane;
 
@@ -27,6 +28,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// A session that lasted this long was a success: the next attempt comes soon.
 const SESSION_PROVEN: Duration = Duration::from_secs(1);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the region of the higher id waits for the other to dial.
+const CALL_AFTER: Duration = Duration::from_secs(2);
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Handshakes in progress; more are refused, so strangers cannot pile them up.
 const HANDSHAKES_MAX: usize = 128;
@@ -65,39 +68,6 @@ pub enum TransportEvent {
     Frame(RegionId, Lane, Vec<u8>),
 }
 
-/// The state of the way to one peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkStatus {
-    pub peer: RegionId,
-    pub name: String,
-    pub connected: bool,
-    pub fault: LinkFault,
-    pub queued_bytes: usize,
-    /// Measured by QUIC, without injected delay.
-    pub path_rtt: Option<Duration>,
-    /// Why one side refused the other, last; forgotten once they are connected.
-    pub refusal: Option<Refusal>,
-}
-
-struct Link {
-    peer: Peer,
-    faults: FaultSwitch,
-    outgoing: Mutex<Option<Arc<Outgoing>>>,
-}
-
-impl Link {
-    fn outgoing(&self) -> Option<Arc<Outgoing>> {
-        self.outgoing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn switch(&self, outgoing: Option<Arc<Outgoing>>) {
-        *self.outgoing.lock().unwrap_or_else(PoisonError::into_inner) = outgoing;
-    }
-}
-
 struct Shared {
     region: RegionId,
     cluster_id: [u8; 16],
@@ -106,7 +76,7 @@ struct Shared {
     client: Mutex<quinn::ClientConfig>,
     judge: Arc<Judge>,
     refusals: Arc<Refusals>,
-    links: BTreeMap<RegionId, Link>,
+    links: Links,
     events: mpsc::Sender<Internal>,
     shutdown: CancellationToken,
 }
@@ -133,8 +103,8 @@ impl Shared {
 
     /// The peer that dials from this address, as far as the topology's addresses tell.
     fn peer_at(&self, address: SocketAddr) -> Option<RegionId> {
-        let at = |link: &&Link| link.peer.address.parse() == Ok(address);
-        self.links.values().find(at).map(|link| link.peer.id)
+        let at = |link: &Arc<Link>| link.reach.borrow().address.parse() == Ok(address);
+        self.links.all().into_iter().find(at).map(|link| link.id)
     }
 }
 
@@ -163,7 +133,7 @@ impl Events {
 
     fn take(&self, event: Internal) -> TransportEvent {
         let switch = |peer: RegionId, outgoing| {
-            if let Some(link) = self.shared.links.get(&peer) {
+            if let Some(link) = self.shared.links.get(peer) {
                 link.switch(outgoing);
             }
         };
@@ -186,10 +156,13 @@ impl Transport {
     /// Starts to connect and to accept. Must be called within a tokio runtime.
     pub fn start(config: TransportConfig) -> Result<(Transport, Events), TransportError> {
         let refusals = Arc::new(Refusals::default());
-        let peers = config.peers.iter();
+        let mut ids = BTreeSet::from([config.region]);
+        if let Some(peer) = config.peers.iter().find(|peer| !ids.insert(peer.id)) {
+            return Err(TransportError::Peers(peer.id));
+        }
         let judge = Arc::new(Judge {
             cluster: config.cluster_id,
-            peers: peers.map(|peer| (peer.name.clone(), peer.id)).collect(),
+            peers: Default::default(),
             refusals: Arc::clone(&refusals),
         });
         let endpoint = Endpoint::new(
@@ -199,18 +172,6 @@ impl Transport {
             Arc::new(TokioRuntime),
         )?;
         let client = tls::client(&config.identity, Arc::clone(&judge))?;
-        let mut links = BTreeMap::new();
-        for peer in config.peers {
-            let id = peer.id;
-            let link = Link {
-                faults: FaultSwitch::new(peer.delay),
-                outgoing: Mutex::new(None),
-                peer,
-            };
-            if id == config.region || links.insert(id, link).is_some() {
-                return Err(TransportError::Peers(id));
-            }
-        }
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
         let shared = Arc::new(Shared {
             region: config.region,
@@ -219,33 +180,34 @@ impl Transport {
             client: Mutex::new(client),
             judge,
             refusals,
-            links,
+            links: Links::default(),
             events,
             shutdown: CancellationToken::new(),
         });
-        let mut accepted = BTreeMap::new();
-        for peer in shared.links.keys().copied() {
-            let (sender, receiver) = mpsc::channel(1);
-            if peer < shared.region {
-                accepted.insert(peer, sender);
-                tokio::spawn(keep_accepting(Arc::clone(&shared), peer, receiver));
-            } else {
-                // Nobody sends: a dialled session is never superseded.
-                tokio::spawn(keep_dialling(Arc::clone(&shared), peer, receiver));
-            }
-        }
-        tokio::spawn(accept(Arc::clone(&shared), Arc::new(accepted)));
+        let transport = Transport(shared);
+        transport.set_peers(config.peers);
+        tokio::spawn(accept(Arc::clone(&transport.0)));
         let events = Events {
             inbox,
-            shared: Arc::clone(&shared),
+            shared: Arc::clone(&transport.0),
         };
-        Ok((Transport(shared), events))
+        Ok((transport, events))
+    }
+
+    /// Connects to these peers, and to no others, from now on. A session with a peer that stays goes on, also
+    /// where the peer is called elsewhere next time.
+    pub fn set_peers(&self, peers: Vec<Peer>) {
+        let names = peers.iter().map(|peer| (peer.name.clone(), peer.id));
+        self.0.judge.set_peers(names.collect());
+        for (link, accepted) in self.0.links.set(peers, &self.0.shutdown) {
+            tokio::spawn(keep(Arc::clone(&self.0), link, accepted));
+        }
     }
 
     /// Queues a frame for `peer`; never waits. Without a session the frame is dropped: `Down` was or
     /// will be told.
     pub fn send(&self, peer: RegionId, lane: Lane, frame: Vec<u8>) {
-        let Some(link) = self.0.links.get(&peer) else {
+        let Some(link) = self.0.links.get(peer) else {
             return;
         };
         let Some(outgoing) = link.outgoing() else {
@@ -259,7 +221,7 @@ impl Transport {
 
     /// Ends the session with `peer`, which is told why; a new one will be tried.
     pub fn disconnect(&self, peer: RegionId, reason: String) {
-        if let Some(outgoing) = self.0.links.get(&peer).and_then(Link::outgoing) {
+        if let Some(outgoing) = self.0.links.get(peer).and_then(|link| link.outgoing()) {
             let noted = format!("this region refused it: {reason}");
             self.0.refusals.note(Some(peer), noted);
             outgoing.refuse(reason);
@@ -280,14 +242,23 @@ impl Transport {
         self.0.refusals.last(None)
     }
 
+    /// Whether a peer turns this region away at present because it is no member.
+    pub fn is_unknown(&self) -> bool {
+        let refused = |link: &LinkStatus| {
+            let refusal = link.refusal.as_ref().filter(|_| !link.connected);
+            refusal.is_some_and(|r| r.reason.contains(NO_MEMBER))
+        };
+        self.links().iter().any(refused)
+    }
+
     /// The fault on the way to `peer`; `None` for a stranger.
     pub fn fault(&self, peer: RegionId) -> Option<LinkFault> {
-        self.0.links.get(&peer).map(|link| link.faults.get())
+        self.0.links.get(peer).map(|link| link.faults.get())
     }
 
     /// Changes the fault on the way to `peer`, at once; false for a stranger.
     pub fn set_fault(&self, peer: RegionId, fault: LinkFault) -> bool {
-        let Some(link) = self.0.links.get(&peer) else {
+        let Some(link) = self.0.links.get(peer) else {
             return false;
         };
         link.faults.set(fault);
@@ -296,31 +267,33 @@ impl Transport {
 
     /// Back to the fault that the link began with: no cut, the topology's delay. False for a stranger.
     pub fn reset_fault(&self, peer: RegionId) -> bool {
-        let Some(link) = self.0.links.get(&peer) else {
+        let Some(link) = self.0.links.get(peer) else {
             return false;
         };
         link.faults.set(LinkFault {
             cut: Cut::None,
-            delay: link.peer.delay,
+            delay: link.delay,
         });
         true
     }
 
-    /// All links, in the order of the peers' ids.
+    /// All links to peers that are called, in the order of the peers' ids.
     pub fn links(&self) -> Vec<LinkStatus> {
-        let status = |link: &Link| {
+        let status = |link: &Arc<Link>| {
             let outgoing = link.outgoing();
             LinkStatus {
-                peer: link.peer.id,
-                name: link.peer.name.clone(),
+                peer: link.id,
+                name: link.name.clone(),
                 connected: outgoing.is_some(),
                 fault: link.faults.get(),
                 queued_bytes: outgoing.as_ref().map_or(0, |o| o.queued_bytes()),
                 path_rtt: outgoing.as_ref().map(|o| o.path_rtt()),
-                refusal: self.0.refusals.last(Some(link.peer.id)),
+                refusal: self.0.refusals.last(Some(link.id)),
             }
         };
-        self.0.links.values().map(status).collect()
+        let links = self.0.links.all();
+        let called = links.iter().filter(|link| link.reach.borrow().calls);
+        called.map(status).collect()
     }
 
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
@@ -342,90 +315,97 @@ impl Transport {
     }
 }
 
-/// Connects to a peer of higher id, over and over.
-async fn keep_dialling(shared: Arc<Shared>, peer: RegionId, mut never: mpsc::Receiver<Connection>) {
-    let Some(link) = shared.links.get(&peer) else {
-        return;
-    };
-    let mut faults = link.faults.subscribe();
-    let mut backoff = BACKOFF_MIN;
+/// Keeps one session with a peer: the newest connection of those that it makes and those that are made to it.
+/// Between two regions the one of the lower id dials. The other does only while nothing stands, and after a
+/// while: so it is heard where the peer does not know (yet) where it is.
+async fn keep(shared: Arc<Shared>, link: Arc<Link>, mut accepted: mpsc::Receiver<Connection>) {
+    let polite = link.id < shared.region;
+    let (mut wait, mut backoff) = (Duration::ZERO, BACKOFF_MIN);
     let mut last_failure = String::new();
+    let mut next = None;
     loop {
-        let open = faults.wait_for(|fault| fault.cut != Cut::Both);
-        tokio::select! {
-            () = shared.shutdown.cancelled() => return,
-            open = open => if open.is_err() { return },
-        }
-        let dialled = tokio::select! {
-            () = shared.shutdown.cancelled() => return,
-            dialled = timeout(HANDSHAKE_TIMEOUT, dial(&shared, link)) => dialled,
+        let connected = match next.take() {
+            Some(connection) => Ok(connection),
+            None => tokio::select! {
+                () = link.gone.cancelled() => return,
+                connection = accepted.recv() => match connection {
+                    Some(connection) => Ok(connection),
+                    None => return,
+                },
+                dialled = call(&shared, &link, wait, polite) => dialled,
+            },
         };
-        // What `Down` tells of, or what just goes on, is not worth a line of its own.
-        let (failure, is_news) = match dialled {
-            Ok(Ok(connection)) => {
+        // What `Down` tells of is not worth a line of its own.
+        let (failure, is_news) = match connected {
+            Ok(connection) => {
                 let started = Instant::now();
-                let (reason, _) = run_session(&shared, link, connection, &mut never).await;
+                let (reason, superseding) =
+                    run_session(&shared, &link, connection, &mut accepted).await;
                 if started.elapsed() >= SESSION_PROVEN {
                     backoff = BACKOFF_MIN;
                 }
+                next = superseding;
                 (reason, false)
             }
-            Ok(Err(reason)) => (reason, true),
-            Err(_elapsed) => ("no answer".to_string(), false),
+            Err(reason) => (reason, true),
         };
         if is_news && failure != last_failure {
             info!(
-                peer = link.peer.name,
+                peer = link.name,
                 reason = failure,
                 "not connected; trying again"
             );
             last_failure = failure;
         }
-        tokio::select! {
-            () = shared.shutdown.cancelled() => return,
-            () = tokio::time::sleep(backoff) => {}
-        }
+        wait = backoff;
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
 }
 
-async fn dial(shared: &Shared, link: &Link) -> Result<Connection, String> {
-    let address = tokio::net::lookup_host(&link.peer.address)
+/// Dials the peer, after a while and as soon as it may be called; where the other is to dial, only when it has
+/// not. Begins again when the peer is called elsewhere.
+async fn call(
+    shared: &Shared,
+    link: &Link,
+    after: Duration,
+    polite: bool,
+) -> Result<Connection, String> {
+    let stopping = || "shutting down".to_string();
+    tokio::time::sleep(after).await;
+    let mut faults = link.faults.subscribe();
+    let mut reach = link.reach.subscribe();
+    loop {
+        let open = faults.wait_for(|fault| fault.cut != Cut::Both).await;
+        open.map_err(|_| stopping())?;
+        if polite {
+            tokio::time::sleep(CALL_AFTER).await;
+            if link.faults.get().cut == Cut::Both {
+                continue;
+            }
+        }
+        let called = reach.wait_for(|reach| reach.calls).await;
+        let address = called.map_err(|_| stopping())?.address.clone();
+        tokio::select! {
+            dialled = timeout(HANDSHAKE_TIMEOUT, dial(shared, link, &address)) => {
+                return dialled.unwrap_or_else(|_elapsed| Err("no answer".to_string()));
+            }
+            changed = reach.changed() => changed.map_err(|_| stopping())?,
+        }
+    }
+}
+
+async fn dial(shared: &Shared, link: &Link, address: &str) -> Result<Connection, String> {
+    let address = tokio::net::lookup_host(address)
         .await
-        .map_err(|error| format!("'{}' cannot be resolved: {error}", link.peer.address))?
+        .map_err(|error| format!("'{address}' cannot be resolved: {error}"))?
         .next()
-        .ok_or_else(|| format!("'{}' has no address", link.peer.address))?;
-    let name = identity::dns_name(&shared.cluster_id, &link.peer.name);
+        .ok_or_else(|| format!("'{address}' has no address"))?;
+    let name = identity::dns_name(&shared.cluster_id, &link.name);
     let config = shared.client_config();
     let connecting = shared.endpoint.connect_with(config, address, &name);
     let connecting = connecting.map_err(|error| error.to_string())?;
-    let failed = |error| shared.failed(Some(link.peer.id), &error);
+    let failed = |error| shared.failed(Some(link.id), &error);
     connecting.await.map_err(failed)
-}
-
-/// Runs the connections that a peer of lower id makes, newest first.
-async fn keep_accepting(
-    shared: Arc<Shared>,
-    peer: RegionId,
-    mut accepted: mpsc::Receiver<Connection>,
-) {
-    let Some(link) = shared.links.get(&peer) else {
-        return;
-    };
-    let mut next = None;
-    loop {
-        let connection = match next.take() {
-            Some(connection) => connection,
-            None => tokio::select! {
-                () = shared.shutdown.cancelled() => return,
-                connection = accepted.recv() => match connection {
-                    Some(connection) => connection,
-                    None => return,
-                },
-            },
-        };
-        (_, next) = run_session(&shared, link, connection, &mut accepted).await;
-    }
 }
 
 async fn run_session(
@@ -439,24 +419,22 @@ async fn run_session(
         return (close(&connection, "cut by command"), None);
     }
     let around = Surroundings {
-        peer: link.peer.id,
+        peer: link.id,
         faults,
         events: &shared.events,
-        shutdown: &shared.shutdown,
+        shutdown: &link.gone,
     };
     let (reason, next) = session::run(connection.clone(), around, superseded).await;
     // A dialler is refused after it believes to be connected (TLS 1.3 checks its certificate last).
     if let Some(error) = connection.close_reason() {
-        shared.failed(Some(link.peer.id), &error);
+        shared.failed(Some(link.id), &error);
     }
-    debug!(peer = link.peer.name, reason, "session ended");
+    debug!(peer = link.name, reason, "session ended");
     (reason, next)
 }
 
-type Accepted = BTreeMap<RegionId, mpsc::Sender<Connection>>;
-
 /// Takes connections, each in its own task until it is known whose it is.
-async fn accept(shared: Arc<Shared>, accepted: Arc<Accepted>) {
+async fn accept(shared: Arc<Shared>) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let last_refusal = Arc::new(Mutex::new(String::new()));
     loop {
@@ -471,11 +449,11 @@ async fn accept(shared: Arc<Shared>, accepted: Arc<Accepted>) {
             incoming.refuse();
             continue;
         };
-        let (shared, accepted) = (Arc::clone(&shared), Arc::clone(&accepted));
+        let shared = Arc::clone(&shared);
         let last_refusal = Arc::clone(&last_refusal);
         tokio::spawn(async move {
             let from = incoming.remote_address();
-            if let Err(reason) = admit(&shared, &accepted, incoming).await {
+            if let Err(reason) = admit(&shared, incoming).await {
                 // Dialling peers insist: say each trouble once, not every second.
                 let mut last = last_refusal.lock().unwrap_or_else(PoisonError::into_inner);
                 if *last != reason {
@@ -488,46 +466,37 @@ async fn accept(shared: Arc<Shared>, accepted: Arc<Accepted>) {
     }
 }
 
-async fn admit(shared: &Shared, accepted: &Accepted, incoming: Incoming) -> Result<(), String> {
+async fn admit(shared: &Shared, incoming: Incoming) -> Result<(), String> {
     let from = shared.peer_at(incoming.remote_address());
     let connection = match timeout(HANDSHAKE_TIMEOUT, incoming).await {
         Ok(connection) => connection.map_err(|error| shared.failed(from, &error))?,
         Err(_elapsed) => return Err("the handshake took too long".to_string()),
     };
-    let refused = |peer: Option<RegionId>, reason: &str| {
-        let noted = format!("this region refused it: {reason}");
-        shared.refusals.note(peer, noted);
-        refuse(&connection, reason)
-    };
     let Some(link) = identify(shared, &connection) else {
-        return Err(refused(
-            None,
-            "the certificate names no region of this cluster",
-        ));
+        let reason = "the certificate names no region of this cluster";
+        let noted = format!("this region refused it: {reason}");
+        shared.refusals.note(None, noted);
+        return Err(refuse(&connection, reason));
     };
-    let Some(sender) = accepted.get(&link.peer.id) else {
-        return Err(refused(
-            Some(link.peer.id),
-            "the region of lower id dials: the topologies differ",
-        ));
-    };
+    if link.id > shared.region && link.outgoing().is_some() {
+        close(&connection, "there is a session already");
+        return Ok(());
+    }
     if link.faults.get().cut == Cut::Both {
         close(&connection, "cut by command");
         return Ok(());
     }
-    sender
+    link.accepted
         .send(connection)
         .await
         .map_err(|_closed| "shutting down".to_string())
 }
 
 /// Whose certificate the other side showed. TLS has checked its signature, not its name.
-fn identify<'a>(shared: &'a Shared, connection: &Connection) -> Option<&'a Link> {
+fn identify(shared: &Shared, connection: &Connection) -> Option<Arc<Link>> {
     let identity = connection.peer_identity()?;
     let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     let certificate = chain.first()?;
-    shared
-        .links
-        .values()
-        .find(|link| identity::names(certificate, &shared.cluster_id, &link.peer.name))
+    let of = |link: &Arc<Link>| identity::names(certificate, &shared.cluster_id, &link.name);
+    shared.links.all().into_iter().find(of)
 }

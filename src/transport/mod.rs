@@ -12,7 +12,7 @@
 //!   session; the log is the real queue), [`INBOX_BYTES_MAX`] incoming (then QUIC pushes back).
 //! - T5 Nothing is sent in 0-RTT data, and sessions are not resumed.
 //!
-//! One connection joins a pair of regions; the lower `RegionId` dials. Each [`Lane`](crate::replication::Lane) is one
+//! One connection joins a pair of regions; the lower `RegionId` dials, the other when it has waited in vain. Each [`Lane`](crate::replication::Lane) is one
 //! unidirectional stream per direction: a byte that names the lane, then frames of a big-endian
 //! `u32` length and that many bytes.
 //!
@@ -28,6 +28,7 @@ mod faults;
 mod files;
 mod frame;
 pub mod identity;
+mod links;
 mod refusal;
 mod session;
 mod tls;
@@ -36,10 +37,11 @@ mod verify;
 pub use crate::replication::Lane;
 pub use authority::{DevCa, Terms, now_s};
 pub use certificate::{Facts, Role, date, date_time};
-pub use dial::{Events, LinkStatus, Transport, TransportConfig, TransportError, TransportEvent};
+pub use dial::{Events, Transport, TransportConfig, TransportError, TransportEvent};
 pub use faults::{Cut, LinkFault};
 pub use frame::FRAME_BYTES_MAX;
 pub use identity::{Identity, IdentityError};
+pub use links::LinkStatus;
 pub use refusal::Refusal;
 
 use std::time::Duration;
@@ -64,6 +66,8 @@ pub struct Peer {
     pub address: String,
     /// One-way delay to inject at first.
     pub delay: Duration,
+    /// Whether this region connects to it. One that is no member any more is only answered.
+    pub calls: bool,
 }
 
 #[cfg(test)]

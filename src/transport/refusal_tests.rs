@@ -136,7 +136,7 @@ async fn a_region_that_claims_to_be_another_is_refused_in_words() {
     .await;
     // It dials as us-east-1 would, with the certificate of sa-east-1: a stranger to the side that accepts.
     let (low, high) = sides(good("sa-east-1"), good(NAMES[1]));
-    let words = "of region 'sa-east-1', which is no peer in this cluster's topology";
+    let words = "of region 'sa-east-1', which is no member of this cluster";
     let said = refusal(&low).await;
     assert!(said.contains(BY_PEER) && said.contains(words), "{said}");
     let stranger = || high.transport.stranger().map(|r| r.reason);

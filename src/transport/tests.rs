@@ -73,6 +73,7 @@ pub(super) fn start_as(me: usize, socket: UdpSocket, other: &str, identity: Iden
             name: NAMES[peer].to_string(),
             address: other.to_string(),
             delay: Duration::ZERO,
+            calls: true,
         }],
     };
     let (transport, events) = Transport::start(config).expect("starts");

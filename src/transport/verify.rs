@@ -3,7 +3,7 @@
 //! go into the handshake's error, so that both operators read the same.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -16,15 +16,28 @@ use super::identity::{dns_name, hex, names};
 use super::refusal::Refusals;
 use crate::clock::RegionId;
 
+/// What a region hears that is not among the members. Also how it knows.
+pub(super) const NO_MEMBER: &str = "which is no member of this cluster";
+
 /// What certificates are judged by.
 #[derive(Debug)]
 pub(super) struct Judge {
     pub cluster: [u8; 16],
-    pub peers: BTreeMap<String, RegionId>,
+    /// Who may connect; changes with the members.
+    pub peers: RwLock<BTreeMap<String, RegionId>>,
     pub refusals: Arc<Refusals>,
 }
 
 impl Judge {
+    pub fn set_peers(&self, peers: BTreeMap<String, RegionId>) {
+        *self.peers.write().unwrap_or_else(PoisonError::into_inner) = peers;
+    }
+
+    fn peer(&self, name: &str) -> Option<RegionId> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.get(name).copied()
+    }
+
     /// Whether the certificate is that of a peer (of `expected`, where one was dialled), given what TLS
     /// found. Notes a refusal with the peer that it claims to be, or that was dialled.
     fn judge<T>(
@@ -39,7 +52,7 @@ impl Judge {
             Ok(valid) => Ok(valid),
             Err(reason) => {
                 let peer = expected.or(claimed);
-                let peer = peer.and_then(|name| self.peers.get(name)).copied();
+                let peer = peer.and_then(|name| self.peer(name));
                 let noted = format!("this region refused it: {reason}");
                 self.refusals.note(peer, noted);
                 Err(Error::General(reason))
@@ -83,9 +96,9 @@ impl Judge {
                 "the certificate is of region '{region}' where '{expected}' should be"
             ));
         }
-        if !self.peers.contains_key(region) {
+        if self.peer(region).is_none() {
             return Err(format!(
-                "the certificate is of region '{region}', which is no peer in this cluster's topology"
+                "the certificate is of region '{region}', {NO_MEMBER}: `meridian region add {region}` makes it one"
             ));
         }
         if !names(certificate, &self.cluster, region) {

@@ -264,7 +264,7 @@ fn scoped(
         wrong += &format!("Credential should be scoped to a valid region, not '{named}'. ");
         // AWS has all regions there are; here it helps to know which.
         if region.id_of(named).is_none() {
-            let known: Vec<&str> = region.topology.iter().map(|(_, n)| n.as_str()).collect();
+            let known: Vec<String> = region.topology.list().into_iter().map(|(_, n)| n).collect();
             wrong += &format!("This cluster has: {}. ", known.join(", "));
         }
     }

@@ -11,6 +11,7 @@ use hyper::Request;
 use proptest::prelude::*;
 
 use super::*;
+use crate::api::Regions;
 use crate::clock::RegionId;
 
 /// 2026-11-23T00:00:00Z.
@@ -23,10 +24,10 @@ fn region() -> RegionInfo {
         name: "us-east-1".into(),
         id: RegionId(0),
         account: "000000000000".into(),
-        topology: vec![
+        topology: Regions::new(vec![
             (RegionId(0), "us-east-1".into()),
             (RegionId(1), "eu-west-1".into()),
-        ],
+        ]),
     }
 }
 

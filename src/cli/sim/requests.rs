@@ -32,7 +32,7 @@ impl Api for Requests {
                 name: place.regions.iter().find_map(name).unwrap_or_default(),
                 id: place.region,
                 account: ACCOUNT.to_owned(),
-                topology: place.regions.clone(),
+                topology: crate::api::Regions::new(place.regions.clone()),
             },
             keys: Keys::Any,
             store,

@@ -60,7 +60,7 @@ fn who_is_no_member_any_more_is_turned_away() {
         upto,
     });
     world.step(0, Event::Members(gone));
-    world.run_ms(1_000);
+    world.run_ms(2_000);
     assert_eq!(world.epochs()[..2], [2; 2]);
     assert!(!world.status(1, 0).frontier.is_empty() || world.status(1, 0).connected);
     assert_eq!(
@@ -76,7 +76,9 @@ fn who_is_no_member_any_more_is_turned_away() {
         "{:?}",
         world.disconnects
     );
+    assert_eq!(world.epochs()[2], 2, "it was told");
     world.step(0, Event::Up(RegionId(2)));
+    world.run_ms(2_000);
     assert!(world.disconnects.last().is_some_and(turned_away));
 }
 

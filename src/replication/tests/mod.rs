@@ -110,6 +110,7 @@ fn config(region: u16) -> ReplicatorConfig {
         region: RegionId(region),
         region_name: format!("region-{region}"),
         manifest: Arc::new(Manifest::of([1; 16], MEMBERS)),
+        replicate_all: true,
         origin: origin(region),
         lacks: Lacks::default(),
         part_bytes_max: PART_BYTES_MAX,

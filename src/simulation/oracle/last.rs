@@ -30,7 +30,8 @@ impl Oracles {
     /// O2: every commit that was durable at its origin, acknowledged or not, is in this region's log, byte
     /// for byte, save for those at its beginning that all have.
     fn check_logs(&mut self, txn: &dyn ReadTxn, region: RegionId) -> Result<(), ApiError> {
-        let logs: Vec<_> = self.logs.keys().copied().collect();
+        let logs = self.logs.keys().copied();
+        let logs: Vec<_> = logs.filter(|log| log.group.contains(region)).collect();
         for log in logs {
             let held = log::read(txn, log, 1, usize::MAX)?;
             let made = self.logs.get(&log).map(Vec::as_slice).unwrap_or_default();

@@ -37,7 +37,10 @@ impl Oracles {
     }
 
     fn must_be_everywhere(&mut self, region: RegionId, log: LogId, seq: u64, what: &str) {
-        let mut members = log.group.regions().filter(|member| !self.is_away(*member));
+        let mut members = log
+            .group
+            .regions()
+            .filter(|member| !self.is_away(*member) && !self.gone.contains(*member));
         let lacking = members.find(|member| {
             let known = self.regions.get(usize::from(member.0));
             // What a region had before it lost its disk, it said it had, and will be given back.
@@ -130,7 +133,10 @@ impl Oracles {
                 continue;
             }
             let stable = self.regions[here].stable.get(&shadow.version.dot.log.group);
-            let allowed = stable >= Some(&shadow.version.issued);
+            // A newcomer goes by the group that its table came to it in.
+            let late = self.late.contains(region);
+            let moved = self.regions[here].stable.get(&def.group).filter(|_| late);
+            let allowed = stable.max(moved) >= Some(&shadow.version.issued);
             self.check(OracleId::StableStamp, allowed, |world| {
                 format!(
                     "{} has forgotten the deletion of {}, {}, which not all have",

@@ -101,13 +101,14 @@ pub(super) fn describe(region: &RegionInfo, def: &TableDef, status: &str) -> Val
             .cloned()
             .unwrap_or_else(|| json!({"AutoScalingDisabled": true}))
     };
-    let mut names: Vec<&str> = def
+    let mut names: Vec<String> = def
         .group
         .regions()
         .filter_map(|id| region.name_of(id))
         .collect();
     names.sort_unstable();
-    let replica = |name: &&str| {
+    let replica = |name: &String| {
+        let name = name.as_str();
         let global = def.indexes.iter().filter(|i| i.kind == IndexKind::Global);
         let indexes: Vec<Value> = global
             .map(|i| {

@@ -8,7 +8,7 @@ use super::*;
 use crate::api::operations::partiql::{
     batch_execute_statement, execute_statement, execute_transaction,
 };
-use crate::api::{Backend, Fields, Keys, RegionInfo, WriteFuture};
+use crate::api::{Backend, Fields, Keys, RegionInfo, Regions, WriteFuture};
 use crate::clock::{Now, RegionId};
 use crate::item::{KeySchema, KeyType};
 use crate::replica::catalog::{IndexDef, IndexKind, Projection, TableDef, TableUid, TimeToLive};
@@ -60,7 +60,7 @@ impl Region {
             name: "us-east-1".into(),
             id,
             account: "000000000000".into(),
-            topology: vec![(id, "us-east-1".into())],
+            topology: Regions::new(vec![(id, "us-east-1".into())]),
         };
         let region = Region {
             info,

@@ -229,7 +229,7 @@ fn replicas(
         Value::Object(entry)
     };
     let list: Vec<Value> = others
-        .filter_map(|(id, status)| Some(entry(region.name_of(*id)?, status)))
+        .filter_map(|(id, status)| Some(entry(&region.name_of(*id)?, status)))
         .collect();
     if list.is_empty() {
         if let Some(mode) = recorded(def, SETTINGS_MODE) {

@@ -176,8 +176,8 @@ impl ReplicaUpdates {
             }
             // In strong mode another text says it.
             if region.id_of(target).is_none() && !several {
-                let names = region.topology.iter().map(|(_, name)| name.as_str());
-                let mut names: Vec<&str> = names.collect();
+                let names = region.topology.list().into_iter();
+                let mut names: Vec<String> = names.map(|(_, name)| name).collect();
                 names.sort_unstable();
                 return Err(ApiError::validation(format!(
                     "Region {target} is not supported. The latest version of global tables are only supported in the following regions: [{}]",
