@@ -84,12 +84,14 @@ impl Stable {
         for ((group, origin), stamp) in watermarks {
             raise(known, (*group, *origin), *stamp);
         }
-        for group in groups {
-            raise(known, (group, peer), own);
+        for group in &groups {
+            raise(known, (*group, peer), own);
         }
-        let promises: Vec<((GroupId, RegionId), Stamp)> = (known.iter())
+        // Only with what it says now: what it said before came with another frontier, and that may be forgotten.
+        let said = groups.iter().map(|group| ((*group, peer), own));
+        let promises: Watermarks = (watermarks.iter().map(|(key, stamp)| (*key, *stamp)))
+            .chain(said)
             .filter(|((group, origin), _)| group.contains(us) && *origin != us)
-            .map(|(key, stamp)| (*key, *stamp))
             .collect();
         for (key, upto) in promises {
             let marks = self.marks.entry(key).or_default();
@@ -282,6 +284,27 @@ mod tests {
         assert_eq!(stable.here.get(&(ALL, RegionId(1))), None);
         stable.advance(&Frontier::from([(log(1), 5)]));
         assert_eq!(stable.here.get(&(ALL, RegionId(1))), Some(&stamp(50)));
+    }
+
+    #[test]
+    fn a_promise_needs_the_commits_that_were_said_with_it() {
+        let mut stable = Stable::default();
+        let (us, peer) = (RegionId(0), RegionId(1));
+        // More promises than are kept, none of them met; then a word that says nothing.
+        for upto in 1..=MARKS_MAX as u64 + 1 {
+            let frontier = Frontier::from([(log(1), upto)]);
+            stable.heard(us, peer, stamp(upto), &frontier, &Watermarks::new());
+        }
+        stable.advance(&Frontier::from([(log(1), MARKS_MAX as u64)]));
+        let nothing = (Frontier::new(), Watermarks::new());
+        stable.heard(us, peer, Stamp::MIN, &nothing.0, &nothing.1);
+        stable.advance(&Frontier::from([(log(1), MARKS_MAX as u64)]));
+        let here = stable.here.get(&(ALL, peer));
+        assert_eq!(
+            here,
+            Some(&stamp(MARKS_MAX as u64)),
+            "commit 33 is not here"
+        );
     }
 
     #[test]
