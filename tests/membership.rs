@@ -231,6 +231,10 @@ async fn a_region_joins_under_writes_and_another_leaves() {
         "{added:#?}"
     );
     assert!(added.stderr.contains("waiting for "), "{added:#?}");
+    site.until(3, "the new region has heard that it is active", |status| {
+        status["rebuilding"].is_null()
+    })
+    .await;
     put(&new.client, TABLE, item([("title", s("of the new one"))])).await;
     stop.store(true, Ordering::Relaxed);
     let mut all = vec!["of the new one".to_owned()];

@@ -169,10 +169,11 @@ impl World<'_> {
             let members = self.regions[here].members();
             members.is_some_and(|m| m.member(region_id(there)).is_some())
         };
+        // One that lapsed may come back.
         let calls = |here: usize, there: usize| {
-            let counted = self.regions[here].members().map(|m| m.counted());
-            counted
-                .is_some_and(|all| all.contains(region_id(here)) && all.contains(region_id(there)))
+            let members = self.regions[here].members();
+            let stays = |at| members.and_then(|m| m.state(region_id(at))) != Some(State::Removed);
+            stays(here) && stays(there)
         };
         let (a_knows, b_knows) = (knows(a, b), knows(b, a));
         let may = a_knows && b_knows && (calls(a, b) || calls(b, a));
