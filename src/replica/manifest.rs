@@ -252,12 +252,12 @@ impl Manifest {
         self.counted()
     }
 
-    /// The last commit that counts of a log that has ended; `None` for one that goes on.
+    /// The last commit that counts of a log of a region that was removed; `None` for any other. What one that
+    /// lapsed made still goes to all who lack it.
     pub fn end_of(&self, log: LogId) -> Option<u64> {
         let member = self.member(log.origin.region)?;
-        let of_then = |ended: &LogId| log.origin.incarnation <= ended.origin.incarnation;
-        let ended = !member.state.is_counted() || member.upto.keys().any(of_then);
-        ended.then(|| member.upto.get(&log).copied().unwrap_or(0))
+        let removed = member.state == State::Removed;
+        removed.then(|| member.upto.get(&log).copied().unwrap_or(0))
     }
 
     /// An id that no member has or had.

@@ -146,8 +146,11 @@ fn what_cannot_be_is_refused() {
     };
     let one = two.propose(&lapse).unwrap();
     assert!(refused(&one, Change::Leave { region: US }).contains("no active member"));
+    let of_eu = *ended(EU).keys().next().expect("a log");
+    assert_eq!(one.end_of(of_eu), None, "others may have more of it");
     let gone = Change::Remove { region: EU, upto };
     let removed = one.propose(&gone).unwrap();
+    assert!(removed.end_of(of_eu).is_some(), "nothing more is taken");
     assert!(refused(&removed, gone).contains("cannot be removed again"));
     assert!(refused(&removed, add(EU)).contains("never given again"));
     let again = removed
