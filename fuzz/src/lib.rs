@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use meridian::api::{self, Backend, Keys, RegionInfo, WriteFuture};
+use meridian::api::{self, Backend, Keys, RegionInfo, Regions, WriteFuture};
 use meridian::clock::{Now, RegionId};
 use meridian::replica::request::WriteRequest;
 use meridian::replica::{ApiError, Job, JobResult, Replica, ReplicaConfig};
@@ -50,13 +50,14 @@ impl Default for Region {
         };
         let config = ReplicaConfig::alone(id, "us-east-1");
         let store: Arc<dyn Store> = Arc::new(MemStore::new());
-        let replica = Replica::open(Arc::clone(&store), config, now).expect("an empty store opens");
+        let replica =
+            Replica::open(Arc::clone(&store), config, now, 0).expect("an empty store opens");
         let region = Region {
             info: RegionInfo {
                 name: "us-east-1".into(),
                 id,
                 account: "000000000000".into(),
-                topology: vec![(id, "us-east-1".into())],
+                topology: Regions::new(vec![(id, "us-east-1".into())]),
             },
             store,
             replica: Mutex::new((replica, now)),
