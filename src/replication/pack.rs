@@ -1,6 +1,6 @@
 //! Compressed frames: LZ4 blocks (<https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md>).
 //!
-//! Not deflate, which makes batches a quarter smaller still but takes ten times the work: a region sends every
+//! Not deflate, which makes batches a quarter smaller still but takes far more work: a region sends every
 //! commit to every peer, from the one task that also hears them.
 
 use super::FRAME_BYTES_MAX;
