@@ -102,7 +102,7 @@ struct AddArgs {
 #[derive(Debug, Args)]
 struct RemoveArgs {
     name: String,
-    /// Also where it does not answer, or has tables that no other region has
+    /// Of a region that has lapsed: give up what only it has
     #[arg(long)]
     force: bool,
     #[command(flatten)]

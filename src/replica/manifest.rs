@@ -443,6 +443,7 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Whether changes could have made it.
     fn sound(&self) -> Result<(), &'static str> {
         let ids = self.members.iter().map(|m| m.region);
         let rises = ids.clone().zip(ids.skip(1)).all(|(a, b)| a < b);

@@ -14,6 +14,8 @@
 //! Expiries are nobody's writes and are left out: whatever is written again expires again. A rank names one
 //! mutation, so all of it may be done twice, by two sponsors even.
 
+use std::sync::Arc;
+
 use bincode::{Decode, Encode};
 
 use super::catalog::{TableDef, TableUid};
@@ -204,11 +206,7 @@ impl Replica {
         version: Version,
         (uid, key, image): (TableUid, &ItemKey, Option<&[u8]>),
     ) -> Result<Fate, StoreError> {
-        let here = self.config.region;
-        let def = match self.table_by_uid(txn.as_read(), uid)? {
-            TableState::Live(def) if def.group.contains(here) => Some(def),
-            _ => None,
-        };
+        let def = self.table_here(txn.as_read(), uid)?;
         let row = keys::item_row(uid, key);
         let stored = txn.get(Db::Items, &row)?.map(<[u8]>::to_vec);
         let current = stored.as_deref().map(Record::decode).transpose()?;
@@ -253,11 +251,7 @@ impl Replica {
         version: Version,
         (uid, key, image): (TableUid, &ItemKey, Option<&[u8]>),
     ) -> Result<Fate, StoreError> {
-        let here = self.config.region;
-        let def = match self.table_by_uid(txn.as_read(), uid)? {
-            TableState::Live(def) if def.group.contains(here) => Some(def),
-            _ => None,
-        };
+        let def = self.table_here(txn.as_read(), uid)?;
         let there = txn.get(Db::Items, &keys::item_row(uid, key))?.is_some();
         if let Some(def) = def.as_ref().filter(|_| there) {
             return Ok(Fate::Again(def.group));
@@ -269,6 +263,19 @@ impl Replica {
             marks: None,
         };
         self.keep_absent(txn, now, uid, def.as_deref(), key, &incoming)
+    }
+
+    /// The table, if it is there and has a replica in this region.
+    fn table_here(
+        &mut self,
+        txn: &dyn ReadTxn,
+        uid: TableUid,
+    ) -> Result<Option<Arc<TableDef>>, StoreError> {
+        let here = self.config.region;
+        Ok(match self.table_by_uid(txn, uid)? {
+            TableState::Live(def) if def.group.contains(here) => Some(def),
+            _ => None,
+        })
     }
 
     /// There is nothing at the key: a deletion that is forgotten is taken to have won, as if it had removed
