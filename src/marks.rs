@@ -56,6 +56,10 @@ pub const MARKS: &[(&str, &str)] = &[
         "what only a lapsed region had was kept as a conflict",
     ),
     (
+        "future forgotten",
+        "a region that came back took up the time that it is",
+    ),
+    (
         "members agreed on",
         "who the members are was agreed on anew",
     ),

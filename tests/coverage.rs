@@ -14,7 +14,7 @@ use meridian::simulation::{Options, RunReport, run};
 use meridian::whims::WHIMS;
 
 /// Of `simulations/`, in turn.
-const SCENARIOS: [&str; 7] = [
+const SCENARIOS: [&str; 8] = [
     "disks.toml",
     "smoke.toml",
     "expiry.toml",
@@ -22,6 +22,7 @@ const SCENARIOS: [&str; 7] = [
     "triangle.toml",
     "merging.toml",
     "dead.toml",
+    "ahead.toml",
 ];
 /// What takes more luck than these runs have: a copy that finds a deletion forgotten by all but one, and a region
 /// that asks for a write while it reaches no majority.

@@ -10,6 +10,8 @@
 //! - The item is newer: the mutation goes to the conflict log.
 //! - There is nothing: a deletion may have been forgotten, and is taken to have won. The mutation goes to the
 //!   conflict log, from where it can be restored.
+//! - Its stamp is ahead of the sponsor's clock by more than clocks may be apart: its maker's clock was wrong, and
+//!   it would win over all that is written until that time comes. The mutation goes to the conflict log.
 //!
 //! Expiries are nobody's writes and are left out: whatever is written again expires again. A rank names one
 //! mutation, so all of it may be done twice, by two sponsors even.
@@ -27,6 +29,7 @@ use super::mutation::{
 use super::record::Record;
 use super::{PlantedBug, RemoteError, Replica, TableState, entry, log, stable, work};
 use crate::clock::Now;
+use crate::clock::policy::MAX_OFFSET_US;
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
 /// Commits of one log that only a lapsed region has, in order.
@@ -136,7 +139,9 @@ impl Replica {
                 }
                 Change::Table { name, .. } => {
                     let stored = entry::entry(txn.as_read(), name)?.map(|e| e.version.rank);
-                    if stored < Some(version.rank) {
+                    if is_ahead(version, now) {
+                        outcome.tables += 1;
+                    } else if stored < Some(version.rank) {
                         let group = commit.dot.log.group;
                         again.push((group, version.rank, mutation.change.clone()));
                         outcome.written += 1;
@@ -182,6 +187,10 @@ impl Replica {
                 again.into_iter().partition(|(g, ..)| *g == group);
             again = rest;
             self.begin_life(txn, now)?;
+            // What is written here from now on comes after it.
+            for (_, rank, _) in &together {
+                self.hlc.observe(rank.stamp, now);
+            }
             let log = LogId {
                 group,
                 origin: self.origin,
@@ -225,6 +234,9 @@ impl Replica {
         let def = Some(def.as_ref());
         let known = castaway.knew(current.version);
         if current.version.rank < version.rank {
+            if is_ahead(version, now) {
+                return self.keep_aside(txn, now, (uid, def, key), &incoming, current.image);
+            }
             if !known && current.version.rank.kind == RankKind::Write {
                 self.record_conflict(txn, now, uid, def, key, &incoming, current)?;
             }
@@ -252,16 +264,22 @@ impl Replica {
         (uid, key, image): (TableUid, &ItemKey, Option<&[u8]>),
     ) -> Result<Fate, StoreError> {
         let def = self.table_here(txn.as_read(), uid)?;
-        let there = txn.get(Db::Items, &keys::item_row(uid, key))?.is_some();
-        if let Some(def) = def.as_ref().filter(|_| there) {
-            return Ok(Fate::Again(def.group));
-        }
+        let there = txn
+            .get(Db::Items, &keys::item_row(uid, key))?
+            .map(<[u8]>::to_vec);
         let incoming = Record {
             version,
             partition: &key.partition,
             image,
             marks: None,
         };
+        if let (Some(def), Some(there)) = (&def, &there) {
+            if !is_ahead(version, now) {
+                return Ok(Fate::Again(def.group));
+            }
+            let current = Record::decode(there)?.image;
+            return self.keep_aside(txn, now, (uid, Some(def), key), &incoming, current);
+        }
         self.keep_absent(txn, now, uid, def.as_deref(), key, &incoming)
     }
 
@@ -295,6 +313,18 @@ impl Replica {
         if self.has_bug(PlantedBug::RescueDropsAbsent) {
             return Ok(Fate::Conflict);
         }
+        self.keep_aside(txn, now, (uid, def, key), incoming, None)
+    }
+
+    /// The mutation goes to the conflict log; the item stays as it is, `current`.
+    fn keep_aside(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        (uid, def, key): (TableUid, Option<&TableDef>, &ItemKey),
+        incoming: &Record<'_>,
+        current: Option<&[u8]>,
+    ) -> Result<Fate, StoreError> {
         crate::mark!("rescued to the conflict log");
         let version = incoming.version;
         let kind = RankKind::Expire;
@@ -318,13 +348,19 @@ impl Replica {
             key: key.clone(),
             winner,
             loser: version,
-            winner_image: None,
+            winner_image: current.map(<[u8]>::to_vec),
             loser_image: incoming.image.map(<[u8]>::to_vec),
             detected_us: now.wall_us,
         };
         self.note_conflict(txn, &conflict)?;
         Ok(Fate::Conflict)
     }
+}
+
+/// Whether a version was stamped by a clock that was further ahead than clocks may be.
+fn is_ahead(version: Version, now: Now) -> bool {
+    let lead_us = version.rank.stamp.physical_us.saturating_sub(now.wall_us);
+    lead_us > MAX_OFFSET_US
 }
 
 /// What becomes of a mutation of an item.

@@ -15,6 +15,7 @@ use crate::store::MemStore;
 
 mod lives;
 mod replicas;
+mod rescue;
 
 const TABLE: &str = "items";
 const INDEX: &str = "by-g";

@@ -14,7 +14,8 @@ use super::manifest::State;
 use super::mutation::GroupId;
 use super::rescue::Outcome;
 use super::{Replica, entry, log, read, work};
-use crate::clock::Now;
+use crate::clock::policy::QUARANTINE_US;
+use crate::clock::{Hlc, Now, Stamp};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
 /// Log rows that go in one step.
@@ -152,6 +153,7 @@ impl Replica {
         }
         txn.delete(Db::Meta, meta::RETURNING)?;
         self.mint(txn, now, 0)?;
+        self.forget_the_future(txn.as_read(), now)?;
         self.frontier = log::frontier(txn.as_read())?;
         self.dirty.clear();
         self.contexts.clear();
@@ -161,6 +163,20 @@ impl Replica {
         self.collecting = None;
         self.forget_tables();
         self.wiped = true;
+        Ok(())
+    }
+
+    /// A clock that was far ahead left stamps that nobody else took in. Where they are gone with what they were on,
+    /// this region need not go on from there. The new bound is stored with the group.
+    fn forget_the_future(&mut self, txn: &dyn ReadTxn, now: Now) -> Result<(), StoreError> {
+        let lead_us = self.hlc.last().physical_us.saturating_sub(now.wall_us);
+        let tables = read::rows(txn, Db::Meta, meta::TABLES, 1)?;
+        if lead_us > QUARANTINE_US && tables.is_empty() {
+            crate::mark!("future forgotten");
+            self.hlc = Hlc::new(self.config.region);
+            self.hlc.observe(Stamp::MIN, now);
+            self.clock_bound = 0;
+        }
         Ok(())
     }
 }

@@ -393,7 +393,8 @@ impl World<'_> {
         self.oracles.on_members(&finished.manifest, silent);
         let txn = self.regions[region].snapshot()?;
         if finished.wiped {
-            self.oracles.on_wiped(&*txn, region_id(region))?;
+            let wall_us = finished.wall_us;
+            self.oracles.on_wiped(&*txn, region_id(region), wall_us)?;
         }
         self.oracles
             .on_group(&*txn, region_id(region), finished, told)?;

@@ -49,7 +49,8 @@ impl Oracles {
                 Done::Snapshot { ok: false, .. } | Done::Vote { .. } => {}
                 Done::Rescue { tail, outcome, .. } => {
                     if outcome.is_some() {
-                        self.on_rescue(region, tail, &mut fresh, &mut touched, &mut met);
+                        let decided = (tail.as_ref(), group.wall_us);
+                        self.on_rescue(region, decided, &mut fresh, &mut touched, &mut met);
                     }
                 }
                 Done::Write { asker, answer } => {

@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use super::super::report::OracleId;
 use super::groups::Fresh;
 use super::{Known, Made, MadeChange, Met, Oracles, Shadow};
-use crate::clock::RegionId;
+use crate::clock::policy::{MAX_OFFSET_US, QUARANTINE_US};
+use crate::clock::{RegionId, Stamp};
 use crate::replica::log;
 use crate::replica::manifest::{Manifest, State};
 use crate::replica::mutation::{Commit, Dot, LogId, Rank, RankKind};
@@ -71,7 +72,12 @@ impl Oracles {
     }
 
     /// A lapsed region has forgotten what it shared: by then all of it is with others.
-    pub fn on_wiped(&mut self, txn: &dyn ReadTxn, region: RegionId) -> Result<(), StoreError> {
+    pub fn on_wiped(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        wall_us: u64,
+    ) -> Result<(), StoreError> {
         let here = usize::from(region.0);
         let applied = self.regions[here].applied.clone();
         for (log, has) in applied {
@@ -96,7 +102,9 @@ impl Oracles {
         self.regions[here] = Known {
             conflicts: before.conflicts,
             visible: before.visible,
-            last_issued: before.last_issued,
+            // What a clock that was far ahead has stamped is gone.
+            last_issued: (before.last_issued)
+                .filter(|last| lead_us(*last, wall_us) <= QUARANTINE_US),
             stable: before.stable,
             floors: before.floors,
             ever: before.ever,
@@ -121,7 +129,7 @@ impl Oracles {
     pub(super) fn on_rescue(
         &mut self,
         region: RegionId,
-        tail: &Tail,
+        (tail, wall_us): (&Tail, u64),
         fresh: &mut std::iter::Peekable<Fresh>,
         touched: &mut BTreeSet<usize>,
         met: &mut Met,
@@ -132,14 +140,14 @@ impl Oracles {
                 continue;
             };
             self.members.rescued.insert(commit.dot);
-            self.rescue_one(region, &commit, fresh, touched, met);
+            self.rescue_one(region, (&commit, wall_us), fresh, touched, met);
         }
     }
 
     fn rescue_one(
         &mut self,
         region: RegionId,
-        commit: &Commit,
+        (commit, wall_us): (&Commit, u64),
         fresh: &mut std::iter::Peekable<Fresh>,
         touched: &mut BTreeSet<usize>,
         met: &mut Met,
@@ -156,7 +164,7 @@ impl Oracles {
                 .get(change.key)
                 .copied()
                 .flatten();
-            let fate = self.fate_of(commit.dot, change, there);
+            let fate = self.fate_of((commit.dot, wall_us), change, there);
             if fate.again {
                 wanted.insert(change.version.rank);
             }
@@ -188,17 +196,33 @@ impl Oracles {
     }
 
     /// What should become of one mutation where `there` is.
-    fn fate_of(&self, dot: Dot, change: MadeChange, there: Option<Shadow>) -> Fate {
+    fn fate_of(
+        &self,
+        (dot, wall_us): (Dot, u64),
+        change: MadeChange,
+        there: Option<Shadow>,
+    ) -> Fate {
         let rank = change.version.rank;
+        let aside = (
+            Rank {
+                kind: RankKind::Expire,
+                ..rank
+            },
+            rank,
+        );
         let Some(there) = there else {
-            let kind = RankKind::Expire;
-            let conflict = (!change.deletes).then_some((Rank { kind, ..rank }, rank));
             return Fate {
                 again: false,
-                conflict,
+                conflict: (!change.deletes).then_some(aside),
             };
         };
         let current = there.version.rank;
+        if current < rank && lead_us(rank.stamp, wall_us) > MAX_OFFSET_US {
+            return Fate {
+                again: false,
+                conflict: Some(aside),
+            };
+        }
         let maker = dot.log.origin.region;
         let seen = self.made(dot).map(|made: &Made| {
             let seen = made.seen.get(&there.version.dot.log);
@@ -220,6 +244,10 @@ impl Oracles {
             conflict: lost.then_some((current, rank)),
         }
     }
+}
+
+fn lead_us(stamp: Stamp, wall_us: u64) -> u64 {
+    stamp.physical_us.saturating_sub(wall_us)
 }
 
 /// Whether a rank is of a version that travelled in the commit.
