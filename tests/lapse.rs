@@ -8,6 +8,8 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::Client;
 use common::{
     AP, Cluster, EU, Item, REGIONS, US, code, create, get, item, message, put, s, wait_for,
@@ -174,6 +176,24 @@ async fn losers(cluster: &Cluster) -> String {
     conflicts["conflicts"].to_string()
 }
 
+/// The keys of all versions that lost, anywhere.
+async fn lost_keys(cluster: &Cluster) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for region in REGIONS {
+        let losers = cluster.losers(region, "Items").await;
+        let key = |image: &Value| image["pk"]["S"].as_str().map(str::to_owned);
+        keys.extend(losers.iter().filter_map(key));
+    }
+    keys
+}
+
+/// The keys of all items.
+async fn keys(client: &Client) -> BTreeSet<String> {
+    let items = common::scan_all(client, "Items").await;
+    let pk = |item| common::text(item, "pk").to_owned();
+    items.iter().map(pk).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_region_lapses_and_what_it_wrote_alone_comes_back_with_it() {
     let cluster = Cluster::start_with(&IMPATIENT);
@@ -285,5 +305,66 @@ async fn of_two_regions_only_a_person_gives_one_up() {
         let shared = value(client, "shared").await;
         assert_eq!(shared.as_deref(), Some("from eu again"));
         assert_eq!(value(client, "more").await.as_deref(), Some("from us"));
+    }
+}
+
+/// Writes new items until one is refused; gives what was acknowledged, and the refusal.
+async fn put_until_refused(client: &Client, name: &str) -> (Vec<String>, String) {
+    let mut written = Vec::new();
+    let deadline = std::time::Instant::now() + common::PATIENCE;
+    loop {
+        let pk = format!("{name}-{}", written.len());
+        let put = client.put_item().table_name("Items");
+        let put = put.set_item(Some(valued(&pk, &"x".repeat(4_000))));
+        match put.send().await {
+            Ok(_) => written.push(pk),
+            Err(refused) => {
+                let refused = refused.into_service_error();
+                let refused = format!("{}: {}", code(&refused), message(&refused));
+                return (written, refused);
+            }
+        }
+        let late = std::time::Instant::now() > deadline;
+        assert!(!late, "{} writes, and none is refused", written.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_full_throttles_where_nobody_can_be_given_up() {
+    let cluster = Cluster::start_with(&["--log-max-bytes=256KiB", "--on-log-full=lapse"]);
+    let clients = cluster.clients();
+    create(&clients, "Items", "pk:S", None, None).await;
+    cluster.settled().await;
+    cut_off(&cluster, AP).await;
+    cluster.run(&["partition", US, EU]).await;
+    // Each is alone: none is a majority.
+    let (mut written, refused) = put_until_refused(&clients[0], "us").await;
+    assert!(refused.starts_with("ThrottlingException: "), "{refused}");
+    assert!(refused.contains("--log-max-bytes"), "{refused}");
+    let full = shown(&cluster, US, "log_full").await;
+    assert_eq!(full["stops"], true);
+    // Two that hear each other give the third up, and write on.
+    cluster.run(&["heal", US, EU]).await;
+    let (more, refused) = put_until_refused(&clients[2], "ap").await;
+    assert!(refused.starts_with("ThrottlingException: "), "{refused}");
+    agreed(&cluster, &[US, EU], AP, "lapsed").await;
+    wait_for("writes are taken again", async || {
+        try_put(&clients[0], "after").await
+    })
+    .await;
+    gone(&cluster, US, "log_full").await;
+    written.push("after".to_owned());
+
+    cluster.run(&["heal"]).await;
+    agreed(&cluster, &REGIONS, AP, "active").await;
+    cluster.settled().await;
+    let kept = lost_keys(&cluster).await;
+    for client in &clients {
+        let found = keys(client).await;
+        let lost: Vec<_> = written.iter().filter(|pk| !found.contains(*pk)).collect();
+        assert!(lost.is_empty(), "{lost:?}");
+        let kept = |pk: &&String| found.contains(*pk) || kept.contains(*pk);
+        let lost: Vec<_> = more.iter().filter(|pk| !kept(pk)).collect();
+        assert!(lost.is_empty(), "{lost:?}");
     }
 }

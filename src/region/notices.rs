@@ -72,6 +72,7 @@ impl Status {
         all.extend(self.rebuilding());
         all.extend(self.store_full());
         all.extend(self.cut_off());
+        all.extend(self.log_full(txn)?);
         all.extend(self.clock());
         all.extend(self.silent(txn)?);
         all.extend(self.lapsed());
@@ -116,7 +117,8 @@ impl Status {
             State::Lapsed => (
                 "lapsed",
                 "this region was silent for too long, and the others went on without it: writes are refused",
-                "it may come back with an empty data folder",
+                "mend its links and leave its data folder alone: it hands over what only it has and is given \
+                 everything, by itself",
             ),
             State::Removed => (
                 "removed",

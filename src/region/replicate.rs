@@ -143,6 +143,7 @@ impl Replication {
             .look(&peers, self.replicator.cut_off_us(), |r| self.name(r));
         self.downs
             .watch(self.clock.now(), &peers, |peer| self.name(peer));
+        self.quiet.note_throttled(self.replicator.is_throttled());
         self.quiet.note_trouble(self.replicator.ruling_trouble());
         *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
         self.replicator.set_unwelcome(self.transport.is_unknown());
@@ -236,7 +237,7 @@ impl Replication {
         for (from, outcome) in rescued {
             self.step(&*txn, Event::Rescued { from, outcome })?;
         }
-        self.gate.set(self.replicator.rebuilding());
+        self.gate.set(self.replicator.closed());
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! (replication.md section 10).
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(super) struct Quiet {
     self_fence: bool,
     /// For how long no majority has been reached.
     cut_off_us: AtomicU64,
+    /// Whether local writes are throttled because of what silent regions hold back.
+    throttled: AtomicBool,
     /// Who was silent when it was last looked.
     told: Mutex<BTreeSet<RegionId>>,
     told_cut_off: Mutex<bool>,
@@ -49,6 +51,7 @@ impl Quiet {
             dead_after_us: micros(tuning.dead_after),
             self_fence: tuning.self_fence,
             cut_off_us: AtomicU64::new(0),
+            throttled: AtomicBool::new(false),
             told: Mutex::default(),
             told_cut_off: Mutex::default(),
             trouble: Mutex::default(),
@@ -83,6 +86,19 @@ impl Quiet {
             info!("a majority of the regions is reached; local writes are taken again");
         }
         *told = fenced;
+    }
+
+    /// Whether local writes are throttled because of what silent regions hold back; logs when that changes.
+    pub fn note_throttled(&self, throttled: bool) {
+        match (self.throttled.swap(throttled, Ordering::Relaxed), throttled) {
+            (false, true) => {
+                warn!(
+                    "the log holds more for silent regions than it may; local writes are throttled"
+                );
+            }
+            (true, false) => info!("local writes are not throttled any more"),
+            _ => {}
+        }
     }
 
     pub fn note_trouble(&self, trouble: Option<&str>) {
@@ -147,6 +163,20 @@ impl Status {
         let hint = "mend its links; writes go on by themselves then (--no-self-fence takes them all the same)";
         let fenced = self.quiet.is_fenced();
         fenced.then(|| Notice::stopping("self_fenced", text, hint))
+    }
+
+    /// This region takes no writes, because silent regions hold back too much of the log.
+    pub(super) fn log_full(&self, txn: &dyn ReadTxn) -> Result<Option<Notice>, StoreError> {
+        if !self.quiet.throttled.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let text = format!(
+            "silent regions hold back more than --log-max-bytes, so local writes are throttled: {}",
+            self.held_back(txn)?
+        );
+        let hint = "start them again or mend the links, or give them up with `meridian region lapse`; writes go on by \
+                    themselves then";
+        Ok(Some(Notice::stopping("log_full", text, hint)))
     }
 
     /// One warning for each region that is silent.
@@ -225,7 +255,7 @@ impl Status {
             None => "everything is kept".to_owned(),
         };
         Ok(format!(
-            "{since} for it: {} commits of {} kB in the log, {tombstones} deletions",
+            "{since}: {} commits of {} kB in the log, {tombstones} deletions",
             log.entries,
             log.bytes / 1_000
         ))
@@ -249,6 +279,11 @@ impl Status {
             let silent = flag(self.quiet.is_silent(peer));
             page.sample(name, &[("member", &self.name(peer.region))], silent);
         }
+        page.gauge(
+            "meridian_log_full",
+            "1 while local writes are throttled because silent regions hold back more than --log-max-bytes.",
+            flag(self.quiet.throttled.load(Ordering::Relaxed)),
+        );
         page.gauge(
             "meridian_self_fenced",
             "1 while local writes are refused because no majority of the regions is reached.",

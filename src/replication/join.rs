@@ -89,12 +89,15 @@ impl Joins {
         }
     }
 
-    pub fn show(&self, durable: &Frontier) -> Option<String> {
+    pub fn show(&self, durable: &Frontier, name: impl Fn(RegionId) -> String) -> Option<String> {
         let rows: usize = self.copies.values().map(|copy| copy.rows).sum();
         if let Some(copy) = self.copies.values().next() {
             return Some(match copy.sponsor {
                 None => "waiting for a region to copy from".into(),
-                Some(sponsor) => format!("copying from {sponsor}: {rows} items so far"),
+                Some(sponsor) => {
+                    let sponsor = name(sponsor);
+                    format!("copying from '{sponsor}': {rows} items so far")
+                }
             });
         }
         let after = self.catching_up.values().next()?;

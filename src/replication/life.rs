@@ -209,7 +209,7 @@ impl Replicator {
         if self.is_lapsed() {
             return self.show_return();
         }
-        if let Some(text) = self.joins.show(&self.durable) {
+        if let Some(text) = self.joins.show(&self.durable, |r| self.member_name(r)) {
             return Some(text);
         }
         if let Some(newborn) = &self.life.newborn {

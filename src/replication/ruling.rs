@@ -74,6 +74,11 @@ impl Council {
         }
     }
 
+    /// How many voters, this one counted, are a majority.
+    pub fn majority(&self) -> usize {
+        self.consensus.majority()
+    }
+
     pub fn move_on(&mut self, manifest: &Manifest) {
         let (epoch, voters) = (manifest.epoch.saturating_add(1), manifest.voters());
         self.consensus.move_on(epoch, voters);
@@ -145,7 +150,7 @@ impl Replicator {
         if alone || (two && cause == Cause::Person) {
             1
         } else {
-            self.council.consensus.majority()
+            self.council.majority()
         }
     }
 

@@ -140,14 +140,26 @@ impl Replicator {
         self.contacts.looked_us = now_us;
         let quiet = self.others().regions().any(|peer| self.is_quiet(peer));
         let full = quiet && txn.size(Db::Log)?.bytes > max;
-        let two = self.config.manifest.voters().regions().count() == 2;
-        self.log_full = full && limits.on_log_full == OnLogFull::Lapse && !two;
-        let throttled = full && !self.log_full;
+        let may_lapse = limits.on_log_full == OnLogFull::Lapse && self.hears_majority();
+        self.log_full = full && may_lapse;
+        let throttled = full && !may_lapse;
         if throttled != self.contacts.throttled {
             self.contacts.throttled = throttled;
             scene.out.push(Action::Throttle(throttled));
         }
         Ok(())
+    }
+
+    /// Whether those who are not silent could give the silent up: of two regions, and of a minority, none can.
+    fn hears_majority(&self) -> bool {
+        let voters = self.config.manifest.voters().without(self.config.region);
+        let heard = voters.regions().filter(|peer| !self.is_quiet(*peer));
+        heard.count() + 1 >= self.council.majority()
+    }
+
+    /// Whether local writes are throttled because of what silent members hold back.
+    pub fn is_throttled(&self) -> bool {
+        self.contacts.throttled
     }
 
     /// A step begins.

@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Finished, Process, free_ports, meridian, signal, wait_for};
+use super::{Finished, Process, admin, free_ports, meridian, signal, wait_for};
 
 pub const US: &str = "us-east-1";
 pub const EU: &str = "eu-west-1";
@@ -142,6 +142,24 @@ impl Cluster {
         };
         let named = |region: Value| (region["name"].as_str().expect("a name").to_owned(), region);
         regions.into_iter().map(named).collect()
+    }
+
+    /// The versions of a table's items that the region has seen lose a race, as images.
+    pub async fn losers(&self, region: &str, table: &str) -> Vec<Value> {
+        let status = self.status().await;
+        let address = status[region]["admin"].as_str().expect("it runs");
+        let (mut after, mut losers) = (0, Vec::new());
+        loop {
+            let path = format!("/conflicts?limit=1000&after={after}&table={table}");
+            let page = admin(address, hyper::Method::GET, &path, "").await.json();
+            let list = page["conflicts"].as_array().expect("a list");
+            losers.extend(list.iter().map(|c| c["loser"]["item"].clone()));
+            let numbers = list.iter().filter_map(|c| c["number"].as_u64());
+            match numbers.max() {
+                Some(last) => after = last,
+                None => return losers,
+            }
+        }
     }
 
     /// The region's process, once it has one.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::common::{Answer, Cluster, admin, post, signal, wait_for};
+use crate::common::{Answer, Cluster, post, signal, wait_for};
 use load::Load;
 pub use verdict::Summary;
 use weather::Weather;
@@ -175,29 +175,5 @@ impl Fleet {
         change(&self.folder(region).join("store"));
         signal(pid, "KILL");
         self.cluster.back(region, pid).await;
-    }
-
-    /// The versions that the region has seen lose a race, as images.
-    pub async fn losers(&self, region: &str) -> Vec<Value> {
-        let status = self.cluster.status().await;
-        let address = status[region]["admin"]
-            .as_str()
-            .expect("it runs")
-            .to_owned();
-        let (mut after, mut losers) = (0, Vec::new());
-        loop {
-            let path = format!("/conflicts?limit=1000&after={after}&table={TABLE}");
-            let page = admin(&address, hyper::Method::GET, &path, "").await.json();
-            let list = page["conflicts"].as_array().expect("a list");
-            losers.extend(list.iter().map(|c| c["loser"]["item"].clone()));
-            if list.is_empty() {
-                return losers;
-            }
-            after = list
-                .iter()
-                .filter_map(|c| c["number"].as_u64())
-                .max()
-                .unwrap_or(after);
-        }
     }
 }

@@ -66,7 +66,7 @@ pub async fn judge(
     let items = all_equal(&fleet).await;
     let mut losers = weather.losers;
     for region in FLEET {
-        losers.extend(fleet.losers(region).await);
+        losers.extend(fleet.cluster.losers(region, TABLE).await);
     }
     nothing_lost(&ledger, &items, &losers);
     let status = fleet.cluster.status().await;

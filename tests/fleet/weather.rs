@@ -7,7 +7,7 @@ use fastrand::Rng;
 use serde_json::Value;
 
 use super::load::Load;
-use super::{FLEET, Fleet};
+use super::{FLEET, Fleet, TABLE};
 use crate::common::signal;
 
 /// Between two events, milliseconds.
@@ -143,7 +143,8 @@ impl Weather {
             self.run(fleet, &["heal", region, other]).await;
         }
         fleet.is_known(region).await;
-        self.losers.extend(fleet.losers(region).await);
+        self.losers
+            .extend(fleet.cluster.losers(region, TABLE).await);
         let what = if copy.is_some() {
             "an old copy"
         } else {
