@@ -63,6 +63,13 @@ pub struct Conflict {
 }
 
 impl Conflict {
+    /// Whether nothing is known to have beaten the loser: a lapsed region brought it back, there was nothing at
+    /// the key, and a deletion that is forgotten is taken to have won (`replica::rescue`). This may be all that
+    /// is left of an item, so it goes by age only, never for want of room.
+    pub fn is_last_copy(&self) -> bool {
+        self.winner.dot == self.loser.dot
+    }
+
     pub fn id(&self) -> Result<ConflictId, StoreError> {
         let named = (self.uid, &self.key, self.winner.rank, self.loser.rank);
         let bytes = rows::encode(&named)?;
@@ -92,8 +99,9 @@ pub struct TableTally {
     pub dropped: u64,
     /// Whose loser was written back.
     pub restored: u64,
-    /// Still there, and their bytes.
+    /// Still there.
     pub kept: u64,
+    /// Of those that may go for want of room.
     pub bytes: u64,
 }
 

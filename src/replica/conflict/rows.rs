@@ -1,7 +1,7 @@
 //! Where conflicts are: rows of `Db::Conflicts`, by a letter.
 //!
 //! - `l` + number: the conflict. `i` + id in hexadecimal digits: its number. `t` + table + number: one of
-//!   a table, oldest first. `r` + id: the write that restored it.
+//!   a table that may go for want of room, oldest first. `r` + id: the write that restored it.
 //! - `c` + table and `k` + winner's region + loser's region: counters.
 
 use std::ops::{Bound, ControlFlow};
@@ -107,7 +107,11 @@ pub(in crate::replica) fn record(
     bytes.extend(encode(conflict)?);
     txn.put(Db::Conflicts, &record_row(number), &bytes)?;
     txn.put(Db::Conflicts, &id_row(id), &number.to_be_bytes())?;
-    txn.put(Db::Conflicts, &table_row(conflict.uid, number), &[])?;
+    let mut of_room = 0;
+    if !conflict.is_last_copy() {
+        of_room = bytes.len() as u64;
+        txn.put(Db::Conflicts, &table_row(conflict.uid, number), &[])?;
+    }
     txn.put(Db::Meta, meta::NEXT_CONFLICT, &number.to_be_bytes())?;
     change_tally(txn, conflict.uid, |tally| {
         if !conflict.table.is_empty() {
@@ -115,7 +119,7 @@ pub(in crate::replica) fn record(
         }
         tally.recorded += 1;
         tally.kept += 1;
-        tally.bytes += bytes.len() as u64;
+        tally.bytes += of_room;
     })?;
     let regions = |version: Version| version.dot.log.origin.region;
     let link = link_row(regions(conflict.winner), regions(conflict.loser));
@@ -126,7 +130,7 @@ pub(in crate::replica) fn record(
     txn.put(Db::Conflicts, &link, &(before + 1).to_be_bytes())
 }
 
-/// Drops the conflict of that number and says how many bytes it had. `counted` is false only where a bug is planted.
+/// Drops the conflict of that number and says how much room that makes. `counted` is false only where a bug is planted.
 pub(super) fn drop_one(
     txn: &mut dyn WriteTxn,
     number: u64,
@@ -136,7 +140,10 @@ pub(super) fn drop_one(
     let bytes = txn
         .get(Db::Conflicts, &row)?
         .ok_or_else(|| lost("one to drop is not there"))?;
-    let (conflict, size) = (parse(bytes)?, bytes.len() as u64);
+    let (conflict, mut size) = (parse(bytes)?, bytes.len() as u64);
+    if conflict.is_last_copy() {
+        size = 0;
+    }
     let id = conflict.id()?;
     for row in [
         row,

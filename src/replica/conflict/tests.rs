@@ -8,7 +8,7 @@ use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{GroupId, LogId};
 use crate::replica::request::{ItemWrite, WriteAction, WriteRequest, WriteResponse};
 use crate::replica::ttl::TtlSettings;
-use crate::replica::{ApiError, Job, JobResult, Replica, ReplicaConfig, check, log, read};
+use crate::replica::{ApiError, Job, JobResult, Replica, ReplicaConfig, check, log, read, rescue};
 use crate::store::{Db, MemStore, Store};
 
 const TABLE: &str = "carts";
@@ -125,6 +125,22 @@ impl Region {
         let seen = other.replica.frontier().get(&log).copied().unwrap_or(0);
         let commits = log::read(&*txn, log, seen + 1, usize::MAX).unwrap();
         commits.into_iter().map(|(_, sealed)| sealed).collect()
+    }
+
+    /// Decides about what only the other has, as a sponsor does when one comes back that had lapsed.
+    fn rescue(&mut self, other: &Region) {
+        let txn = other.store.begin_read().unwrap();
+        let log = LogId {
+            group: other.replica.manifest().counted(),
+            origin: other.replica.origin(),
+        };
+        let seen = self.replica.frontier().get(&log).copied().unwrap_or(0);
+        let tail = rescue::read_tail(&*txn, log, seen + 1, usize::MAX).unwrap();
+        let (_, tail) = tail.expect("it has more");
+        match self.group(vec![Job::Rescue(Box::new(tail))]).pop() {
+            Some(JobResult::Rescue(result)) => result.unwrap(),
+            result => panic!("{result:?}"),
+        };
     }
 
     fn absorb(&mut self, commits: Vec<Vec<u8>>) {
@@ -310,6 +326,33 @@ fn a_table_keeps_what_fits_its_budget() {
     assert_eq!(kept[0].number, 100, "the newest stay");
     assert_eq!(tally.kept + tally.dropped, 100);
     assert_eq!(kept.len() as u64, tally.kept);
+}
+
+#[test]
+fn what_only_a_lapsed_region_had_does_not_go_for_want_of_room() {
+    let (mut a, mut b) = two(Retention {
+        table_bytes: 1_000,
+        keep_us: 3_600_000_000,
+    });
+    for round in 0..40 {
+        race(&mut a, &mut b, &format!("item {round}"));
+    }
+    for n in 0..40 {
+        b.put(&format!("new {n}"), "b");
+    }
+    a.rescue(&b);
+    a.rest();
+    let kept = a.kept();
+    let (last_copies, others): (Vec<_>, Vec<_>) =
+        (kept.iter()).partition(|kept| kept.conflict.is_last_copy());
+    assert_eq!(last_copies.len(), 40);
+    let tally = a.tallies().tables[0].1.clone();
+    assert!(tally.bytes <= 1_000 && !others.is_empty(), "{tally:?}");
+    assert_eq!(tally.kept + tally.dropped, 80);
+    a.restore(last_copies[0].id, false).unwrap();
+    a.now.wall_us += 3_700_000_000;
+    a.rest();
+    assert_eq!(a.kept(), [], "by age");
 }
 
 #[test]
