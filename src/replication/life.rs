@@ -6,7 +6,8 @@
 //! its commits have an incarnation of their own since before they were made (`replica::life`).
 //!
 //! - Clients are not served while a connected peer has more of this region than this region has, nor, by a store
-//!   that began empty, before it has what the first whole peer had that it heard.
+//!   that began empty, before it has what the first whole peer had that it heard. Where it hears of none, it is among
+//!   the first of its cluster only if it has heard a majority: alone it may as well be what is left of a lost disk.
 //! - This region's own watermark is `Stamp::MIN` until every member has been heard in this life, and all that
 //!   any of them has of its earlier lives is here. Otherwise the stable stamp could pass commits of an earlier
 //!   life that one member has and others do not: those would arrive below it.
@@ -142,12 +143,12 @@ impl Replicator {
 
     /// A store that began empty has what it found when it came.
     fn grow_up(&mut self, scene: &mut Scene<'_>) {
-        let others = self.others();
-        let all_heard = others.regions().all(|peer| self.life.heard.contains(&peer));
+        let others = self.others().regions();
+        let (heard, unheard): (Vec<_>, Vec<_>) =
+            others.partition(|peer| self.life.heard.contains(peer));
         let whole = |s: &&super::session::Session| s.open() && s.whole;
         let first = self.sessions.values().find(whole);
         let found = first.map(|session| session.frontier.clone());
-        let unwelcome = self.life.unwelcome;
         let Some(newborn) = &mut self.life.newborn else {
             return;
         };
@@ -158,7 +159,10 @@ impl Replicator {
         }
         let grown = match &newborn.target {
             Some(target) => covers(&self.durable, target),
-            None => all_heard || !unwelcome && now_us.saturating_sub(since_us) >= NEWBORN_US,
+            None => {
+                let waited = now_us.saturating_sub(since_us) >= NEWBORN_US;
+                unheard.is_empty() || waited && heard.len() + 1 > unheard.len()
+            }
         };
         if grown && self.joins.is_empty() {
             crate::mark!("grown up");
@@ -219,7 +223,9 @@ impl Replicator {
                      `meridian region add` makes it a member"
                         .into()
                 }
-                None => "the data folder is new: waiting to hear from the other regions".into(),
+                None => {
+                    "the data folder is new: waiting to hear from a majority of the regions".into()
+                }
                 Some(target) => format!(
                     "the data folder is new: {} commits of this cluster are still to come",
                     lacking(&self.durable, target)

@@ -107,8 +107,8 @@ pub const RETRY_MAX_US: u64 = 16_000_000;
 pub const PART_BYTES_MAX: usize = 1024 * 1024;
 /// How long a part of a copy may take beyond two round trips before it is asked for again.
 pub const PART_US: u64 = 4_000_000;
-/// How long a store that began empty waits for a region that lacks nothing, before it believes to be among
-/// the first of its cluster.
+/// How long a store that began empty, and has heard a majority of its cluster, waits for a region that lacks nothing,
+/// before it believes to be among the first.
 pub const NEWBORN_US: u64 = 5_000_000;
 /// Between two words of one region that a log does not reach back far enough.
 pub const GONE_US: u64 = 1_000_000;

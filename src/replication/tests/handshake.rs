@@ -132,3 +132,44 @@ fn garbage_ends_the_session() {
     world.step(0, Event::Frame(RegionId(1), Lane::Log, vec![0xFF; 20]));
     assert_eq!(world.disconnects.len(), 1);
 }
+
+/// Three regions whose stores began empty.
+fn newborn() -> World {
+    let mut world = World::new(3);
+    for (node, region) in world.nodes.iter_mut().zip(0..) {
+        let mut config = config(region);
+        config.lacks.newborn = true;
+        node.replicator = Replicator::new(config, Frontier::new());
+    }
+    world
+}
+
+#[test]
+fn an_empty_store_serves_nobody_before_it_has_heard_a_majority() {
+    let mut world = newborn();
+    let serves = |world: &World, at: usize| world.nodes[at].replicator.closed().is_none();
+    world.run_ms(60_000);
+    assert!(
+        !serves(&world, 0),
+        "alone it may be what is left of a lost disk"
+    );
+    world.link(0, 1, true);
+    world.run_ms(1_000);
+    assert!(
+        serves(&world, 0) && serves(&world, 1),
+        "two of three are new"
+    );
+    assert!(!serves(&world, 2));
+    world.link(0, 2, true);
+    world.run_ms(1_000);
+    assert!(serves(&world, 2), "it has all that a whole peer has");
+}
+
+#[test]
+fn empty_stores_that_all_hear_each_other_serve_at_once() {
+    let mut world = newborn().connect();
+    world.run_ms(300);
+    for node in &world.nodes {
+        assert_eq!(node.replicator.closed(), None);
+    }
+}
