@@ -44,13 +44,15 @@ impl Replica {
         std::mem::take(&mut self.wiped)
     }
 
-    /// What only this region had is with others now: it begins to forget.
+    /// What only this region had is with others now: it begins to forget. It may be told so again at any time.
     pub(super) fn begin_wipe(
         &mut self,
         txn: &mut dyn WriteTxn,
         rescued: Outcome,
     ) -> Result<(), StoreError> {
-        if self.is_lapsed() && wiping(txn.as_read())?.is_none() {
+        let mut logs = self.frontier.keys();
+        let has_any = logs.any(|log| self.is_shared(log.group));
+        if self.is_lapsed() && has_any && wiping(txn.as_read())?.is_none() {
             txn.put(Db::Meta, meta::RETURNING, &work::encode(&rescued)?)?;
             self.chores_left = true;
         }

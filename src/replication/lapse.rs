@@ -16,6 +16,7 @@ use crate::clock::RegionId;
 use crate::replica::manifest::{Manifest, State};
 use crate::replica::mutation::{Frontier, GroupId, LogId, Origin};
 use crate::replica::rescue::{self, Outcome, Tail};
+use crate::replica::wipe;
 use crate::store::StoreError;
 
 /// One group on its way to its sponsor.
@@ -33,8 +34,10 @@ struct Handover {
 pub(super) struct Return {
     groups: BTreeMap<GroupId, Handover>,
     rescued: Outcome,
-    /// The store has been told to wipe itself.
+    /// All is handed over, and the store wipes itself.
     wiping: bool,
+    /// When the store was last told to.
+    told_us: Option<u64>,
 }
 
 impl Return {
@@ -185,8 +188,11 @@ impl Replicator {
     /// Hands over what nobody else has; then this region begins anew.
     pub(super) fn hand_over(&mut self, scene: &mut Scene<'_>) -> Result<(), StoreError> {
         let busy = self.applying.values().any(|logs| !logs.is_empty());
-        if !self.is_lapsed() || self.returning.wiping || busy || self.is_clean() {
+        if !self.is_lapsed() || busy || self.is_clean() {
             return Ok(());
+        }
+        if self.returning.wiping {
+            return self.insist_on_wipe(scene);
         }
         let groups: Vec<GroupId> = self.in_common().map(|(log, _)| log.group).collect();
         let mut all_done = true;
@@ -195,6 +201,21 @@ impl Replicator {
         }
         if all_done {
             self.returning.wiping = true;
+            self.insist_on_wipe(scene)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the store to wipe itself, until it has begun: a full disk may refuse even that.
+    fn insist_on_wipe(&mut self, scene: &mut Scene<'_>) -> Result<(), StoreError> {
+        let now_us = scene.now.mono_us;
+        let lately = |at_us: u64| now_us.saturating_sub(at_us) < PART_US;
+        let begun = match scene.shelf.txn() {
+            Some(txn) => wipe::wiping(txn)?.is_some(),
+            None => false,
+        };
+        if !begun && !self.returning.told_us.is_some_and(lately) {
+            self.returning.told_us = Some(now_us);
             scene.out.push(Action::Wipe(self.returning.rescued));
         }
         Ok(())

@@ -3,6 +3,7 @@
 
 mod delivery;
 mod handshake;
+mod lapse;
 mod membership;
 mod storm;
 mod traffic;
