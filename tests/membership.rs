@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_dynamodb::Client;
 use common::{
-    AP, EU, Finished, Process, US, client_of, code, create, eventually, free_ports, item, meridian,
-    message, put, s, scan_all, text, wait_for,
+    AP, Cluster, EU, Finished, Process, US, client_of, code, create, eventually, free_ports, item,
+    meridian, message, put, s, scan_all, text, wait_for,
 };
 use hyper::Method;
 use serde_json::Value;
@@ -231,10 +231,7 @@ async fn a_region_joins_under_writes_and_another_leaves() {
         "{added:#?}"
     );
     assert!(added.stderr.contains("waiting for "), "{added:#?}");
-    site.until(3, "the new region has heard that it is active", |status| {
-        status["rebuilding"].is_null()
-    })
-    .await;
+    // It serves already.
     put(&new.client, TABLE, item([("title", s("of the new one"))])).await;
     stop.store(true, Ordering::Relaxed);
     let mut all = vec!["of the new one".to_owned()];
@@ -306,6 +303,39 @@ async fn a_region_joins_under_writes_and_another_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_region_is_asked_to_add_a_region_while_another_is_asked_to_remove_one() {
+    let site = Site::new();
+    let regions = three(&site).await;
+    let four = site.topology("four.toml", &[0, 1, 2, 3], None);
+    let new = site.serve(3, &four);
+    site.listens(3).await;
+    put(&regions[2].client, TABLE, item([("title", s("before"))])).await;
+    let via = site.admin(1);
+    let remove = ["region", "remove", AP, "--via", &via];
+    let (added, removed) = tokio::join!(site.add_new(), meridian(&remove));
+    added.success();
+    removed.success();
+    put(&new.client, TABLE, item([("title", s("after"))])).await;
+    for (n, region) in [(0, &regions[0]), (1, &regions[1]), (3, &new)] {
+        eventually("it has all", async || {
+            titles(&region.client).await == ["after", "before"]
+        })
+        .await;
+        site.until(n, "all agree on the members", |status| {
+            let members = status["members"].as_array().expect("members");
+            let state = |name: &str| {
+                members
+                    .iter()
+                    .find(|m| m["name"] == name)
+                    .map(|m| &m["state"])
+            };
+            state(NEW) == Some(&"active".into()) && state(AP) == Some(&"removed".into())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_region_moves_without_a_restart_of_the_others() {
     let site = Site::new();
     let mut regions = three(&site).await;
@@ -352,4 +382,50 @@ async fn a_region_moves_without_a_restart_of_the_others() {
         taken.contains(&format!("'{EU}' is reached already")),
         "{taken}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_region_that_comes_into_the_file_of_up_is_added() {
+    let folder = Arc::new(TempDir::new().expect("a folder"));
+    let file = folder.path().join("up.toml");
+    let topology = |count: usize| {
+        let mut words = "[cluster]\nname = \"up\"\nreplicate = \"all\"\n".to_owned();
+        for (id, name) in NAMES.iter().enumerate().take(count) {
+            words += &format!("[[region]]\nname = \"{name}\"\nid = {id}\n");
+        }
+        std::fs::write(&file, words).expect("written");
+    };
+    topology(2);
+    let cluster = Cluster::start_in(&folder, Some(&file));
+    let clients = [US, EU].map(|region| cluster.client(region));
+    create(&clients, TABLE, "title:S", None, None).await;
+    put(&clients[0], TABLE, item([("title", s("early"))])).await;
+    drop(cluster.stop());
+
+    topology(3);
+    let cluster = Cluster::start_in(&folder, Some(&file));
+    let us = cluster.status().await.remove(US).unwrap_or_default();
+    assert!(
+        us["notices"]
+            .to_string()
+            .contains("region add ap-northeast-1"),
+        "{us}"
+    );
+    let added = cluster.run(&["region", "add", AP]).await;
+    assert!(
+        added.stdout.contains("ap-northeast-1      2  active"),
+        "{added:#?}"
+    );
+    assert_eq!(titles(&cluster.client(AP)).await, ["early"]);
+    put(&cluster.client(AP), TABLE, item([("title", s("late"))])).await;
+    drop(cluster.stop());
+    // And is there when all start again.
+    let cluster = Cluster::start_in(&folder, Some(&file));
+    for region in [US, EU, AP] {
+        let client = cluster.client(region);
+        eventually("all are there", async || {
+            titles(&client).await == ["early", "late"]
+        })
+        .await;
+    }
 }

@@ -14,6 +14,8 @@ use super::{CliError, ClusterArgs, block_on, parse_duration};
 
 /// Between two looks at how far a change is.
 const LOOK: Duration = Duration::from_millis(300);
+/// How long a region that has been added may not answer before it is not asked any more.
+const UNANSWERED: Duration = Duration::from_secs(10);
 const MEMBERS: &str = "/members";
 /// How long a majority may take to agree that a region has lapsed.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -157,7 +159,36 @@ async fn add(args: AddArgs) -> Result<(), CliError> {
         may_be_done: false,
         under_way: "joining",
     };
-    pursue(&args.via, &args.wait, &wanted).await
+    let deadline = Instant::now() + args.wait.timeout;
+    let members = pursue(&args.via, deadline, &wanted).await?;
+    serves(&args.via, deadline, &members, &wanted.name).await?;
+    done(&members, args.wait.json)
+}
+
+/// Waits until a region that has been added answers clients: it hears a moment later than others that it is active.
+/// One whose admin port cannot be asked from here is a member all the same.
+async fn serves(
+    via: &ViaArgs,
+    deadline: Instant,
+    members: &Value,
+    name: &str,
+) -> Result<(), CliError> {
+    let member = reached(via, members, name).await;
+    let (began, mut told) = (Instant::now(), Told::default());
+    loop {
+        match member.call(Method::GET, "/status", None).await {
+            Ok(status) => match status["rebuilding"].as_str() {
+                None => return Ok(()),
+                Some(why) => told.tell(format!("'{name}' to serve: {why}"), deadline)?,
+            },
+            Err(error) if began.elapsed() > UNANSWERED => {
+                eprintln!("whether '{name}' serves is not known here: {error}");
+                return Ok(());
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 async fn remove(args: RemoveArgs) -> Result<(), CliError> {
@@ -171,7 +202,7 @@ async fn remove(args: RemoveArgs) -> Result<(), CliError> {
         may_be_done: true,
         under_way: "leaving",
     };
-    pursue(&args.via, &args.wait, &wanted).await
+    agree(&args.via, &args.wait, &wanted).await
 }
 
 async fn change_addresses(args: MoveArgs) -> Result<(), CliError> {
@@ -183,7 +214,7 @@ async fn change_addresses(args: MoveArgs) -> Result<(), CliError> {
         may_be_done: false,
         under_way: "",
     };
-    pursue(&args.via, &args.wait, &wanted).await
+    agree(&args.via, &args.wait, &wanted).await
 }
 
 impl AddressArgs {
@@ -203,16 +234,7 @@ async fn keeps_nothing_alone(args: &RemoveArgs) -> Result<(), CliError> {
     if member["state"] != "active" {
         return Ok(());
     }
-    let leaver = Member {
-        name: args.name.clone(),
-        pid: None,
-        endpoint: String::new(),
-        admin: member["admin"].as_str().map(str::to_owned),
-    };
-    let leaver = match leaver.admin {
-        Some(_) => leaver,
-        None => found(&args.via, &args.name).await.unwrap_or(leaver),
-    };
+    let leaver = reached(&args.via, &members, &args.name).await;
     let status = leaver.call(Method::GET, "/status", None).await;
     let status = status.map_err(|error| CliError::CannotDrain {
         region: args.name.clone(),
@@ -230,10 +252,21 @@ async fn keeps_nothing_alone(args: &RemoveArgs) -> Result<(), CliError> {
     })
 }
 
-/// The region as the cluster's topology or front door knows it.
-async fn found(via: &ViaArgs, name: &str) -> Option<Member> {
-    let cluster = Cluster::find(&via.cluster).await.ok()?;
-    cluster.member(name).ok().cloned()
+/// The region where its peers reach it, or else the cluster's topology or front door.
+async fn reached(via: &ViaArgs, members: &Value, name: &str) -> Member {
+    let admin = named(members, name).and_then(|member| member["admin"].as_str());
+    let known = Member {
+        name: name.to_owned(),
+        pid: None,
+        endpoint: String::new(),
+        admin: admin.map(str::to_owned),
+    };
+    if known.admin.is_some() {
+        return known;
+    }
+    let cluster = Cluster::find(&via.cluster).await.ok();
+    let found = cluster.and_then(|cluster| cluster.member(name).ok().cloned());
+    found.unwrap_or(known)
 }
 
 /// An active region that answers, and what it says of the members.
@@ -277,17 +310,47 @@ struct Wanted {
     under_way: &'static str,
 }
 
-/// Asks for a change, waits until it is made, and says what it waits for.
-async fn pursue(via: &ViaArgs, wait: &WaitArgs, wanted: &Wanted) -> Result<(), CliError> {
+/// What is waited for, as it was last said.
+#[derive(Default)]
+struct Told(String);
+
+impl Told {
+    /// Says it if that is news, and ends the waiting when it has been long enough.
+    fn tell(&mut self, waits: String, deadline: Instant) -> Result<(), CliError> {
+        if waits != self.0 {
+            eprintln!("waiting for {waits}");
+            self.0.clone_from(&waits);
+        }
+        match Instant::now() > deadline {
+            true => Err(CliError::StillWaiting { waits }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Asks for a change and waits until the members have agreed on it.
+async fn agree(via: &ViaArgs, wait: &WaitArgs, wanted: &Wanted) -> Result<(), CliError> {
+    let members = pursue(via, Instant::now() + wait.timeout, wanted).await?;
+    done(&members, wait.json)
+}
+
+fn done(members: &Value, as_json: bool) -> Result<(), CliError> {
+    if !as_json {
+        println!("done: epoch {} of the members", members["epoch"]);
+    }
+    print(members, as_json)
+}
+
+/// Asks for a change, waits until it is made, and says what it waits for. Gives the members then.
+async fn pursue(via: &ViaArgs, deadline: Instant, wanted: &Wanted) -> Result<Value, CliError> {
     let (speaker, before) = speaker(via).await?;
-    let deadline = Instant::now() + wait.timeout;
     let begun = named(&before, &wanted.name).is_some_and(|m| m["state"] == wanted.under_way);
     let nothing_to_do = wanted.may_be_done && (wanted.done)(named(&before, &wanted.name));
     let mut asked = false;
     if !begun && !nothing_to_do {
         asked = ask(&speaker, wanted).await?;
     }
-    let mut told = String::new();
+    let mut told = Told::default();
     loop {
         let members = speaker.call(Method::GET, MEMBERS, None).await?;
         let member = named(&members, &wanted.name);
@@ -295,10 +358,7 @@ async fn pursue(via: &ViaArgs, wait: &WaitArgs, wanted: &Wanted) -> Result<(), C
         // What is agreed on at once is made when nothing is asked any more.
         let at_once = wanted.under_way.is_empty() && asked && !pending;
         if at_once || (wanted.done)(member) {
-            if !wait.json {
-                println!("done: epoch {} of the members", members["epoch"]);
-            }
-            return print(&members, wait.json);
+            return Ok(members);
         }
         let under_way = member.is_some_and(|m| m["state"] == wanted.under_way);
         if !pending && !under_way {
@@ -310,13 +370,7 @@ async fn pursue(via: &ViaArgs, wait: &WaitArgs, wanted: &Wanted) -> Result<(), C
             (_, Value::String(words)) => words.clone(),
             _ => "the members to agree".to_owned(),
         };
-        if waits != told {
-            eprintln!("waiting for {waits}");
-            told = waits;
-        }
-        if Instant::now() > deadline {
-            return Err(CliError::StillWaiting { waits: told });
-        }
+        told.tell(waits, deadline)?;
         tokio::time::sleep(LOOK).await;
     }
 }

@@ -19,6 +19,8 @@ use crate::transport::DevCa;
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where `--port 0` looks for the regions' ports.
 const PORTS: std::ops::Range<u16> = 10_000..30_000;
+/// The topology as its regions read it.
+const TOPOLOGY: &str = "topology.toml";
 /// How many ports it tries.
 const PORT_ATTEMPTS: usize = 1_000;
 
@@ -108,6 +110,7 @@ impl Local {
         let front_port = listener.local_addr()?.port();
         place(&mut topology, setup.port)?;
         let lock = lock(&setup.home)?;
+        keep_id(&mut topology, &setup.home)?;
         let plan = prepare(&topology, &setup)?;
         let members = Arc::new(Members::new(&topology));
         let stop = stop.child_token();
@@ -234,6 +237,16 @@ fn lock(home: &Path) -> Result<std::fs::File, CliError> {
     }
 }
 
+/// A cluster that has begun keeps its id, also when regions come into its file or go: an id that the file
+/// does not give would be another with each of them.
+fn keep_id(topology: &mut Topology, home: &Path) -> Result<(), CliError> {
+    let begun = home.join(TOPOLOGY);
+    if topology.has_derived_id() && begun.exists() {
+        topology.cluster_id = Topology::load(&begun)?.cluster_id;
+    }
+    Ok(())
+}
+
 /// Writes the placed topology and mints what certificates are missing.
 fn prepare(topology: &Topology, setup: &Setup) -> Result<Vec<Launch>, CliError> {
     let home = &setup.home;
@@ -241,7 +254,7 @@ fn prepare(topology: &Topology, setup: &Setup) -> Result<Vec<Launch>, CliError> 
         path: path.display().to_string(),
         source,
     };
-    let file = home.join("topology.toml");
+    let file = home.join(TOPOLOGY);
     std::fs::write(&file, topology.to_toml()).map_err(|e| write_error(&file, e))?;
     let certs = home.join("certs");
     DevCa::ensure(&certs, &topology.cluster_id).map_err(crate::region::RegionError::from)?;

@@ -302,7 +302,7 @@ fn any_port(address: &str) -> bool {
 }
 
 /// Keyed with constants and fed length-prefixed fields: the id must not change between versions.
-fn derived_id(name: &str, regions: &[RegionSpec]) -> [u8; 16] {
+pub(super) fn derived_id(name: &str, regions: &[RegionSpec]) -> [u8; 16] {
     let mut names: Vec<&str> = regions.iter().map(|r| r.name.as_str()).collect();
     names.sort_unstable();
     let mut hasher = SipHasher13::new_with_keys(0x6d65_7269_6469_616e, 0x636c_7573_7465_7231);

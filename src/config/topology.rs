@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::check::Check;
+use super::check::{Check, derived_id};
 use super::file;
 use super::{Compression, ConfigError};
 
@@ -94,6 +94,11 @@ impl Topology {
             .iter()
             .find(|l| (l.from == a && l.to == b) || (l.from == b && l.to == a))
             .map_or(0.0, |l| l.rtt_ms)
+    }
+
+    /// Whether the cluster's id follows from names, and so would be another with other regions.
+    pub fn has_derived_id(&self) -> bool {
+        self.cluster_id == derived_id(&self.name, &self.regions)
     }
 
     /// The cluster id in 32 hexadecimal digits, as certificates and messages show it.

@@ -346,10 +346,11 @@ impl Region {
     }
 
     /// Waits until clients are served, but not for long where a rebuilding takes long: the first thing that
-    /// a new data folder does is to hear from the others, which takes a moment.
+    /// a new data folder does is to hear from the others, which takes a moment. Nor where it is no member yet.
     pub async fn settled(&self) {
         let deadline = tokio::time::Instant::now() + Duration::from_micros(2 * NEWBORN_US);
-        while self.status.gate.reason().is_some() && tokio::time::Instant::now() < deadline {
+        let waits = || self.status.gate.reason().is_some() && !self.transport.is_unknown();
+        while waits() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(SETTLE_POLL).await;
         }
     }

@@ -365,7 +365,10 @@ impl Manifest {
         if stays {
             return Err(ChangeError::NameTaken(name.to_owned()));
         }
-        if addresses.replication.is_none() {
+        // Where all are placed anew at every start (`up`), the topology says where they are, and this record nothing.
+        let mut stay = self.members.iter().filter(|m| m.state != State::Removed);
+        let by_record = stay.any(|m| m.addresses.replication.is_some());
+        if by_record && addresses.replication.is_none() {
             return Err(ChangeError::NoAddress);
         }
         self.may_be_at(region, addresses)

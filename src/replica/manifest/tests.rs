@@ -138,6 +138,9 @@ fn what_cannot_be_is_refused() {
     assert!(refused(&two, named("r1", at("h:7"))).contains("name of a member"));
     assert!(refused(&two, named("x", at("h:1"))).contains("'r1' is reached already"));
     assert!(refused(&two, named("x", Addresses::default())).contains("needs an address"));
+    let placed_anew = Manifest::of(CLUSTER, GroupId(0b11));
+    let added = placed_anew.propose(&named("x", Addresses::default()));
+    assert_eq!(added.expect("legal").state(AP), Some(State::Joining));
     assert!(refused(&two, named("a b", at("h:7"))).contains("cannot be"));
     assert!(refused(&two, named("x", at(&"h".repeat(256)))).contains("cannot be"));
     let lapse = Change::Lapse {
