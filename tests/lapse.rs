@@ -11,6 +11,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use common::{
     AP, Cluster, EU, Item, REGIONS, US, code, create, get, item, message, put, s, wait_for,
 };
@@ -170,6 +171,27 @@ async fn value(client: &Client, pk: &str) -> Option<String> {
     found.map(|found| common::text(&found, "v").to_owned())
 }
 
+/// Waits until US and EU, who go on without the third, forget again what both have.
+async fn forgotten(cluster: &Cluster) {
+    wait_for("the others forget again", async || {
+        let status = cluster.status().await;
+        let held = |region: &Value| {
+            let logs = region["logs"].as_array().cloned().unwrap_or_default();
+            logs.iter()
+                .filter_map(|log| log["held"].as_u64())
+                .sum::<u64>()
+        };
+        // Deletions are forgotten only when the table's last change is a minute old.
+        let stable = |region: &Value| region["stable_lag_ms"].as_u64() < Some(5_000);
+        let forgets = |region: &str| held(&status[region]) == 0 && stable(&status[region]);
+        match forgets(US) && forgets(EU) {
+            true => Ok(()),
+            false => Err(format!("{status:?}")),
+        }
+    })
+    .await;
+}
+
 /// The images that lost, by partition key.
 async fn losers(cluster: &Cluster) -> String {
     let conflicts = cluster.json(&["conflicts"]).await;
@@ -218,23 +240,7 @@ async fn a_dead_region_lapses_and_what_it_wrote_alone_comes_back_with_it() {
     }
     cluster.back(AP, pid).await;
     agreed(&cluster, &[US, EU], AP, "lapsed").await;
-    wait_for("the others forget again", async || {
-        let status = cluster.status().await;
-        let held = |region: &Value| {
-            let logs = region["logs"].as_array().cloned().unwrap_or_default();
-            logs.iter()
-                .filter_map(|log| log["held"].as_u64())
-                .sum::<u64>()
-        };
-        // Deletions are forgotten only when the table's last change is a minute old.
-        let stable = |region: &Value| region["stable_lag_ms"].as_u64() < Some(5_000);
-        let forgets = |region: &str| held(&status[region]) == 0 && stable(&status[region]);
-        match forgets(US) && forgets(EU) {
-            true => Ok(()),
-            false => Err(format!("{status:?}")),
-        }
-    })
-    .await;
+    forgotten(&cluster).await;
     // Alone it is no majority: it gives nobody up, and takes no writes.
     shown(&cluster, AP, "self_fenced").await;
     let status = cluster.status().await;
@@ -305,6 +311,59 @@ async fn of_two_regions_only_a_person_gives_one_up() {
         let shared = value(client, "shared").await;
         assert_eq!(shared.as_deref(), Some("from eu again"));
         assert_eq!(value(client, "more").await.as_deref(), Some("from us"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_write_of_a_lapsed_region_is_there_or_kept_though_all_die_on_its_way_back() {
+    let cluster = Cluster::start_with(&IMPATIENT);
+    let clients = cluster.clients();
+    create(&clients, "Items", "pk:S", None, None).await;
+    let shared: Vec<String> = (0..40).map(|n| format!("shared-{n}")).collect();
+    put_all(&clients[0], &shared, "first").await;
+    cluster.settled().await;
+    cut_off(&cluster, AP).await;
+    let alone: Vec<String> = (0..160).map(|n| format!("alone-{n}")).collect();
+    put_all(&clients[2], &alone, "from ap").await;
+    put_all(&clients[2], &shared, "from ap").await;
+    agreed(&cluster, &[US, EU], AP, "lapsed").await;
+    forgotten(&cluster).await;
+
+    cluster.run(&["heal"]).await;
+    for region in [AP, US, AP, EU, AP] {
+        let pid = cluster.kill(region).await;
+        cluster.back(region, pid).await;
+    }
+    agreed(&cluster, &REGIONS, AP, "active").await;
+    cluster.settled().await;
+    let kept = lost_keys(&cluster).await;
+    for client in &clients {
+        let found = keys(client).await;
+        let lost: Vec<_> = (alone.iter().chain(&shared))
+            .filter(|pk| !found.contains(*pk) && !kept.contains(*pk))
+            .collect();
+        assert!(lost.is_empty(), "{lost:?}");
+        for pk in &shared {
+            assert_eq!(value(client, pk).await.as_deref(), Some("from ap"), "{pk}");
+        }
+    }
+    for (region, status) in cluster.status().await {
+        assert_eq!(status["repairs"]["repaired"], 0, "{region}");
+    }
+}
+
+/// Puts an item at each key, as many at once as there may be.
+async fn put_all(client: &Client, keys: &[String], v: &str) {
+    for keys in keys.chunks(25) {
+        let puts = keys.iter().map(|pk| {
+            let put = PutRequest::builder().set_item(Some(valued(pk, v)));
+            let put = put.build().expect("complete");
+            WriteRequest::builder().put_request(put).build()
+        });
+        let batch = client.batch_write_item();
+        let batch = batch.request_items("Items", puts.collect());
+        let left = batch.send().await.expect("written").unprocessed_items;
+        assert!(left.is_none_or(|left| left.is_empty()));
     }
 }
 
