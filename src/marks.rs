@@ -75,6 +75,10 @@ pub const MARKS: &[(&str, &str)] = &[
         "replica of a leaver taken out",
         "a region that leaves lost a table",
     ),
+    (
+        "definitions joined",
+        "two definitions of a table knew different replicas, and both counted",
+    ),
     ("hold", "commits stamped ahead of the time waited"),
     (
         "item repaired",

@@ -135,9 +135,9 @@ fn change(manifest: &Manifest, wanted: &Wanted) -> Result<Change, AdminError> {
         }
         Wanted::Remove(removal) => {
             let member = region(&removal.name)?;
-            let (region, upto) = (member.region, member.upto.clone());
+            let region = member.region;
             match member.state {
-                State::Lapsed => Change::Remove { region, upto },
+                State::Lapsed => Change::Remove { region },
                 State::Active | State::Leaving | State::Joining if removal.force => {
                     return Err(AdminError::Bad(format!(
                         "'{}' is {}: only a region that has lapsed is removed by force",

@@ -168,11 +168,8 @@ mod tests {
         let renumbered = compare(&manifest, &topology(&TWO.replace("id=1", "id=5")));
         let words = renumbered.expect_err("two ids").to_string();
         assert!(words.contains("id 5") && words.contains("id 1"), "{words}");
-        let upto = Default::default();
-        let gone = Change::Remove {
-            region: RegionId(1),
-            upto,
-        };
+        let region = RegionId(1);
+        let gone = Change::Remove { region };
         let removed = manifest.propose(&gone).expect("legal");
         assert!(differences(&removed, TWO).contains("was removed"));
     }

@@ -16,14 +16,14 @@ use bincode::{Decode, Encode};
 use siphasher::sip::SipHasher13;
 
 use super::keys::meta;
-use super::mutation::{Frontier, GroupId, LogId};
+use super::mutation::GroupId;
 use super::{Replica, read};
 use crate::clock::RegionId;
 use crate::config::{REGIONS_MAX, Topology};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
 /// The version of the record's bytes: one that is not known is refused.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// The epoch of the record that a topology gives.
 pub const FOUNDING: u64 = 1;
 /// The longest name or address.
@@ -79,8 +79,6 @@ pub struct Member {
     pub name: String,
     pub addresses: Addresses,
     pub state: State,
-    /// Where its logs end that were begun before it lapsed or was removed: no commit after these counts.
-    pub upto: Frontier,
 }
 
 /// One change of one member.
@@ -96,10 +94,10 @@ pub enum Change {
     Activate { region: RegionId },
     /// A region begins to leave.
     Leave { region: RegionId },
-    /// A region is no member any more. Its logs end at `upto`.
-    Remove { region: RegionId, upto: Frontier },
-    /// A region has been silent for too long. Its logs end at `upto`.
-    Lapse { region: RegionId, upto: Frontier },
+    /// A region is no member any more.
+    Remove { region: RegionId },
+    /// A region has been silent for too long.
+    Lapse { region: RegionId },
     /// A region that had lapsed comes back, with an empty store.
     Return { region: RegionId },
     /// A region is reached elsewhere; what is absent stays.
@@ -115,8 +113,8 @@ impl Change {
             Change::Add { region, .. }
             | Change::Activate { region }
             | Change::Leave { region }
-            | Change::Remove { region, .. }
-            | Change::Lapse { region, .. }
+            | Change::Remove { region }
+            | Change::Lapse { region }
             | Change::Return { region }
             | Change::Move { region, .. } => *region,
         }
@@ -186,7 +184,6 @@ impl Manifest {
                 admin: spec.admin.clone(),
             },
             state: State::Active,
-            upto: Frontier::new(),
         });
         Manifest {
             cluster: topology.cluster_id,
@@ -202,7 +199,6 @@ impl Manifest {
             name: region.to_string(),
             addresses: Addresses::default(),
             state: State::Active,
-            upto: Frontier::new(),
         });
         Manifest {
             cluster,
@@ -247,17 +243,9 @@ impl Manifest {
         self.in_state(|state| matches!(state, State::Joining | State::Active))
     }
 
-    /// The members that may make commits.
+    /// The members that may make commits. What others made still goes to all who lack it, from whoever has it.
     pub fn originators(&self) -> GroupId {
         self.counted()
-    }
-
-    /// The last commit that counts of a log of a region that was removed; `None` for any other. What one that
-    /// lapsed made still goes to all who lack it.
-    pub fn end_of(&self, log: LogId) -> Option<u64> {
-        let member = self.member(log.origin.region)?;
-        let removed = member.state == State::Removed;
-        removed.then(|| member.upto.get(&log).copied().unwrap_or(0))
     }
 
     /// An id that no member has or had.
@@ -283,7 +271,6 @@ impl Manifest {
                 name: name.clone(),
                 addresses: addresses.clone(),
                 state: State::Joining,
-                upto: Frontier::new(),
             });
             next.members.sort_by_key(|m| m.region);
             return Ok(next);
@@ -327,21 +314,15 @@ impl Manifest {
             return Err(ChangeError::Last);
         }
         member.state = state;
-        match change {
-            Change::Remove { upto, .. } | Change::Lapse { upto, .. } => {
-                super::mutation::join(&mut member.upto, upto);
-            }
-            Change::Move { addresses, .. } => {
-                self.may_be_at(region, addresses)?;
-                let known = &mut member.addresses;
-                let keep = |new: &Option<String>, old: &mut Option<String>| {
-                    *old = new.clone().or(old.take());
-                };
-                keep(&addresses.replication, &mut known.replication);
-                keep(&addresses.endpoint, &mut known.endpoint);
-                keep(&addresses.admin, &mut known.admin);
-            }
-            _ => {}
+        if let Change::Move { addresses, .. } = change {
+            self.may_be_at(region, addresses)?;
+            let known = &mut member.addresses;
+            let keep = |new: &Option<String>, old: &mut Option<String>| {
+                *old = new.clone().or(old.take());
+            };
+            keep(&addresses.replication, &mut known.replication);
+            keep(&addresses.endpoint, &mut known.endpoint);
+            keep(&addresses.admin, &mut known.admin);
         }
         Ok(next)
     }

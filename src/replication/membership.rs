@@ -90,8 +90,7 @@ impl Replicator {
                 // When it is counted on, too, `ruling` sees.
                 None if member.state == State::Joining => {}
                 None => {
-                    let upto = self.made_by(region);
-                    due = Some(Change::Remove { region, upto });
+                    due = Some(Change::Remove { region });
                 }
             }
         }

@@ -102,7 +102,7 @@ impl Replicator {
         if region == us {
             return Err(LapseError::Itself);
         }
-        let change = self.lapse_of(region);
+        let change = Change::Lapse { region };
         manifest.propose(&change)?;
         if !self.is_quiet(region) {
             return Err(LapseError::Heard);
@@ -164,7 +164,7 @@ impl Replicator {
         let asked = wish.map(|wish| wish.region);
         if let Some(region) = asked.filter(|r| manifest.counted().contains(*r)) {
             return Some(Intent {
-                change: self.lapse_of(region),
+                change: Change::Lapse { region },
                 cause: Cause::Person,
             });
         }
@@ -189,7 +189,7 @@ impl Replicator {
             Some((region, cause))
         });
         let (region, cause) = found?;
-        let change = self.lapse_of(region);
+        let change = Change::Lapse { region };
         Some(Intent { change, cause })
     }
 
@@ -217,13 +217,6 @@ impl Replicator {
         Some(Change::Activate { region })
     }
 
-    fn lapse_of(&self, region: RegionId) -> Change {
-        let of_it = |log: &LogId| log.origin.region == region;
-        let upto = self.durable.iter().filter(|(log, _)| of_it(log));
-        let upto = upto.map(|(log, seq)| (*log, *seq)).collect();
-        Change::Lapse { region, upto }
-    }
-
     pub(super) fn is_quiet(&self, region: RegionId) -> bool {
         let connected = self.sessions.get(&region).is_some_and(|s| s.open());
         let now_us = self.clocks.now.mono_us;
@@ -245,11 +238,9 @@ impl Replicator {
     fn endorses(&self, intent: &Intent) -> bool {
         let legal = self.config.manifest.propose(&intent.change).is_ok();
         let fine = match (&intent.change, intent.cause) {
-            (Change::Lapse { region, .. }, _) if *region == self.config.region => false,
-            (Change::Lapse { region, .. }, Cause::Silent) => {
-                self.has_lapsed(*region, Cause::Silent)
-            }
-            (Change::Lapse { region, .. }, _) => self.is_quiet(*region),
+            (Change::Lapse { region }, _) if *region == self.config.region => false,
+            (Change::Lapse { region }, Cause::Silent) => self.has_lapsed(*region, Cause::Silent),
+            (Change::Lapse { region }, _) => self.is_quiet(*region),
             _ => true,
         };
         legal && fine
@@ -314,8 +305,9 @@ impl Replicator {
         let known = &self.config.manifest;
         match Manifest::decode(bytes, &known.cluster) {
             Ok(next) if next.epoch == known.epoch.saturating_add(1) => {
-                let counted = |m: &Manifest| m.counted();
-                if counted(known).0 & !counted(&next).0 != 0 {
+                crate::mark!("members agreed on");
+                let lapsed = |m: &Manifest| m.in_state(|state| state == State::Lapsed);
+                if lapsed(&next).0 & !lapsed(known).0 != 0 {
                     crate::mark!("lapse decided");
                 }
                 scene.out.push(Action::Adopt(Arc::new(next)));

@@ -18,7 +18,7 @@ use crate::replica::rescue::{Outcome, Tail};
 use crate::replica::snapshot::{Part, Place};
 
 /// The wire protocol spoken by this build. Peers of another one are turned away.
-pub const PROTOCOL: u16 = 6;
+pub const PROTOCOL: u16 = 7;
 
 /// The longest frame that is written or read: a batch of one transaction of 4 MB and its copies of
 /// keys fits many times over. The transport may not have a lower limit.
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_protocol_6() {
+    fn golden_bytes_of_protocol_7() {
         let ack = Message::Ack {
             frontier: Frontier::from([(log(7, 1, 1), 5)]),
         };
@@ -418,7 +418,7 @@ mod tests {
     }
 
     const GOLDEN_HELLO: &str =
-        "000006c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10203040501070101fb2c0100010100";
+        "000007c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10203040501070101fb2c0100010100";
 
     #[test]
     fn nothing_may_follow_the_message() {

@@ -133,6 +133,7 @@ impl World<'_> {
                     },
                 },
                 (Command::Remove { .. }, Some(State::Active)) => Change::Leave { region: id },
+                (Command::Remove { .. }, Some(State::Lapsed)) => Change::Remove { region: id },
                 _ => continue,
             };
             let others = (0..self.regions.len()).filter(|r| *r != region);

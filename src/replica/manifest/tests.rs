@@ -1,5 +1,4 @@
 use super::*;
-use crate::replica::mutation::{LogId, Origin};
 use proptest::prelude::*;
 
 const CLUSTER: [u8; 16] = [0xC1; 16];
@@ -29,26 +28,14 @@ fn add(region: RegionId) -> Change {
     }
 }
 
-fn ended(region: RegionId) -> Frontier {
-    let origin = Origin {
-        region,
-        incarnation: 7,
-    };
-    let group = GroupId(0b11);
-    Frontier::from([(LogId { group, origin }, 300)])
-}
-
 fn after(changes: &[Change]) -> Manifest {
     changes.iter().fold(two(), |m, c| m.propose(c).unwrap())
 }
 
 #[test]
-fn golden_bytes_of_version_1() {
+fn golden_bytes_of_version_2() {
     let mut manifest = after(&[add(NEW)]);
-    let gone = Change::Remove {
-        region: EU,
-        upto: ended(EU),
-    };
+    let gone = Change::Remove { region: EU };
     manifest = manifest.propose(&gone).unwrap();
     let bytes = manifest.encode().unwrap();
     let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
@@ -56,8 +43,8 @@ fn golden_bytes_of_version_1() {
     assert_eq!(Manifest::decode(&bytes, &CLUSTER), Ok(manifest));
 }
 
-const GOLDEN: &str = "01c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1\
-    0303000272300000000100010272310103683a3100000401030107fb2c0103056e65772d330106683a3930303300000000";
+const GOLDEN: &str = "02c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1\
+    03030002723000000001010272310103683a3100000403056e65772d330106683a39303033000000";
 
 #[test]
 fn a_region_joins_and_leaves() {
@@ -82,23 +69,17 @@ fn a_region_joins_and_leaves() {
         "until all have what it has"
     );
     assert_eq!(leaving.residents(), GroupId(0b1001));
-    let upto = ended(EU);
-    let removed = leaving
-        .propose(&Change::Remove { region: EU, upto })
-        .unwrap();
+    let removed = leaving.propose(&Change::Remove { region: EU }).unwrap();
     assert_eq!(removed.counted(), GroupId(0b1001));
-    assert_eq!(removed.member(EU).unwrap().upto, ended(EU));
     assert_eq!(removed.epoch, 5);
 }
 
 #[test]
 fn a_lapsed_region_comes_back_as_one_that_joins() {
-    let upto = ended(EU);
-    let lapsed = after(&[Change::Lapse { region: EU, upto }]);
+    let lapsed = after(&[Change::Lapse { region: EU }]);
     assert_eq!(lapsed.counted(), GroupId(0b01));
     let back = lapsed.propose(&Change::Return { region: EU }).unwrap();
     assert_eq!(back.state(EU), Some(State::Joining));
-    assert_eq!(back.member(EU).unwrap().upto, ended(EU));
 }
 
 #[test]
@@ -118,7 +99,6 @@ fn a_moved_region_keeps_what_is_not_said() {
 
 #[test]
 fn what_cannot_be_is_refused() {
-    let upto = Frontier::new();
     let refused = |manifest: &Manifest, change: Change| {
         let words = manifest.propose(&change).expect_err("refused").to_string();
         assert!(!words.is_empty());
@@ -143,17 +123,11 @@ fn what_cannot_be_is_refused() {
     assert_eq!(added.expect("legal").state(AP), Some(State::Joining));
     assert!(refused(&two, named("a b", at("h:7"))).contains("cannot be"));
     assert!(refused(&two, named("x", at(&"h".repeat(256)))).contains("cannot be"));
-    let lapse = Change::Lapse {
-        region: EU,
-        upto: upto.clone(),
-    };
+    let lapse = Change::Lapse { region: EU };
     let one = two.propose(&lapse).unwrap();
     assert!(refused(&one, Change::Leave { region: US }).contains("no active member"));
-    let of_eu = *ended(EU).keys().next().expect("a log");
-    assert_eq!(one.end_of(of_eu), None, "others may have more of it");
-    let gone = Change::Remove { region: EU, upto };
+    let gone = Change::Remove { region: EU };
     let removed = one.propose(&gone).unwrap();
-    assert!(removed.end_of(of_eu).is_some(), "nothing more is taken");
     assert!(refused(&removed, gone).contains("cannot be removed again"));
     assert!(refused(&removed, add(EU)).contains("never given again"));
     let again = removed
@@ -198,13 +172,12 @@ fn founders_may_name_addresses_differently() {
 fn any_change() -> impl Strategy<Value = Change> {
     (0u16..6, 0u8..7).prop_map(|(region, kind)| {
         let region = RegionId(region);
-        let upto = ended(region);
         match kind {
             0 => add(region),
             1 => Change::Activate { region },
             2 => Change::Leave { region },
-            3 => Change::Remove { region, upto },
-            4 => Change::Lapse { region, upto },
+            3 => Change::Remove { region },
+            4 => Change::Lapse { region },
             5 => Change::Return { region },
             _ => Change::Move {
                 region,

@@ -54,11 +54,8 @@ fn a_region_that_was_away_hears_of_it_when_it_connects() {
 #[test]
 fn who_is_no_member_any_more_is_turned_away() {
     let mut world = World::connected(3);
-    let upto = Frontier::new();
-    let gone = next(&Change::Remove {
-        region: RegionId(2),
-        upto,
-    });
+    let region = RegionId(2);
+    let gone = next(&Change::Remove { region });
     world.step(0, Event::Members(gone));
     world.run_ms(2_000);
     assert_eq!(world.epochs()[..2], [2; 2]);

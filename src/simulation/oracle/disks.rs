@@ -65,14 +65,26 @@ impl Oracles {
 
     /// How many commits of a log all regions must have in the end.
     pub(super) fn required(&self, log: LogId) -> u64 {
-        let made = self.logs.get(&log).map_or(0, |made| index(made.len()));
-        if !self.doubted.contains(&log) && !self.members_lapsed(log.origin.region) {
-            return made;
+        let made = self.logs.get(&log).map(Vec::as_slice).unwrap_or_default();
+        let origin = log.origin.region;
+        let doubted = self.doubted.contains(&log) || self.members_lapsed(origin);
+        if !doubted && !self.gone.contains(origin) {
+            return index(made.len());
         }
-        let away = |at: usize| u16::try_from(at).is_ok_and(|at| self.members_lapsed(RegionId(at)));
-        let counted = (self.regions.iter().enumerate()).filter(|(at, _)| !away(*at));
-        let applied = counted.map(|(_, known)| known.applied.get(&log));
-        applied.flatten().copied().max().unwrap_or(0)
+        // One that left handed over all that clients asked of it first. What it told of its replicas may end with it.
+        let of_clients = made.iter().rposition(|made| made.of_clients);
+        let handed_over = of_clients
+            .filter(|_| !doubted)
+            .map_or(0, |at| index(at + 1));
+        let ids = (0u16..).map(RegionId).zip(&self.regions);
+        let stay = ids.filter(|(at, _)| !self.members_lapsed(*at) && !self.gone.contains(*at));
+        let applied = stay.map(|(_, known)| known.applied.get(&log));
+        applied
+            .flatten()
+            .copied()
+            .max()
+            .unwrap_or(0)
+            .max(handed_over)
     }
 
     /// Commits that only a lost disk had.

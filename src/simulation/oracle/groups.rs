@@ -164,6 +164,7 @@ impl Oracles {
             at_us: self.now_us,
             seen: self.regions[home].applied.clone(),
             changes: changes.clone(),
+            of_clients: !is_of_members(commit),
         };
         self.logs.entry(dot.log).or_default().push(made);
         self.meter.made(self.now_us, dot);

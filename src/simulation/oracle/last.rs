@@ -21,6 +21,7 @@ impl Oracles {
     ) -> Result<(), ApiError> {
         self.check_logs(txn, region)?;
         self.check_fold(txn, region)?;
+        self.check_definitions(txn, region)?;
         self.check_merged(txn, region)?;
         self.check_held(txn, region, config.max_offset_us)?;
         self.check_finished(txn, region)?;
@@ -50,6 +51,17 @@ impl Oracles {
                 )
             });
         }
+        Ok(())
+    }
+
+    /// O1: all regions have the same definitions.
+    fn check_definitions(&mut self, txn: &dyn ReadTxn, region: RegionId) -> Result<(), ApiError> {
+        let defs = read::tables(txn, region)?;
+        let first = self.definitions.get_or_insert_with(|| defs.clone()).clone();
+        self.check(OracleId::Convergence, defs == first, |world| {
+            let name = world.name(region);
+            format!("{name} has other definitions of tables than another: {defs:?} and {first:?}")
+        });
         Ok(())
     }
 

@@ -24,7 +24,7 @@ use siphasher::sip::SipHasher13;
 use super::meter::Meter;
 use super::report::{OracleId, Violation};
 use crate::clock::{RegionId, Stamp};
-use crate::replica::catalog::TableUid;
+use crate::replica::catalog::{TableDef, TableUid};
 use crate::replica::log;
 use crate::replica::mutation::{Dot, GroupId, ItemKey, LogId, Rank, Version};
 use crate::replication::wire::{self, Message};
@@ -38,6 +38,8 @@ struct Made {
     /// How many commits of each log its origin had applied when it was made: true causality.
     seen: BTreeMap<LogId, u64>,
     changes: Vec<MadeChange>,
+    /// A client asked for it, or an item expired; not of what regions tell each other of replicas.
+    of_clients: bool,
 }
 
 /// One item that a commit changed.
@@ -145,6 +147,8 @@ pub struct Oracles {
     /// Clients are those of a script: what they ask, and of which tables, no oracle knows.
     pub scripted: bool,
     members: lapse::Members,
+    /// In the end, as the first region has them.
+    definitions: Option<Vec<TableDef>>,
     now_us: u64,
 }
 
@@ -188,6 +192,7 @@ impl Oracles {
             violations: Vec::new(),
             scripted: false,
             members: lapse::Members::default(),
+            definitions: None,
             now_us: 0,
         }
     }
