@@ -84,6 +84,30 @@ pub enum MemberState {
     Failed(String),
     /// About to become a table of its own, once all that was written before has arrived everywhere.
     Leaving,
+    /// It was a member. Kept so that nobody who knows it as one yet brings it back.
+    Gone,
+}
+
+impl MemberState {
+    /// Within one stay of a region the greater one is the later.
+    fn stage(&self) -> (u8, u64) {
+        match self {
+            MemberState::Creating { .. } => (0, 0),
+            MemberState::Active => (1, 0),
+            MemberState::Failed(_) => (2, 0),
+            MemberState::Leaving => (3, 0),
+            MemberState::Deleting { since_us } => (4, *since_us),
+            MemberState::Gone => (5, 0),
+        }
+    }
+
+    /// Whether the region holds a replica.
+    fn is_here(&self) -> bool {
+        matches!(
+            self,
+            MemberState::Creating { .. } | MemberState::Active | MemberState::Leaving
+        )
+    }
 }
 
 /// What becomes of writes that regions make to one item without knowledge of each other.
@@ -118,7 +142,7 @@ pub struct TableDef {
     /// The regions whose replica is protected against deletion, as they last said: what others go by. A region
     /// goes by its own [`LocalSettings`].
     pub protected: GroupId,
-    /// The regions of `group` and those that are leaving it or were refused, in the order they came.
+    /// The regions of `group` and those that are leaving it, were refused or were members, in the order they came.
     pub members: Vec<Member>,
     pub ttl: TimeToLive,
     /// Settings kept and echoed only, by their API name, as JSON text; those of an index by `name/index`.
@@ -148,7 +172,49 @@ impl TableDef {
 
     /// A region's replica.
     pub fn member(&self, region: RegionId) -> Option<&Member> {
-        self.members.iter().find(|m| m.region == region)
+        let mut members = self.members.iter();
+        members.find(|m| m.region == region && m.state != MemberState::Gone)
+    }
+
+    /// A region is no member any more.
+    pub fn drop_member(&mut self, region: RegionId) {
+        if let Some(member) = self.members.iter_mut().find(|m| m.region == region) {
+            member.state = MemberState::Gone;
+        }
+        self.group = self.group.without(region);
+        self.protected = self.protected.without(region);
+    }
+
+    /// Takes over what another definition of the same table says of its replicas: of each region the latest that
+    /// either knows. In whatever order definitions meet, the outcome is the same.
+    pub fn join_members(&mut self, other: &TableDef) {
+        for theirs in &other.members {
+            let mut known = self.members.iter_mut();
+            let Some(mine) = known.find(|m| m.region == theirs.region) else {
+                self.members.push(theirs.clone());
+                continue;
+            };
+            mine.sourced_us = mine.sourced_us.max(theirs.sourced_us);
+            let latest = |member: &Member| (member.added, member.state.stage());
+            if latest(theirs) > latest(mine) {
+                (mine.added, mine.state) = (theirs.added, theirs.state.clone());
+            }
+        }
+        self.members.sort_by_key(|m| (m.added, m.region));
+        let here = self.members.iter().filter(|m| m.state.is_here());
+        self.group = GroupId::of(here.map(|m| m.region));
+        self.protected = GroupId(self.protected.0 & self.group.0);
+    }
+
+    /// Who sends a new member all that there is: who added it, or the first that stays where that one is out itself.
+    pub fn source_of(&self, new: &Member) -> Option<RegionId> {
+        let MemberState::Creating { source } = new.state else {
+            return None;
+        };
+        let active = |m: &&Member| m.state == MemberState::Active;
+        let mut stay = self.members.iter().filter(active);
+        let named = stay.clone().find(|m| m.region == source);
+        named.or_else(|| stay.next()).map(|m| m.region)
     }
 
     /// When the newest stream of a region's replica was enabled, which is its label: with the table's, or with
@@ -172,6 +238,85 @@ impl TableDef {
             Some(Busy::Updating)
         } else {
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_member(region: u16) -> impl Strategy<Value = Member> {
+        (0u64..3, 0u8..6, 0u64..3).prop_map(move |(added, stage, us)| Member {
+            region: RegionId(region),
+            added: Stamp {
+                physical_us: added,
+                ..Stamp::MIN
+            },
+            state: match stage {
+                // One stay has one source.
+                0 => MemberState::Creating {
+                    source: RegionId(9),
+                },
+                1 => MemberState::Active,
+                2 => MemberState::Failed("taken".into()),
+                3 => MemberState::Leaving,
+                4 => MemberState::Deleting { since_us: us },
+                _ => MemberState::Gone,
+            },
+            sourced_us: us,
+        })
+    }
+
+    /// A definition of some of three regions; all members that are here are its group.
+    fn any_def() -> impl Strategy<Value = TableDef> {
+        let member = |region| prop::option::of(any_member(region));
+        (member(0), member(1), member(2)).prop_map(|(a, b, c)| {
+            let mut def = TableDef {
+                name: "t".into(),
+                uid: TableUid(1),
+                group: GroupId(0),
+                attributes: Vec::new(),
+                keys: KeySchema::simple(("k", crate::item::KeyType::S), None),
+                indexes: Vec::new(),
+                created_us: 0,
+                updated_us: 0,
+                throughput: None,
+                stream_view: None,
+                stream_us: None,
+                protected: GroupId(0b111),
+                members: [a, b, c].into_iter().flatten().collect(),
+                ttl: TimeToLive::default(),
+                recorded: Vec::new(),
+                next_index: 0,
+                merging: Merging::default(),
+            };
+            def.join_members(&def.clone());
+            def
+        })
+    }
+
+    fn joined(a: &TableDef, b: &TableDef) -> Vec<Member> {
+        let mut both = a.clone();
+        both.join_members(b);
+        both.members
+    }
+
+    proptest! {
+        #[test]
+        fn members_join_alike_in_every_order(a in any_def(), b in any_def(), c in any_def()) {
+            prop_assert_eq!(joined(&a, &b), joined(&b, &a));
+            prop_assert_eq!(joined(&a, &a), a.members.clone());
+            let (mut left, mut right) = (a.clone(), b.clone());
+            left.join_members(&b);
+            left.join_members(&c);
+            right.join_members(&c);
+            prop_assert_eq!(&left.members, &joined(&a, &right));
+            let out = left.members.iter().filter(|m| !left.group.contains(m.region));
+            for member in out {
+                prop_assert!(left.source_of(member).is_none() || member.state.is_here());
+            }
         }
     }
 }

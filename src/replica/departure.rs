@@ -58,9 +58,7 @@ impl Replica {
         let settings = local::settings(txn.as_read(), def.uid)?;
         let mut rest = def.clone();
         members::settle(txn.as_read(), &mut rest)?;
-        rest.members.retain(|m| m.region != me);
-        rest.group = rest.group.without(me);
-        rest.protected = rest.protected.without(me);
+        rest.drop_member(me);
         rest.updated_us = now.wall_us;
         let mut own = def.clone();
         own.uid = self.next_uid(txn, now)?;

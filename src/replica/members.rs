@@ -15,12 +15,11 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::catalog::{MemberState, TableDef, TableUid};
+use super::catalog::{Member, MemberState, TableDef, TableUid};
 use super::chores::Chore;
 use super::entry::{self, TableEntry};
 use super::keys::meta;
 use super::mutation::{Change, Dot, GroupId, LogId, Mutation, Origin, Version};
-use super::tables;
 use super::work;
 use super::{Replica, TableState, read};
 use crate::clock::{Now, RegionId, Stamp};
@@ -101,7 +100,9 @@ pub fn statuses(
             (MemberState::Creating { .. }, Some(Progress::Refused(why))) => {
                 MemberStatus::Failed(why)
             }
-            (MemberState::Deleting { .. }, Some(Progress::Gone)) => continue,
+            (MemberState::Deleting { .. }, Some(Progress::Gone)) | (MemberState::Gone, _) => {
+                continue;
+            }
             (MemberState::Active, _) => MemberStatus::Active,
             (MemberState::Creating { .. }, _) => MemberStatus::Creating,
             (MemberState::Deleting { .. }, _) => MemberStatus::Deleting,
@@ -143,9 +144,9 @@ pub fn is_busy(txn: &dyn ReadTxn, def: &TableDef, now_us: u64) -> Result<bool, S
 /// Writes into the definition what its members have reported, so that whoever gets it needs no reports.
 pub(super) fn settle(txn: &dyn ReadTxn, def: &mut TableDef) -> Result<(), StoreError> {
     let known: BTreeMap<RegionId, MemberStatus> = statuses(txn, def)?.into_iter().collect();
-    def.members.retain(|m| known.contains_key(&m.region));
     for member in &mut def.members {
         match known.get(&member.region) {
+            None => member.state = MemberState::Gone,
             Some(MemberStatus::Active) => member.state = MemberState::Active,
             Some(MemberStatus::Failed(why)) => {
                 member.state = MemberState::Failed(why.clone());
@@ -207,7 +208,7 @@ impl Replica {
             txn.delete(Db::Meta, &row)?;
         }
         let mine = stored.and_then(|s| s.def.as_ref());
-        let Some(mine) = mine.filter(|d| d.uid != uid && tables::is_here(d, me)) else {
+        let Some(mine) = mine.filter(|d| d.uid != uid && d.group.contains(me)) else {
             return Ok(false);
         };
         if mine.group == dot.log.group {
@@ -263,6 +264,13 @@ impl Replica {
             _ => {}
         }
         if def.group.contains(me) {
+            let is_source = |def: &TableDef, m: &Member| def.source_of(m) == Some(me);
+            for new in def.members.iter().filter(|m| is_source(def, m)) {
+                if !old.is_none_or(|old| is_source(old, new)) {
+                    // All of it, though what was made here may have been sent.
+                    txn.delete(Db::Meta, &meta::resent(def.uid, new.region))?;
+                }
+            }
             self.resend(txn, def)?;
         }
         Ok(())
@@ -284,10 +292,8 @@ impl Replica {
     /// Sends versions again to every new member that has heard of the table, once for each stay.
     fn resend(&mut self, txn: &mut dyn WriteTxn, def: &TableDef) -> Result<(), StoreError> {
         for member in &def.members {
-            let MemberState::Creating { source } = member.state else {
-                continue;
-            };
-            if member.region == self.config.region {
+            let source = def.source_of(member);
+            if source.is_none() || member.region == self.config.region {
                 continue;
             }
             let told = report(txn.as_read(), def.uid, member.region)?;
@@ -298,7 +304,7 @@ impl Replica {
             let done = txn.get(Db::Meta, &row)?.map(work::decode::<Stamp>);
             if heard && done.transpose()? != Some(member.added) {
                 txn.put(Db::Meta, &row, &work::encode(&member.added)?)?;
-                self.begin_relog(txn, def.uid, source == self.config.region)?;
+                self.begin_relog(txn, def.uid, source == Some(self.config.region))?;
             }
         }
         Ok(())
@@ -329,10 +335,7 @@ impl Replica {
         if !def.group.contains(self.config.region) {
             return Ok(());
         }
-        let source = match def.member(from).map(|m| &m.state) {
-            Some(MemberState::Creating { source }) => Some(*source),
-            _ => None,
-        };
+        let source = def.member(from).and_then(|m| def.source_of(m));
         if matches!(new.progress, Progress::Refused(_)) && source == Some(self.config.region) {
             txn.put(Db::Meta, &meta::refusal(uid), &[])?;
             self.wake_chores();
@@ -354,10 +357,7 @@ impl Replica {
         let Some(member) = def.member(self.config.region) else {
             return Ok(());
         };
-        let source = MemberState::Creating {
-            source: from.region,
-        };
-        if member.state == source && to.contains(&(member.region, member.added)) {
+        if to.contains(&(member.region, member.added)) {
             let arrival = Arrival {
                 added: member.added,
                 source: from,
@@ -450,10 +450,8 @@ impl Replica {
         now: Now,
         def: &TableDef,
     ) -> Result<(), StoreError> {
-        let mine = MemberState::Creating {
-            source: self.config.region,
-        };
-        let new = def.members.iter().filter(|m| m.state == mine);
+        let me = Some(self.config.region);
+        let new = def.members.iter().filter(|m| def.source_of(m) == me);
         let to: Vec<(RegionId, Stamp)> = new.map(|m| (m.region, m.added)).collect();
         let reaches = |group: GroupId| to.iter().any(|(region, _)| group.contains(*region));
         let logs = self
@@ -499,28 +497,6 @@ impl Replica {
         if !stays && def.group.contains(self.config.region) {
             self.forwards.push((def.group, mutation()));
         }
-    }
-
-    /// Two definitions of a table met, of which one beat the other: regions that one reached and the other did
-    /// not must hear of the one that stands.
-    pub(super) fn forward_definition(
-        &mut self,
-        standing: (Version, &str, TableUid, Option<&TableDef>),
-        reached: GroupId,
-    ) {
-        let (version, name, uid, def) = standing;
-        let knows = version.dot.log.group;
-        if reached.0 & !knows.0 == 0 || !reached.contains(self.config.region) {
-            return;
-        }
-        let change = Change::Table {
-            name: name.to_owned(),
-            uid,
-            def: def.cloned().map(Box::new),
-        };
-        let version = Some(version);
-        let group = GroupId(reached.0 | knows.0);
-        self.forwards.push((group, Mutation { version, change }));
     }
 
     /// Commits what was found to have to travel on, in the transaction of what it was found in.

@@ -18,7 +18,8 @@
 //! Files: [`mutation`] and [`catalog`] are what is replicated, [`request`] what is asked; `execute`, `tables`, [`ttl`]
 //! and `chores` plan changes; `apply`, `build`, `index`, [`collection`], [`conflict`] make them; [`log`] seals them;
 //! [`read`] and `page` answer. `work` remembers heavy work: `build`, `purge` and `relog` do it in steps.
-//! [`members`] and `departure` let replicas come and go; [`manifest`] says which regions there are.
+//! `definition` says which definition of a table counts, [`members`] and `departure` let replicas come and go;
+//! [`manifest`] says which regions there are.
 
 mod apply;
 pub mod buckets;
@@ -28,6 +29,7 @@ pub mod check;
 mod chores;
 pub mod collection;
 pub mod conflict;
+mod definition;
 pub mod deletion;
 mod departure;
 mod entry;
@@ -216,8 +218,6 @@ pub enum RemoteError {
     Foreign(GroupId),
     #[error("a commit's stamp is impossible: {0}")]
     Stamp(#[from] crate::clock::HlcError),
-    #[error("commit {0:?} was made by a region that was no member any more")]
-    Ended(Dot),
     #[error("commit {0:?} was made by a region that is no member as far as is known here")]
     Stranger(Dot),
     #[error("this region is no member any more")]

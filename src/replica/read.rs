@@ -9,7 +9,7 @@ use super::keys::{self, meta};
 use super::members::MemberStatus;
 use super::mutation::{ItemKey, Version};
 use super::record::Record;
-use super::{entry, local, members, tables, work};
+use super::{entry, local, members, work};
 use crate::clock::RegionId;
 use crate::item::key::KeyBytes;
 use crate::item::{Item, codec, size};
@@ -72,7 +72,7 @@ pub fn table(
     let entry = entry::entry(txn, name)?;
     Ok(entry
         .and_then(|e| e.def)
-        .filter(|def| tables::is_here(def, region)))
+        .filter(|def| def.group.contains(region)))
 }
 
 /// The table of that name as the control plane sees it: with what `region` alone keeps of it, its own

@@ -303,7 +303,9 @@ impl Replica {
                 self.copy_merged(txn, now, portion, version, &mutation.change)?;
                 continue;
             }
-            let seen = covers(&self.frontier, version.dot);
+            // A definition may know of more replicas than when its version was made.
+            let is_table = matches!(mutation.change, Change::Table { .. });
+            let seen = covers(&self.frontier, version.dot) && !is_table;
             if !covers(&portion.base, version.dot) || seen {
                 continue;
             }

@@ -1,14 +1,13 @@
 //! Tables: their creation, change and removal, planned here and applied like every other change.
 
 use super::catalog::{LocalSettings, Member, MemberState, Merging, TableDef, TableUid, TimeToLive};
-use super::entry::{DEAD, TableEntry, encode_entry, entry};
 use super::error::ApiError;
 use super::keys::meta;
 use super::members::MemberStatus;
-use super::mutation::{Change, Dot, GroupId, Version};
+use super::mutation::{Change, GroupId};
 use super::request::{TableChange, WriteResponse};
-use super::work::{self, Lost};
-use super::{ExecuteError, Replica, departure, members, read, ttl};
+use super::work;
+use super::{ExecuteError, Replica, departure, members, read};
 use crate::clock::{Now, RegionId};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
@@ -149,9 +148,7 @@ impl Replica {
         }
         let mut rest = def.clone();
         members::settle(txn.as_read(), &mut rest)?;
-        rest.members.retain(|m| m.region != self.config.region);
-        rest.group = rest.group.without(self.config.region);
-        rest.protected = rest.protected.without(self.config.region);
+        rest.drop_member(self.config.region);
         rest.updated_us = now.wall_us;
         // The region that leaves says so in a log that still reaches it.
         self.commit_table(txn, now, group, def.name.clone(), def.uid, Some(rest))
@@ -159,13 +156,10 @@ impl Replica {
 
     /// Whether a member is coming that only this region can send what it needs, or this region is coming itself.
     fn is_needed(&self, txn: &dyn ReadTxn, def: &TableDef) -> Result<bool, StoreError> {
-        let mine = MemberState::Creating {
-            source: self.config.region,
-        };
+        let me = Some(self.config.region);
         let creating = |(region, status): &(RegionId, MemberStatus)| {
-            *status == MemberStatus::Creating
-                && (*region == self.config.region
-                    || def.member(*region).is_some_and(|m| m.state == mine))
+            let source = def.member(*region).and_then(|m| def.source_of(m));
+            *status == MemberStatus::Creating && (Some(*region) == me || source == me)
         };
         Ok(members::statuses(txn, def)?.iter().any(creating))
     }
@@ -376,100 +370,6 @@ impl Replica {
         let def = def.map(Box::new);
         self.commit_change(txn, now, group, Change::Table { name, uid, def })
     }
-
-    /// The table half of the one door: a name is a register, the greatest rank wins. `dot` is the commit it
-    /// came in, which may be another than its version's when it travels on.
-    pub(super) fn apply_table(
-        &mut self,
-        txn: &mut dyn WriteTxn,
-        now: Now,
-        dot: Dot,
-        version: Version,
-        (name, uid, def): (&str, TableUid, Option<&TableDef>),
-    ) -> Result<(), StoreError> {
-        let stored = entry(txn.as_read(), name)?;
-        self.forget_tables();
-        self.resident = false;
-        if self.keep_out(txn, dot, (uid, def), stored.as_ref())? {
-            return Ok(());
-        }
-        if let Some(stored) = &stored
-            && stored.version.rank >= version.rank
-            && !self.is_of_another(stored, uid, def)
-        {
-            let current = stored.def.as_ref().map(|d| d.uid);
-            if let Some(loser) = def.filter(|d| Some(d.uid) != current) {
-                txn.put(Db::Meta, &meta::uid(loser.uid), DEAD)?;
-                self.purge_table(txn, loser.uid, Some(lost(loser, stored.version)))?;
-            }
-            if stored.version.rank > version.rank && stored.uid == uid {
-                let standing = (stored.version, name, uid, stored.def.as_ref());
-                self.forward_definition(standing, reach(def, version));
-            }
-            return Ok(());
-        }
-        if let Some(stored) = stored.as_ref().filter(|s| s.uid == uid) {
-            let reached = reach(stored.def.as_ref(), stored.version);
-            self.forward_definition((version, name, uid, def), reached);
-        }
-        let old = stored.and_then(|s| s.def);
-        let unseen = match def {
-            Some(def) => txn.get(Db::Meta, &meta::uid(def.uid))?.is_none(),
-            None => false,
-        };
-        let new_entry = TableEntry {
-            version,
-            uid,
-            def: def.cloned(),
-        };
-        txn.put(Db::Meta, &meta::table(name), &encode_entry(&new_entry)?)?;
-        if let Some(old) = &old
-            && def.is_none_or(|d| d.uid != old.uid)
-        {
-            txn.put(Db::Meta, &meta::uid(old.uid), DEAD)?;
-            let here = is_here(old, self.config.region);
-            let replaced = (def.is_some() && here).then(|| lost(old, version));
-            self.purge_table(txn, old.uid, replaced)?;
-        }
-        let here = def.filter(|def| is_here(def, self.config.region));
-        let departed = def.is_some_and(|d| self.departed == Some(d.uid));
-        self.follow_stream(txn, now, name, here, unseen && !departed)?;
-        let Some(def) = def else { return Ok(()) };
-        txn.put(Db::Meta, &meta::uid(def.uid), name.as_bytes())?;
-        let old = old.filter(|o| o.uid == def.uid);
-        if here.is_none() {
-            self.purge_table(txn, def.uid, None)?;
-            return self.follow_members(txn, old.as_ref(), def, version);
-        }
-        self.finish_purge(txn, now, def.uid)?;
-        let was_here = match departed {
-            true => Some(def),
-            false => old.as_ref().filter(|o| is_here(o, self.config.region)),
-        };
-        self.reconcile_indexes(txn, was_here, def)?;
-        let expires_by = was_here.and_then(|o| o.ttl.attribute.as_ref());
-        if expires_by != def.ttl.attribute.as_ref() {
-            ttl::begin_rebuild(txn, def.uid)?;
-            self.chores_left = true;
-        }
-        self.follow_members(txn, old.as_ref(), def, version)
-    }
-
-    /// Whether what is stored under the name is a table that is not here, and this region is asked to join one
-    /// with which it shares nothing but the name: then their ranks say nothing.
-    fn is_of_another(&self, stored: &TableEntry, uid: TableUid, def: Option<&TableDef>) -> bool {
-        let here = stored
-            .def
-            .as_ref()
-            .is_some_and(|d| is_here(d, self.config.region));
-        let asked = def.and_then(|def| self.asked_to_join(def)).is_some();
-        stored.uid != uid && !here && asked
-    }
-}
-
-/// The regions that hear of a definition: those it names, and those its log goes to.
-fn reach(def: Option<&TableDef>, version: Version) -> GroupId {
-    GroupId(def.map_or(0, |d| d.group.0) | version.dot.log.group.0)
 }
 
 /// Takes a member out. One that never came to be leaves nothing behind.
@@ -483,27 +383,18 @@ pub(super) fn remove_replica(
     let Some(member) = def.members.iter_mut().find(|m| m.region == region) else {
         return Err(in_use());
     };
-    match member.state {
-        MemberState::Failed(_) => def.members.retain(|m| m.region != region),
-        MemberState::Deleting { .. } => return Err(in_use()),
-        _ => {
-            member.state = MemberState::Deleting {
-                since_us: now.wall_us,
-            }
-        }
-    }
+    member.state = match member.state {
+        MemberState::Failed(_) => MemberState::Gone,
+        MemberState::Deleting { .. } | MemberState::Gone => return Err(in_use()),
+        _ => MemberState::Deleting {
+            since_us: now.wall_us,
+        },
+    };
     Ok(())
 }
 
 fn in_use() -> ApiError {
     ApiError::ResourceInUse("The resource which you are attempting to change is in use.".into())
-}
-
-fn lost(table: &TableDef, winner: Version) -> Lost {
-    Lost {
-        name: table.name.clone(),
-        winner,
-    }
 }
 
 /// Whether AWS shows a table as UPDATING for a while after such a change.
@@ -570,9 +461,4 @@ fn drop_unused_attributes(def: &mut TableDef) {
         .flat_map(|keys| keys.names().map(str::to_owned).collect::<Vec<_>>())
         .collect();
     def.attributes.retain(|a| used.contains(&a.name));
-}
-
-/// Whether `region` holds a replica of the table.
-pub(super) fn is_here(def: &TableDef, region: RegionId) -> bool {
-    def.group.contains(region)
 }

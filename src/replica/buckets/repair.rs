@@ -13,7 +13,9 @@ impl Replica {
     /// A peer's items of a bucket that differs, or is suspect here.
     ///
     /// An offered version was lost here when this region has applied the commit that made it and has nothing
-    /// as great: that is the whole test, so what is merely on its way is never taken for lost.
+    /// as great: that is the whole test, so what is merely on its way is never taken for lost. (What comes with a
+    /// table that is new here is no exception: nothing is merged before the table is settled, and what the disk has
+    /// lost is known by its sum.)
     pub(in crate::replica) fn repair(
         &mut self,
         txn: &mut dyn WriteTxn,

@@ -142,16 +142,19 @@ impl Replica {
         })
     }
 
-    /// Whether nothing of what `version` holds is newer than what this region has applied.
+    /// Whether nothing of what `version` holds is newer than what this region has applied. What was made in a group
+    /// that it is not in came to it with the table, in other commits.
     pub(in crate::replica) fn has_all_of(
         &self,
         version: Version,
         marks: Option<&[u8]>,
     ) -> Result<bool, StoreError> {
         let writes = form::writes(version, marks)?;
-        Ok(writes
-            .iter()
-            .all(|(dot, _)| is_covered(&self.frontier, *dot)))
+        let has = |dot: Dot| {
+            let before = !dot.log.group.contains(self.config.region);
+            before || is_covered(&self.frontier, dot)
+        };
+        Ok(writes.iter().all(|(dot, _)| has(*dot)))
     }
 }
 

@@ -110,39 +110,107 @@ fn a_replica_that_returns_gets_what_was_written_unaware() {
     assert_eq!(images(&c), images(&b));
 }
 
-/// A region that two others disagree about hears of it, though the definition that stands does not name it.
-#[test]
-fn a_replica_that_was_added_while_another_change_won_is_told() {
-    let (mut a, mut b, mut c) = (filled(5), Node::new(1, small()), Node::new(2, small()));
+/// Two regions that have the table, in which both are active.
+fn pair(items: usize) -> (Node, Node) {
+    let (mut a, mut b) = (filled(items), Node::new(1, small()));
     a.write(update(TableChange::AddReplica(RegionId(1))))
         .unwrap();
-    for _ in 0..2 {
-        b.pull(&a);
-        b.settle();
-        a.pull(&b);
-        a.settle();
-    }
+    exchange(&mut [&mut a, &mut b]);
     assert!(!b.joining());
-    a.write(update(TableChange::AddReplica(RegionId(2))))
-        .unwrap();
-    c.pull(&a);
-    c.settle();
-    b.at_us = a.at_us + 10_000;
-    b.write(update(TableChange::RemoveReplica(RegionId(0))))
-        .unwrap();
-    a.pull(&b);
-    a.settle();
-    b.pull(&a);
-    b.settle();
-    c.pull(&a);
-    c.pull(&b);
-    c.settle();
-    let txn = c.store.begin_read().unwrap();
-    assert_eq!(read::table(&*txn, RegionId(2), TABLE).unwrap(), None);
-    let txn = a.store.begin_read().unwrap();
-    assert_eq!(read::table(&*txn, RegionId(0), TABLE).unwrap(), None);
-    assert_eq!(b.member_statuses(), [MemberStatus::Active]);
-    assert_eq!(b.details().counts.items, 5);
+    (a, b)
+}
+
+/// Until all have heard everything.
+fn exchange(nodes: &mut [&mut Node]) {
+    for _ in 0..4 {
+        for to in 0..nodes.len() {
+            for from in (0..nodes.len()).filter(|from| *from != to) {
+                let due = nodes[to].due(nodes[from]);
+                for commits in due {
+                    nodes[to].group(vec![Job::Remote(commits)]);
+                }
+            }
+            // Chores look for what has come now and then.
+            nodes[to].at_us += 100_000;
+            nodes[to].group(Vec::new());
+            nodes[to].settle();
+        }
+    }
+}
+
+/// An index is added where nobody has heard yet that a replica was, and later: both are there in the end.
+#[test]
+fn a_replica_stays_though_a_later_change_did_not_know_of_it() {
+    for order in 0..2 {
+        let ((mut a, mut b), mut c) = (pair(5), Node::new(2, small()));
+        a.write(update(TableChange::AddReplica(RegionId(2))))
+            .unwrap();
+        b.at_us = a.at_us + 10_000;
+        b.write(add_index(INDEX)).unwrap();
+        if order == 0 {
+            c.pull(&a);
+            c.settle();
+        } else {
+            b.pull(&a);
+            c.pull(&b);
+        }
+        exchange(&mut [&mut c, &mut b, &mut a]);
+        assert_eq!(a.member_statuses(), vec![MemberStatus::Active; 3]);
+        for node in [&a, &b, &c] {
+            assert_eq!(node.def(), a.def());
+            assert_eq!(node.details().counts.items, 5);
+            assert_eq!(node.scan().unwrap(), 5);
+        }
+    }
+}
+
+/// The region that was to send everything is taken out elsewhere at the same time: another sends it.
+#[test]
+fn a_new_replica_gets_everything_though_its_source_goes() {
+    for goes_later in [true, false] {
+        let ((mut a, mut b), mut c) = (pair(5), Node::new(2, small()));
+        a.at_us += 20_000;
+        b.at_us = match goes_later {
+            true => a.at_us + 10_000,
+            false => a.at_us - 10_000,
+        };
+        a.write(update(TableChange::AddReplica(RegionId(2))))
+            .unwrap();
+        c.pull(&a);
+        c.settle();
+        b.write(update(TableChange::RemoveReplica(RegionId(0))))
+            .unwrap();
+        exchange(&mut [&mut a, &mut b, &mut c]);
+        let txn = a.store.begin_read().unwrap();
+        assert_eq!(read::table(&*txn, RegionId(0), TABLE).unwrap(), None);
+        assert_eq!(b.member_statuses(), vec![MemberStatus::Active; 2]);
+        for node in [&b, &c] {
+            assert_eq!(node.def(), b.def());
+            assert_eq!(node.details().counts.items, 5);
+        }
+    }
+}
+
+/// What a region that is no member any more made still goes to all who lack it.
+#[test]
+fn what_a_removed_region_made_is_taken_from_others() {
+    let (mut a, mut b) = pair(5);
+    a.put(7, "last").unwrap();
+    let due = b.due(&a);
+    let region = RegionId(0);
+    let removed = b
+        .config
+        .manifest
+        .propose(&manifest::Change::Remove { region });
+    b.group(vec![Job::Adopt(Arc::new(removed.unwrap()))]);
+    for commits in due {
+        let result = b.group(vec![Job::Remote(commits)]).pop();
+        assert!(
+            matches!(result, Some(JobResult::Remote(Ok(())))),
+            "{result:?}"
+        );
+    }
+    assert_eq!(b.details().counts.items, 6);
 }
 
 /// A name that was used here before, by a clock that is ahead, is free once its table is gone.
