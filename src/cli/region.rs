@@ -439,13 +439,10 @@ fn print(members: &Value, as_json: bool) -> Result<(), CliError> {
 async fn lapse(args: LapseArgs) -> Result<(), CliError> {
     let cluster = Cluster::find(&args.cluster).await?;
     cluster.member(&args.name)?;
-    let body = json!({"region": args.name});
+    let body = json!({"lapse": {"name": args.name}});
     let mut failure = None;
     for member in cluster.regions.iter().filter(|m| m.name != args.name) {
-        match member
-            .call(Method::POST, "/members/lapse", Some(&body))
-            .await
-        {
+        match member.call(Method::POST, MEMBERS, Some(&body)).await {
             Ok(_) => return wait(member, &args.name).await,
             Err(error) => failure = Some(error),
         }

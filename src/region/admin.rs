@@ -29,7 +29,7 @@ use super::pages;
 use super::start::one_way;
 use super::status::Status;
 use crate::clock::RegionId;
-use crate::replication::LapseError;
+use crate::replication::WishError;
 use crate::store::StoreError;
 use crate::transport::Cut;
 
@@ -56,13 +56,6 @@ struct FaultRequest {
     reset: bool,
 }
 
-/// POST /members/lapse.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LapseRequest {
-    region: String,
-}
-
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AdminError {
@@ -85,7 +78,7 @@ pub(super) enum AdminError {
     #[error("{0}")]
     Unavailable(String),
     #[error(transparent)]
-    Lapse(#[from] LapseError),
+    Wish(#[from] WishError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -101,7 +94,7 @@ impl AdminError {
     fn status(&self) -> StatusCode {
         match self {
             AdminError::NotFound(_) | AdminError::Gone(_) => StatusCode::NOT_FOUND,
-            AdminError::MovedOn { .. } | AdminError::Lapse(_) => StatusCode::CONFLICT,
+            AdminError::MovedOn { .. } | AdminError::Wish(_) => StatusCode::CONFLICT,
             AdminError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             AdminError::Browser => StatusCode::FORBIDDEN,
             AdminError::Bad(_) => StatusCode::BAD_REQUEST,
@@ -182,12 +175,6 @@ async fn route(status: &Status, request: Request<Incoming>) -> Result<Value, Adm
             let query = request.uri().query().unwrap_or_default().to_string();
             let body = read_body(request).await?;
             conflicts::route(status, &method, rest, &query, body).await
-        }
-        (&Method::POST, "/members/lapse") => {
-            let body = read_body(request).await?;
-            let wanted: LapseRequest = serde_json::from_slice(&body)
-                .map_err(|error| AdminError::Bad(format!("the body names no region: {error}")))?;
-            status.lapse(&wanted.region).await
         }
         (method, "/members") => {
             let method = method.clone();

@@ -11,12 +11,13 @@ use super::membership;
 use super::status::Status;
 use crate::clock::RegionId;
 use crate::replica::manifest::{Addresses, Change, Manifest, State};
+use crate::replication::WishError;
 
 /// A change that replication is asked for, and who wants to know whether it is pursued.
 #[derive(Debug)]
 pub(super) struct Ask {
     pub change: Change,
-    pub answer: oneshot::Sender<Result<(), String>>,
+    pub answer: oneshot::Sender<Result<(), WishError>>,
 }
 
 /// What replication says of changes.
@@ -35,6 +36,7 @@ enum Wanted {
     Add(Named),
     Remove(Removal),
     Move(Named),
+    Lapse(Given),
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,6 +47,12 @@ struct Named {
     replication: Option<String>,
     endpoint: Option<String>,
     admin: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,7 +91,7 @@ pub(super) async fn route(
                 .send(Ask { change, answer })
                 .map_err(|_| stopping())?;
             let pursued = answered.await.map_err(|_| stopping())?;
-            pursued.map_err(AdminError::Bad)?;
+            pursued?;
             Ok(show(status))
         }
         _ => Err(AdminError::NotFound(format!("{method} /members"))),
@@ -94,7 +102,8 @@ fn show(status: &Status) -> Value {
     let manifest = status.manifest();
     let pursued = status.pursued();
     let waits = pursued.waits.into_iter();
-    let waits = waits.map(|(region, words)| (status.name(region), Value::from(words)));
+    let name = |region| manifest.member(region).map(|m| m.name.clone());
+    let waits = waits.filter_map(|(region, words)| Some((name(region)?, Value::from(words))));
     let state = manifest.state(status.info.id);
     json!({
         "region": status.info.name,
@@ -133,11 +142,21 @@ fn change(manifest: &Manifest, wanted: &Wanted) -> Result<Change, AdminError> {
                 addresses: named.addresses(),
             }
         }
+        Wanted::Lapse(given) => Change::Lapse {
+            region: region(&given.name)?.region,
+        },
         Wanted::Remove(removal) => {
             let member = region(&removal.name)?;
             let region = member.region;
             match member.state {
-                State::Lapsed => Change::Remove { region },
+                State::Lapsed if removal.force => Change::Remove { region },
+                State::Lapsed => {
+                    return Err(AdminError::Bad(format!(
+                        "'{}' has lapsed, and may have what no other region has: start it again, or give that up \
+                         with --force",
+                        removal.name
+                    )));
+                }
                 State::Active | State::Leaving | State::Joining if removal.force => {
                     return Err(AdminError::Bad(format!(
                         "'{}' is {}: only a region that has lapsed is removed by force",
@@ -149,4 +168,28 @@ fn change(manifest: &Manifest, wanted: &Wanted) -> Result<Change, AdminError> {
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::mutation::GroupId;
+
+    #[test]
+    fn only_force_removes_a_region_that_lapsed() {
+        let region = RegionId(1);
+        let lapse = Change::Lapse { region };
+        let founding = Manifest::of([1; 16], GroupId(0b111));
+        let lapsed = founding.propose(&lapse).expect("legal");
+        let wanted = |manifest: &Manifest, force: bool| {
+            let name = "r1".to_owned();
+            change(manifest, &Wanted::Remove(Removal { name, force }))
+        };
+        let words = wanted(&lapsed, false).expect_err("refused").to_string();
+        assert!(words.contains("--force"), "{words}");
+        assert_eq!(wanted(&lapsed, true).ok(), Some(Change::Remove { region }));
+        let leave = Some(Change::Leave { region });
+        assert_eq!(wanted(&founding, false).ok(), leave);
+        assert!(wanted(&founding, true).is_err(), "it is active");
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -25,7 +25,7 @@ use crate::clock::RegionId;
 use crate::clock::policy::Verdict;
 use crate::config::Topology;
 use crate::replica::manifest::{Manifest, State};
-use crate::replication::{Action, ClockStatus, Event, Lane, LapseError, PeerStatus, Replicator};
+use crate::replication::{Action, ClockStatus, Event, Lane, PeerStatus, Replicator};
 use crate::store::{ReadTxn, Store, StoreError};
 use crate::telemetry::{Metrics, exact};
 use crate::transport::{Events, Transport, TransportEvent};
@@ -42,13 +42,6 @@ pub(super) type Members = Arc<Mutex<Arc<Manifest>>>;
 
 /// The same of clocks; `None` until it has looked.
 pub(super) type Clocks = Arc<Mutex<Option<ClockStatus>>>;
-
-/// What a person asks of replication.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// A region is given up; the answer is whether that is tried.
-    Lapse(RegionId, oneshot::Sender<Result<(), LapseError>>),
-}
 
 pub(super) struct Replication {
     pub replicator: Replicator,
@@ -75,7 +68,6 @@ pub(super) struct Replication {
     pub told: Verdict,
     pub info: RegionInfo,
     pub quiet: Arc<Quiet>,
-    pub commands: mpsc::Receiver<Command>,
     /// Where members are that have no address of their own, and how far.
     pub topology: Topology,
 }
@@ -94,10 +86,6 @@ impl Replication {
                     Some(news) => self.on_news(news),
                     None => return,
                 },
-                Some(command) = self.commands.recv() => {
-                    self.on_command(command);
-                    Ok(())
-                }
                 ask = self.asks.recv() => match ask {
                     Some(ask) => self.on_ask(ask),
                     None => return,
@@ -112,21 +100,6 @@ impl Replication {
                 // Nothing is written here, so nothing can be full: the next tick tries again.
                 Err(full @ StoreError::Full) => warn!(reason = %full, "replication waits"),
                 Err(fatal) => abort(&fatal),
-            }
-        }
-    }
-
-    fn on_command(&mut self, command: Command) {
-        match command {
-            Command::Lapse(region, answer) => {
-                let asked = self.replicator.ask_to_lapse(region);
-                info!(
-                    region = self.name(region),
-                    ?asked,
-                    "asked to give up a region"
-                );
-                // Whoever asked may have gone.
-                let _ = answer.send(asked);
             }
         }
     }
@@ -163,6 +136,7 @@ impl Replication {
     fn on_ask(&mut self, ask: Ask) -> Result<(), StoreError> {
         let now_us = self.clock.now().mono_us;
         let answer = self.replicator.wish(now_us, ask.change);
+        info!(?answer, "asked for a change of the members");
         self.note_pursued();
         // Who asked may have gone: it is pursued for a while all the same.
         let _ = ask.answer.send(answer);

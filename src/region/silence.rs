@@ -7,13 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::admin::AdminError;
 use super::clock::micros;
 use super::notices::Notice;
-use super::replicate::Command;
 use super::start::Tuning;
 use super::status::Status;
 use crate::clock::RegionId;
@@ -228,22 +225,6 @@ impl Status {
             "for_others": report(rescue::totals(txn)?),
             "of_this_region": own.map(report),
         }))
-    }
-
-    /// Asks that a region be given up.
-    pub(super) async fn lapse(&self, name: &str) -> Result<Value, AdminError> {
-        let region = {
-            let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-            members.named(name).map(|member| member.region)
-        };
-        let region = region
-            .ok_or_else(|| AdminError::Gone(format!("'{name}' is no member of this cluster")))?;
-        let (answer, asked) = oneshot::channel();
-        let stopping = || AdminError::Unavailable("this region is stopping".into());
-        let sent = self.commands.send(Command::Lapse(region, answer)).await;
-        sent.map_err(|_| stopping())?;
-        asked.await.map_err(|_| stopping())??;
-        Ok(json!({"asked": name}))
     }
 
     /// What is kept here that everyone else may have.

@@ -54,8 +54,6 @@ const ACCOUNT: &str = "000000000000";
 const STORE_FOLDER: &str = "store";
 /// Between two looks at whether clients are served yet.
 const SETTLE_POLL: Duration = Duration::from_millis(10);
-/// What people ask of replication that may wait.
-const COMMANDS_MAX: usize = 16;
 /// The folder of certificates there, unless another is named.
 const CERTS_FOLDER: &str = "certs";
 
@@ -213,7 +211,6 @@ impl Region {
         let metrics = Arc::new(Metrics::default());
         let clocks = Clocks::default();
         let quiet = Arc::new(Quiet::new(config.tuning));
-        let (commands, orders) = mpsc::channel(COMMANDS_MAX);
         let queue = Arc::new(Queue::default());
         let (durable_tx, durable) = watch::channel(replica.frontier().clone());
         let backend = Arc::new(RegionBackend {
@@ -252,7 +249,6 @@ impl Region {
             max_offset_ms: config.topology.max_offset_ms,
             backend: Arc::clone(&backend),
             quiet: Arc::clone(&quiet),
-            commands,
         });
         let (news, inbox) = mpsc::unbounded_channel();
         let writer = Writer {
@@ -290,7 +286,6 @@ impl Region {
             told: Verdict::Unknown,
             info,
             quiet,
-            commands: orders,
             topology: config.topology,
         };
         let region = Region {

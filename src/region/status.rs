@@ -17,7 +17,7 @@ use super::gate::Gate;
 use super::lag::{self, Lag};
 use super::links::{Down, Downs};
 use super::membership;
-use super::replicate::{Clocks, Command, Members, Peers};
+use super::replicate::{Clocks, Members, Peers};
 use super::silence::Quiet;
 use crate::api::RegionInfo;
 use crate::clock::RegionId;
@@ -56,7 +56,6 @@ pub(super) struct Status {
     pub max_offset_ms: u64,
     pub backend: Arc<RegionBackend>,
     pub quiet: Arc<Quiet>,
-    pub commands: mpsc::Sender<Command>,
 }
 
 /// One link as `status` shows it.

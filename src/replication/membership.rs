@@ -16,7 +16,7 @@ use super::Lane;
 use super::life::lacking;
 use super::replicator::{Replicator, Scene};
 use super::wire::{Hello, Message};
-use crate::clock::RegionId;
+use crate::clock::{RegionId, Stamp};
 use crate::replica::manifest::{Change, Manifest, Member, State};
 use crate::replica::mutation::{Frontier, GroupId};
 use crate::replica::residency;
@@ -35,8 +35,6 @@ pub(super) struct Membership {
     heard: BTreeMap<RegionId, (u64, Frontier)>,
     /// Those that are told to be no members any more, since when, and in which words.
     dismissed: BTreeMap<RegionId, (u64, String)>,
-    /// Whether that is known yet.
-    looked: bool,
     /// What members that come or go are waiting for.
     waits: BTreeMap<RegionId, String>,
 }
@@ -47,11 +45,6 @@ impl Membership {
         if known.0 != epoch {
             *known = (epoch, frontier.clone());
         }
-    }
-
-    /// There is nothing to look at.
-    pub fn looked_without_store(&mut self) {
-        self.looked = true;
     }
 
     pub fn forget(&mut self, peer: RegionId) {
@@ -65,51 +58,67 @@ impl Replicator {
         &self.membership.waits
     }
 
-    /// Whether a region that joins does not have what it is to have, or that is not known.
-    pub(super) fn is_waited_for(&self, region: RegionId) -> bool {
-        !self.membership.looked || self.membership.waits.contains_key(&region)
-    }
-
     /// Looks how far changes have come: the next step of one, if it is due and this region sees to it.
     pub(super) fn next_step(&mut self, txn: &dyn ReadTxn) -> Result<Option<Change>, StoreError> {
         let manifest = Arc::clone(&self.config.manifest);
+        let sees_to = manifest.voters().regions().next() == Some(self.config.region);
         self.membership.waits.clear();
-        self.membership.looked = true;
         let mut due = None;
         for member in &manifest.members {
-            let wait = match member.state {
-                State::Joining => self.join_waits_for(txn, member)?,
-                State::Leaving => self.leave_waits_for(txn, member)?,
+            let region = member.region;
+            let (wait, change) = match member.state {
+                State::Joining => (self.waits_for(txn, member)?, Change::Activate { region }),
+                State::Leaving => (self.waits_for(txn, member)?, Change::Remove { region }),
+                State::Lapsed if self.has_handed_over(region) => (None, Change::Return { region }),
                 _ => continue,
             };
-            let region = member.region;
             match wait {
                 Some(words) => {
                     self.membership.waits.insert(region, words);
                 }
-                // When it is counted on, too, `ruling` sees.
-                None if member.state == State::Joining => {}
-                None => {
-                    due = Some(Change::Remove { region });
-                }
+                // That one leaves all have to agree to: it is enough if one proposes it.
+                None if sees_to || member.state != State::Leaving => due = due.or(Some(change)),
+                None => {}
             }
         }
-        let first = manifest.voters().regions().next();
-        Ok(due.filter(|_| first == Some(self.config.region)))
+        Ok(due)
     }
 
-    fn join_waits_for(
-        &self,
-        txn: &dyn ReadTxn,
-        member: &Member,
-    ) -> Result<Option<String>, StoreError> {
-        let region = member.region;
+    /// What a region that joins or leaves waits for, in words.
+    fn waits_for(&self, txn: &dyn ReadTxn, member: &Member) -> Result<Option<String>, StoreError> {
+        let (region, name) = (member.region, &member.name);
+        let joins = member.state == State::Joining;
         if region != self.config.region && !self.is_established(region) {
-            return Ok(Some(format!("'{}' to be started and connect", member.name)));
+            return Ok(Some(match joins {
+                true => format!("'{name}' to be started and connect"),
+                false => format!(
+                    "'{name}' to connect, as it may have what no other region has (`--force` gives that up)"
+                ),
+            }));
         }
         if let Some(words) = self.unheard() {
             return Ok(Some(words));
         }
+        let (us, all) = (self.config.region, self.config.replicate_all);
+        let tables = residency::unsettled(txn, us, &self.config.manifest, all, region)?;
+        if !tables.is_empty() {
+            let what = if joins {
+                "be copied"
+            } else {
+                "lose its replica"
+            };
+            return Ok(Some(format!("{} to {what}", shown(&tables))));
+        }
+        Ok(match joins {
+            true => self.joiner_lacks(member),
+            false => self.leaver_is_needed(region),
+        })
+    }
+
+    /// What a region that joins lacks yet: what each active region had made before it heard of it, and the word
+    /// that it may be counted on.
+    fn joiner_lacks(&self, member: &Member) -> Option<String> {
+        let (region, name) = (member.region, &member.name);
         let voters = self.config.manifest.voters();
         let heard = self.membership.heard.iter();
         for (peer, (_, frontier)) in heard.filter(|(peer, _)| voters.contains(**peer)) {
@@ -120,41 +129,26 @@ impl Replicator {
             let lacks = lacking(&self.durable, &before);
             if lacks > 0 {
                 let name = self.member_name(*peer);
-                return Ok(Some(format!(
-                    "{lacks} commits of '{name}' from before it heard"
-                )));
+                return Some(format!("{lacks} commits of '{name}' from before it heard"));
             }
         }
-        let (us, all) = (self.config.region, self.config.replicate_all);
-        let tables = residency::unsettled(txn, us, &self.config.manifest, all, region)?;
-        if !tables.is_empty() {
-            return Ok(Some(format!("{} to be copied", shown(&tables))));
+        let session = self.sessions.get(&region).filter(|s| s.open());
+        if region != self.config.region && !session.is_some_and(|s| s.whole) {
+            return Some(format!("'{name}' to have what it lacks"));
         }
-        let whole = self.sessions.get(&region).is_none_or(|s| s.whole);
-        Ok((!whole).then(|| format!("'{}' to have what it lacks", member.name)))
+        let known = self.known.get(&region).and_then(|k| k.watermark);
+        let word = match region == self.config.region {
+            true => Some(self.own_watermark()),
+            false => known.filter(|_| session.is_some_and(|s| s.epoch == self.epoch())),
+        };
+        let counts = word > Some(Stamp::MIN);
+        (!counts).then(|| format!("'{name}' to have heard all, and its clock to be past theirs"))
     }
 
-    fn leave_waits_for(
-        &self,
-        txn: &dyn ReadTxn,
-        member: &Member,
-    ) -> Result<Option<String>, StoreError> {
-        let region = member.region;
-        if region != self.config.region && !self.is_established(region) {
-            let name = &member.name;
-            return Ok(Some(format!(
-                "'{name}' to connect, as it may have what no other region has (`--force` gives that up)"
-            )));
-        }
-        if let Some(words) = self.unheard() {
-            return Ok(Some(words));
-        }
-        let (us, all) = (self.config.region, self.config.replicate_all);
-        let tables = residency::unsettled(txn, us, &self.config.manifest, all, region)?;
-        if !tables.is_empty() {
-            return Ok(Some(format!("{} to lose its replica", shown(&tables))));
-        }
-        let made = self.made_by(region);
+    /// Who lacks anything of what a region made that leaves.
+    fn leaver_is_needed(&self, region: RegionId) -> Option<String> {
+        let mut made = self.frontier_of(region).cloned().unwrap_or_default();
+        made.retain(|log, _| log.origin.region == region);
         for other in self.config.manifest.counted().without(region).regions() {
             let mut wanted = made.clone();
             wanted.retain(|log, _| log.group.contains(other));
@@ -164,10 +158,16 @@ impl Replicator {
             };
             if lacks > 0 {
                 let name = self.member_name(other);
-                return Ok(Some(format!("'{name}' to get {lacks} commits of it")));
+                return Some(format!("'{name}' to get {lacks} commits of it"));
             }
         }
-        Ok(None)
+        None
+    }
+
+    /// Whether a lapsed member says that it has handed over all it had, and has nothing any more.
+    fn has_handed_over(&self, region: RegionId) -> bool {
+        let session = self.sessions.get(&region);
+        session.is_some_and(|s| s.is_clean && s.epoch == self.epoch())
     }
 
     /// An active or leaving member that does not know the record that the store here has, as far as is known.
@@ -180,13 +180,6 @@ impl Replicator {
         };
         let missing = others.regions().find(|peer| !knows(peer))?;
         Some(format!("'{}' to hear of it", self.member_name(missing)))
-    }
-
-    /// What a region made, as it last said.
-    fn made_by(&self, region: RegionId) -> Frontier {
-        let mut made = self.frontier_of(region).cloned().unwrap_or_default();
-        made.retain(|log, _| log.origin.region == region);
-        made
     }
 
     pub(super) fn member_name(&self, region: RegionId) -> String {
@@ -301,7 +294,7 @@ impl Replicator {
         }
         let old = std::mem::replace(&mut self.config.manifest, manifest);
         self.council.move_on(&self.config.manifest);
-        self.membership.looked = false;
+        self.agreement.move_on();
         self.follow_states(scene, &old);
         let peers: Vec<RegionId> = self.sessions.keys().copied().collect();
         for peer in peers {

@@ -178,16 +178,18 @@ pub enum OnLogFull {
     Lapse,
 }
 
-/// Why a member does not lapse though a person asked for it.
+/// Why a change of the members that a person asks for is not pursued.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LapseError {
-    #[error("this region does not decide about members: it is not active itself")]
-    NoVoter,
+pub enum WishError {
+    #[error("this region is {0}: ask an active one")]
+    NotActive(&'static str),
     #[error("a region does not declare itself lapsed: ask another one")]
     Itself,
     #[error("it is heard: stop it first, or cut it off; then try again in a few seconds")]
     Heard,
+    #[error("another change is being agreed on here: try again")]
+    Busy,
     #[error(transparent)]
     Change(#[from] manifest::ChangeError),
 }

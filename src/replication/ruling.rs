@@ -13,17 +13,12 @@ use super::consensus::{Consensus, Message as Said, Step, Why};
 use super::life::covers;
 use super::replicator::{Replicator, Scene};
 use super::wire::Message;
-use super::{Action, Lane, LapseError};
-use crate::clock::{RegionId, Stamp};
+use super::{Action, Lane};
+use crate::clock::RegionId;
 use crate::replica::PlantedBug;
 use crate::replica::manifest::{Change, Manifest, State};
 use crate::replica::mutation::{Frontier, GroupId, LogId};
 use crate::replica::vote::MemberVote;
-
-/// A member that a person gives up, or that holds too much back, must have been silent for so long all the same.
-const QUIET_US: u64 = 5_000_000;
-/// For how long what a person asked for is tried.
-const WISH_US: u64 = 20_000_000;
 
 /// Why a change is proposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -48,18 +43,10 @@ pub struct Intent {
 /// What one voter says to another.
 pub type Ruling = Said<Intent, Vec<u8>>;
 
-/// What a person asked for.
-#[derive(Clone, Copy, Debug)]
-struct Wish {
-    region: RegionId,
-    until_us: u64,
-}
-
 /// The voter in this region.
 #[derive(Debug)]
 pub(super) struct Council {
     consensus: Consensus<Intent, Vec<u8>>,
-    wish: Option<Wish>,
     /// Why the last proposal of this region came to nothing.
     trouble: Option<String>,
 }
@@ -69,7 +56,6 @@ impl Council {
         let (epoch, voters) = (manifest.epoch.saturating_add(1), manifest.voters());
         Council {
             consensus: Consensus::new(us, epoch, voters, stored),
-            wish: None,
             trouble: None,
         }
     }
@@ -92,26 +78,6 @@ impl Replicator {
         self.council.trouble.as_deref()
     }
 
-    /// A person says that a member has lapsed.
-    pub fn ask_to_lapse(&mut self, region: RegionId) -> Result<(), LapseError> {
-        let us = self.config.region;
-        let manifest = &self.config.manifest;
-        if !manifest.voters().contains(us) {
-            return Err(LapseError::NoVoter);
-        }
-        if region == us {
-            return Err(LapseError::Itself);
-        }
-        let change = Change::Lapse { region };
-        manifest.propose(&change)?;
-        if !self.is_quiet(region) {
-            return Err(LapseError::Heard);
-        }
-        let until_us = self.clocks.now.mono_us.saturating_add(WISH_US);
-        self.council.wish = Some(Wish { region, until_us });
-        Ok(())
-    }
-
     /// Proposes what there is a reason for.
     pub(super) fn rule(&mut self, scene: &mut Scene<'_>) {
         let now_us = scene.now.mono_us;
@@ -121,7 +87,7 @@ impl Replicator {
         if self.council.consensus.is_proposing() {
             return;
         }
-        let Some(intent) = self.intent(now_us) else {
+        let Some(intent) = self.intent() else {
             return;
         };
         let next = self.config.manifest.propose(&intent.change);
@@ -154,93 +120,15 @@ impl Replicator {
         }
     }
 
-    /// What this region sees a reason for.
-    fn intent(&mut self, now_us: u64) -> Option<Intent> {
-        let manifest = &self.config.manifest;
-        if manifest.state(self.config.region) != Some(State::Active) {
-            return None;
-        }
-        let wish = self.council.wish.filter(|wish| now_us < wish.until_us);
-        let asked = wish.map(|wish| wish.region);
-        if let Some(region) = asked.filter(|r| manifest.counted().contains(*r)) {
-            return Some(Intent {
-                change: Change::Lapse { region },
-                cause: Cause::Person,
-            });
-        }
-        self.council.wish = None;
-        if let Some((change, asked)) = self.wanted() {
-            let cause = if asked {
-                Cause::Person
-            } else {
-                Cause::Progress
-            };
-            return Some(Intent { change, cause });
-        }
-        if let Some(change) = self.progress() {
-            let cause = Cause::Progress;
-            return Some(Intent { change, cause });
-        }
-        let two = self.config.manifest.voters().regions().count() == 2;
-        let causes = [Cause::Silent, Cause::LogFull];
-        let found = causes.into_iter().find_map(|cause| {
-            let mut others = self.others().regions();
-            let region = others.find(|peer| !two && self.has_lapsed(*peer, cause))?;
-            Some((region, cause))
-        });
-        let (region, cause) = found?;
-        let change = Change::Lapse { region };
-        Some(Intent { change, cause })
-    }
-
-    /// A lapsed member that has handed over all it had comes back; one that has come back and has everything
-    /// is as any other.
-    fn progress(&self) -> Option<Change> {
-        let manifest = &self.config.manifest;
-        let clean = |region: &RegionId| {
-            let session = self.sessions.get(region);
-            session.is_some_and(|s| s.is_clean && s.epoch == manifest.epoch)
-        };
-        let lapsed = manifest.in_state(|state| state == State::Lapsed);
-        if let Some(region) = lapsed.regions().find(clean) {
-            return Some(Change::Return { region });
-        }
-        let joined = |region: &RegionId| {
-            let known = self.known.get(region).and_then(|k| k.watermark);
-            let session = self.sessions.get(region).filter(|s| s.open() && s.whole);
-            session.is_some_and(|s| s.epoch == manifest.epoch) && known > Some(Stamp::MIN)
-        };
-        let joining = manifest.in_state(|state| state == State::Joining);
-        let ready = |region: &RegionId| !self.is_waited_for(*region);
-        let mut joining = joining.regions().filter(ready);
-        let region = joining.find(joined)?;
-        Some(Change::Activate { region })
-    }
-
-    pub(super) fn is_quiet(&self, region: RegionId) -> bool {
-        let connected = self.sessions.get(&region).is_some_and(|s| s.open());
-        let now_us = self.clocks.now.mono_us;
-        let silence = self.contacts.silence(region, now_us);
-        !connected && silence.unheard_us >= QUIET_US
-    }
-
-    fn has_lapsed(&self, region: RegionId, cause: Cause) -> bool {
-        let now_us = self.clocks.now.mono_us;
-        let silence = self.contacts.silence(region, now_us);
-        match cause {
-            Cause::Silent => silence.unheard_us >= self.config.limits.dead_after_us,
-            Cause::LogFull => self.log_full && self.is_quiet(region),
-            Cause::Person | Cause::Progress => false,
-        }
-    }
-
     /// Whether there is a reason for it here too.
     fn endorses(&self, intent: &Intent) -> bool {
         let legal = self.config.manifest.propose(&intent.change).is_ok();
-        let fine = match (&intent.change, intent.cause) {
-            (Change::Lapse { region }, _) if *region == self.config.region => false,
-            (Change::Lapse { region }, Cause::Silent) => self.has_lapsed(*region, Cause::Silent),
-            (Change::Lapse { region }, _) => self.is_quiet(*region),
+        let us = self.config.region;
+        let fine = match intent.change {
+            Change::Lapse { region } if region == us => false,
+            // The log may be full elsewhere only.
+            Change::Lapse { region } if intent.cause == Cause::LogFull => self.is_quiet(region),
+            Change::Lapse { region } => self.has_lapsed(region, intent.cause),
             _ => true,
         };
         legal && fine
@@ -292,7 +180,7 @@ impl Replicator {
                     self.council.trouble = Some(match why {
                         Why::Beaten => "another change came first".into(),
                         Why::Declined(by) => {
-                            let by: Vec<String> = by.iter().map(|r| self.name_of(*r)).collect();
+                            let by: Vec<String> = by.iter().map(|r| self.member_name(*r)).collect();
                             format!("{} would not have it", by.join(" and "))
                         }
                     });
@@ -315,11 +203,6 @@ impl Replicator {
             Ok(_) => {}
             Err(error) => self.council.trouble = Some(error.to_string()),
         }
-    }
-
-    fn name_of(&self, region: RegionId) -> String {
-        let member = self.config.manifest.member(region);
-        member.map_or_else(|| region.to_string(), |m| m.name.clone())
     }
 
     /// Whether all that any counted member has of what `origin` made in `group`, all of them have, and no more
