@@ -218,3 +218,25 @@ fn members_that_are_dead_for_long_lapse_and_come_back_with_all_they_had() {
         );
     }
 }
+
+#[test]
+fn members_come_and_go() {
+    let scenario = load("membership.toml");
+    let mut done = 0;
+    // 1 and 8 are what was found first: a region that left told of its replicas last, and an index that was added
+    // where nobody had heard of the newcomer.
+    for seed in 0..12 {
+        let mut trace = |line: String| done += u64::from(line.contains("} is done"));
+        let options = Options {
+            trace: Some(&mut trace),
+            ..Options::default()
+        };
+        let report = run(&scenario, seed, options);
+        assert_clean(&report);
+        assert!(
+            report.converged_us.is_some(),
+            "seed {seed} ended without converging"
+        );
+    }
+    assert!(done > 5, "only {done} commands were done");
+}
