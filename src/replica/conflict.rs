@@ -63,9 +63,9 @@ pub struct Conflict {
 }
 
 impl Conflict {
-    /// Whether nothing is known to have beaten the loser: a lapsed region brought it back, there was nothing at
-    /// the key, and a deletion that is forgotten is taken to have won (`replica::rescue`). This may be all that
-    /// is left of an item, so it goes by age only, never for want of room.
+    /// Whether nothing is known to have beaten the loser: a lapsed region brought it back, and it was set aside
+    /// (`replica::rescue`), mostly because there was nothing at the key, and a deletion that is forgotten is taken to
+    /// have won. This may be all that is left of an item, so it goes by age only, never for want of room.
     pub fn is_last_copy(&self) -> bool {
         self.winner.dot == self.loser.dot
     }
