@@ -230,7 +230,7 @@ impl Replicator {
         if hello.epoch == manifest.epoch && hello.members_digest != manifest.digest() {
             return Err(format!(
                 "it knows other members at the same epoch, {}: the topologies that the two were first started \
-                 with differ in regions, names or ids",
+                 with differ in regions, names or ids, or each has given the other up",
                 manifest.epoch
             ));
         }
