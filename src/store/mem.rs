@@ -1,13 +1,15 @@
 //! The store without a disk: for the simulator and `--in-memory`.
 //!
-//! State is a set of persistent trees. A reader keeps the roots it began with; the writer changes its
-//! own roots and commit publishes them, so rollback is forgetting them. Readers and the writer meet
-//! only for the moment in which a root is taken or replaced.
+//! State is a set of persistent trees. A reader keeps the roots it began with. A write transaction is what it
+//! changes, seen over the trees as they were; commit puts it into them, so rollback is forgetting it. Where no
+//! reader is left, that changes nodes in place and copies none. Readers and the writer meet only while a root is
+//! taken, or changes are put in.
 
-use std::ops::ControlFlow;
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::tree::Tree;
+use super::tree::{Bytes, Key, Tree};
 use super::{
     Db, DbSize, FORMAT, FORMAT_KEY, Range, ReadTxn, Store, StoreError, Usage, Visit, WriteTxn,
     admit_key,
@@ -40,9 +42,8 @@ pub struct MemStore {
 impl MemStore {
     pub fn new() -> Self {
         let mut trees = Trees(std::array::from_fn(|_| Tree::new()));
-        trees
-            .of_mut(Db::Meta)
-            .put(FORMAT_KEY, &FORMAT.to_be_bytes());
+        let format = FORMAT.to_be_bytes();
+        (trees.of_mut(Db::Meta)).put(FORMAT_KEY.into(), format.as_slice().into());
         Self::with(Arc::new(trees))
     }
 
@@ -90,9 +91,9 @@ impl Store for MemStore {
 
     fn begin_write(&self) -> Result<Box<dyn WriteTxn + '_>, StoreError> {
         let turn = lock(&self.shared.writer);
-        let trees = Trees::clone(&self.committed());
         Ok(Box::new(MemWrite {
-            trees,
+            trees: self.committed(),
+            changes: std::array::from_fn(|_| Changes::new()),
             shared: &self.shared,
             _turn: turn,
         }))
@@ -100,14 +101,14 @@ impl Store for MemStore {
 }
 
 /// Looks at every entry: stores in memory are small.
-fn size(tree: &Tree) -> DbSize {
+fn size(txn: &dyn ReadTxn, db: Db) -> Result<DbSize, StoreError> {
     let mut size = DbSize::default();
-    tree.scan(Range::ALL, &mut |key, value| {
+    txn.scan(db, Range::ALL, &mut |key, value| {
         size.entries += 1;
         size.bytes += (key.len() + value.len()) as u64;
         ControlFlow::Continue(())
-    });
-    size
+    })?;
+    Ok(size)
 }
 
 struct MemRead {
@@ -116,7 +117,7 @@ struct MemRead {
 
 impl ReadTxn for MemRead {
     fn size(&self, db: Db) -> Result<DbSize, StoreError> {
-        Ok(size(self.trees.of(db)))
+        size(self, db)
     }
 
     fn get(&self, db: Db, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
@@ -124,28 +125,81 @@ impl ReadTxn for MemRead {
     }
 
     fn scan(&self, db: Db, range: Range<'_>, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        self.trees.of(db).scan(range, visit);
+        let _ended = self.trees.of(db).scan(range, visit);
         Ok(())
     }
 }
 
+/// What a transaction puts into one tree; `None` = it deletes the key.
+type Changes = BTreeMap<Key, Option<Bytes>>;
+
 struct MemWrite<'s> {
-    trees: Trees,
+    /// As they were when it began.
+    trees: Arc<Trees>,
+    changes: [Changes; Db::ALL.len()],
     shared: &'s Shared,
     _turn: MutexGuard<'s, ()>,
 }
 
+/// Whether nothing can be in it: no map is asked for such a range.
+fn is_empty(range: &Range<'_>) -> bool {
+    match (range.from, range.to) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
+    }
+}
+
 impl ReadTxn for MemWrite<'_> {
     fn size(&self, db: Db) -> Result<DbSize, StoreError> {
-        Ok(size(self.trees.of(db)))
+        size(self, db)
     }
 
     fn get(&self, db: Db, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
-        Ok(self.trees.of(db).get(key))
+        match self.changes[db as usize].get(key) {
+            Some(value) => Ok(value.as_deref()),
+            None => Ok(self.trees.of(db).get(key)),
+        }
     }
 
+    /// The tree and the changes are both in order: of two that come next, the one that is before the other.
     fn scan(&self, db: Db, range: Range<'_>, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        self.trees.of(db).scan(range, visit);
+        if is_empty(&range) {
+            return Ok(());
+        }
+        let mut inside = self.changes[db as usize].range::<[u8], _>((range.from, range.to));
+        let mut step = || match range.reverse {
+            false => inside.next(),
+            true => inside.next_back(),
+        };
+        let mut changed = step();
+        let ended = self.trees.of(db).scan(range, &mut |key, value| {
+            while let Some((next, put)) = changed {
+                if **next == *key {
+                    changed = step();
+                    return put
+                        .as_ref()
+                        .map_or(ControlFlow::Continue(()), |put| visit(key, put));
+                }
+                if (**next < *key) == range.reverse {
+                    break;
+                }
+                changed = step();
+                if let Some(put) = put {
+                    visit(next, put)?;
+                }
+            }
+            visit(key, value)
+        });
+        if ended.is_continue() {
+            while let Some((next, put)) = changed {
+                if put.as_ref().is_some_and(|put| visit(next, put).is_break()) {
+                    break;
+                }
+                changed = step();
+            }
+        }
         Ok(())
     }
 }
@@ -153,23 +207,38 @@ impl ReadTxn for MemWrite<'_> {
 impl WriteTxn for MemWrite<'_> {
     fn put(&mut self, db: Db, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         admit_key(key)?;
-        self.trees.of_mut(db).put(key, value);
+        self.changes[db as usize].insert(key.into(), Some(value.into()));
         Ok(())
     }
 
     fn delete(&mut self, db: Db, key: &[u8]) -> Result<bool, StoreError> {
-        Ok(self.trees.of_mut(db).delete(key))
+        let is_there = self.get(db, key)?.is_some();
+        if is_there {
+            self.changes[db as usize].insert(key.into(), None);
+        }
+        Ok(is_there)
     }
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {
         let MemWrite {
             trees,
+            changes,
             shared,
             _turn,
         } = *self;
-        // The old roots may be the last of a large version: free them after the lock.
-        let old = std::mem::replace(&mut *lock(&shared.committed), Arc::new(trees));
-        drop(old);
+        // Nodes that nobody else has are changed in place.
+        drop(trees);
+        let mut committed = lock(&shared.committed);
+        let trees = Arc::make_mut(&mut committed);
+        for (db, changes) in Db::ALL.into_iter().zip(changes) {
+            let tree = trees.of_mut(db);
+            for (key, value) in changes {
+                match value {
+                    Some(value) => tree.put(key, value),
+                    None => tree.delete(&key),
+                }
+            }
+        }
         Ok(())
     }
 

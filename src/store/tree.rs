@@ -6,7 +6,9 @@
 //! and nothing otherwise. Leaves are all at one depth; a node is dropped when it is empty, and
 //! neighbours are not merged: stores here shrink by ranges (log truncation) or not at all.
 
-use std::ops::{Bound, ControlFlow};
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::ops::{Bound, ControlFlow, Deref};
 use std::sync::Arc;
 
 use super::{Range, Visit};
@@ -14,18 +16,78 @@ use super::{Range, Visit};
 /// Entries per node. A small change copies about this many reference counts per level.
 const NODE_ENTRIES_MAX: usize = 32;
 
-type Bytes = Arc<[u8]>;
+pub(super) type Bytes = Arc<[u8]>;
+
+/// So long a key takes no more room than a long one.
+const SHORT: usize = 30;
+
+/// A key. Most are short and lie in their node, so that a search looks at little else.
+#[derive(Clone)]
+pub(super) enum Key {
+    Short(u8, [u8; SHORT]),
+    Long(Bytes),
+}
+
+impl From<&[u8]> for Key {
+    fn from(bytes: &[u8]) -> Self {
+        let mut short = [0; SHORT];
+        match (short.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
+            (Some(room), Ok(len)) => {
+                room.copy_from_slice(bytes);
+                Key::Short(len, short)
+            }
+            _ => Key::Long(bytes.into()),
+        }
+    }
+}
+
+impl Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Key::Short(len, bytes) => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Key::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.deref().cmp(other)
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.deref() == other.deref()
+    }
+}
+
+impl Eq for Key {}
 
 #[derive(Clone)]
 struct Entry {
-    key: Bytes,
+    key: Key,
     value: Bytes,
 }
 
 #[derive(Clone)]
 struct Child {
     /// No key below `node` is smaller; the first child of a branch takes smaller keys too.
-    from: Bytes,
+    from: Key,
     node: Arc<Node>,
 }
 
@@ -54,29 +116,28 @@ impl Tree {
             match node.as_ref() {
                 Node::Branch(children) => node = &children.get(child_of(children, key))?.node,
                 Node::Leaf(entries) => {
-                    let at = entries.binary_search_by(|e| e.key.as_ref().cmp(key)).ok()?;
+                    let at = entries.binary_search_by(|e| e.key.deref().cmp(key)).ok()?;
                     return entries.get(at).map(|e| e.value.as_ref());
                 }
             }
         }
     }
 
-    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) {
-        let Some(right) = put(&mut self.root, key, value.into()) else {
+    pub(super) fn put(&mut self, key: Key, value: Bytes) {
+        let Some(right) = put(&mut self.root, key, value) else {
             return;
         };
         let left = Child {
-            from: Arc::default(),
+            from: Key::from(b"".as_slice()),
             node: Arc::clone(&self.root),
         };
         self.root = Arc::new(Node::Branch(vec![left, right]));
     }
 
-    /// True when the key was there.
-    pub(super) fn delete(&mut self, key: &[u8]) -> bool {
+    pub(super) fn delete(&mut self, key: &[u8]) {
         // Asked first, so that deleting nothing copies nothing.
         if self.get(key).is_none() {
-            return false;
+            return;
         }
         delete(&mut self.root, key);
         while let Node::Branch(children) = self.root.as_ref() {
@@ -86,52 +147,46 @@ impl Tree {
                 _ => break,
             }
         }
-        true
     }
 
-    pub(super) fn scan(&self, range: Range<'_>, visit: &mut Visit<'_>) {
-        let _ended = walk(&self.root, &range, visit);
+    /// `Break` when the visitor ended it.
+    pub(super) fn scan(&self, range: Range<'_>, visit: &mut Visit<'_>) -> ControlFlow<()> {
+        walk(&self.root, range, visit)
     }
 }
 
 /// The index of the child that holds `key` if any does.
 fn child_of(children: &[Child], key: &[u8]) -> usize {
     children
-        .partition_point(|c| c.from.as_ref() <= key)
+        .partition_point(|c| c.from.deref() <= key)
         .saturating_sub(1)
 }
 
 /// Puts into the subtree; the new right half when its top node had to split.
-fn put(node: &mut Arc<Node>, key: &[u8], value: Bytes) -> Option<Child> {
+fn put(node: &mut Arc<Node>, key: Key, value: Bytes) -> Option<Child> {
     match Arc::make_mut(node) {
         Node::Leaf(entries) => {
-            match entries.binary_search_by(|e| e.key.as_ref().cmp(key)) {
+            match entries.binary_search_by(|e| e.key.cmp(&key)) {
                 Ok(at) => {
                     if let Some(entry) = entries.get_mut(at) {
                         entry.value = value;
                     }
                 }
-                Err(at) => entries.insert(
-                    at,
-                    Entry {
-                        key: key.into(),
-                        value,
-                    },
-                ),
+                Err(at) => entries.insert(at, Entry { key, value }),
             }
             let right = split(entries)?;
-            let from = Arc::clone(&right.first()?.key);
+            let from = right.first()?.key.clone();
             Some(Child {
                 from,
                 node: Arc::new(Node::Leaf(right)),
             })
         }
         Node::Branch(children) => {
-            let at = child_of(children, key);
+            let at = child_of(children, &key);
             let grown = put(&mut children.get_mut(at)?.node, key, value)?;
             children.insert(at + 1, grown);
             let right = split(children)?;
-            let from = Arc::clone(&right.first()?.from);
+            let from = right.first()?.from.clone();
             Some(Child {
                 from,
                 node: Arc::new(Node::Branch(right)),
@@ -149,7 +204,7 @@ fn split<T>(entries: &mut Vec<T>) -> Option<Vec<T>> {
 fn delete(node: &mut Arc<Node>, key: &[u8]) -> bool {
     match Arc::make_mut(node) {
         Node::Leaf(entries) => {
-            if let Ok(at) = entries.binary_search_by(|e| e.key.as_ref().cmp(key)) {
+            if let Ok(at) = entries.binary_search_by(|e| e.key.deref().cmp(key)) {
                 entries.remove(at);
             }
             entries.is_empty()
@@ -167,18 +222,18 @@ fn delete(node: &mut Arc<Node>, key: &[u8]) -> bool {
     }
 }
 
-fn walk(node: &Node, range: &Range<'_>, visit: &mut Visit<'_>) -> ControlFlow<()> {
+fn walk(node: &Node, range: Range<'_>, visit: &mut Visit<'_>) -> ControlFlow<()> {
     match node {
         Node::Leaf(entries) => {
             let low = match range.from {
                 Bound::Unbounded => 0,
-                Bound::Included(k) => entries.partition_point(|e| e.key.as_ref() < k),
-                Bound::Excluded(k) => entries.partition_point(|e| e.key.as_ref() <= k),
+                Bound::Included(k) => entries.partition_point(|e| e.key.deref() < k),
+                Bound::Excluded(k) => entries.partition_point(|e| e.key.deref() <= k),
             };
             let high = match range.to {
                 Bound::Unbounded => entries.len(),
-                Bound::Included(k) => entries.partition_point(|e| e.key.as_ref() <= k),
-                Bound::Excluded(k) => entries.partition_point(|e| e.key.as_ref() < k),
+                Bound::Included(k) => entries.partition_point(|e| e.key.deref() <= k),
+                Bound::Excluded(k) => entries.partition_point(|e| e.key.deref() < k),
             };
             let inside = entries.get(low..high).unwrap_or_default();
             each(inside, range.reverse, |e| visit(&e.key, &e.value))
@@ -193,7 +248,21 @@ fn walk(node: &Node, range: &Range<'_>, visit: &mut Visit<'_>) -> ControlFlow<()
                 Bound::Included(k) | Bound::Excluded(k) => child_of(children, k) + 1,
             };
             let inside = children.get(low..high).unwrap_or_default();
-            each(inside, range.reverse, |c| walk(&c.node, range, visit))
+            let (first, last) = (inside.first(), inside.last());
+            each(inside, range.reverse, |child| {
+                // What is between two others is inside as a whole.
+                let is = |end: Option<&Child>| end.is_some_and(|end| std::ptr::eq(end, child));
+                let range = Range {
+                    from: if is(first) {
+                        range.from
+                    } else {
+                        Bound::Unbounded
+                    },
+                    to: if is(last) { range.to } else { Bound::Unbounded },
+                    reverse: range.reverse,
+                };
+                walk(&child.node, range, visit)
+            })
         }
     }
 }
@@ -214,13 +283,17 @@ fn each<T>(
 mod tests {
     use super::*;
 
+    fn bytes(slice: &[u8]) -> Bytes {
+        slice.into()
+    }
+
     fn keys(tree: &Tree, reverse: bool) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
         let range = Range {
             reverse,
             ..Range::ALL
         };
-        tree.scan(range, &mut |k, _| {
+        let _ended = tree.scan(range, &mut |k, _| {
             out.push(k.to_vec());
             ControlFlow::Continue(())
         });
@@ -238,9 +311,10 @@ mod tests {
             for _ in 0..3_000 {
                 let key = rng.u16(..4_000).to_be_bytes();
                 if rng.u8(..4) == 0 {
-                    assert_eq!(tree.delete(&key), map.remove(&key).is_some());
+                    tree.delete(&key);
+                    map.remove(&key);
                 } else {
-                    tree.put(&key, &key);
+                    tree.put(Key::from(&key[..]), bytes(&key));
                     map.insert(key, ());
                 }
             }
@@ -256,7 +330,7 @@ mod tests {
                 let mut expected: Vec<Vec<u8>> = map.keys().filter(|k| inside(&k[..])).map(|k| k.to_vec()).collect();
                 for reverse in [false, true] {
                     let mut seen = Vec::new();
-                    tree.scan(Range { from, to, reverse }, &mut |k, _| {
+                    let _ended = tree.scan(Range { from, to, reverse }, &mut |k, _| {
                         seen.push(k.to_vec());
                         ControlFlow::Continue(())
                     });
@@ -271,19 +345,20 @@ mod tests {
     fn a_clone_keeps_what_it_saw() {
         let mut tree = Tree::new();
         for n in 0..5_000u32 {
-            tree.put(&(n.wrapping_mul(2_654_435_761)).to_be_bytes(), b"old");
+            let key = n.wrapping_mul(2_654_435_761).to_be_bytes();
+            tree.put(Key::from(&key[..]), bytes(b"old"));
         }
         let before = tree.clone();
         let listed = keys(&before, false);
         assert_eq!(listed.len(), 5_000);
         assert!(listed.is_sorted());
         for key in &listed {
-            tree.put(key, b"new");
+            tree.put(Key::from(&key[..]), bytes(b"new"));
         }
         assert_eq!(before.get(&listed[77]), Some(b"old".as_slice()));
         for key in &listed {
-            assert!(tree.delete(key));
-            assert!(!tree.delete(key));
+            tree.delete(key);
+            tree.delete(key);
         }
         assert!(keys(&tree, false).is_empty());
         assert!(
