@@ -31,6 +31,7 @@ use super::record::Record;
 use crate::clock::{Now, RegionId};
 use crate::item::codec;
 use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
+pub use scrub::SCRUB_US;
 use scrub::Scrub;
 
 /// Where a store keeps its cluster's id, the key of the hash.
@@ -305,15 +306,34 @@ pub fn sums(txn: &dyn ReadTxn, uid: TableUid) -> Result<BTreeMap<u16, u128>, Sto
     Ok(sums)
 }
 
-/// The sums of a table's 256 groups of buckets.
-pub fn group_sums(sums: &BTreeMap<u16, u128>) -> Vec<u128> {
-    let mut groups = vec![0u128; GROUPS];
-    for (bucket, sum) in sums {
-        if let Some(group) = groups.get_mut(usize::from(bucket >> 8)) {
-            *group = group.wrapping_add(*sum);
-        }
+/// The kept sums of those groups of a table's buckets that `differ`.
+pub fn sums_in(
+    txn: &dyn ReadTxn,
+    uid: TableUid,
+    differ: &[bool],
+) -> Result<BTreeMap<u16, u128>, StoreError> {
+    let mut sums = Sums::new();
+    for (group, _) in (0..=u8::MAX).zip(differ).filter(|(_, differs)| **differs) {
+        let prefix = [keys::table_prefix(uid).as_slice(), &[group]].concat();
+        scan(txn, Db::Buckets, &prefix, &mut |row, value| {
+            sums.insert(bucket_of(row), as_sum(value));
+            ControlFlow::Continue(())
+        })?;
     }
-    groups
+    Ok(sums)
+}
+
+/// The sums of a table's 256 groups of buckets.
+pub fn group_sums(txn: &dyn ReadTxn, uid: TableUid) -> Result<Vec<u128>, StoreError> {
+    let mut groups = vec![0u128; GROUPS];
+    let prefix = keys::table_prefix(uid);
+    scan(txn, Db::Buckets, &prefix, &mut |row, value| {
+        if let Some(group) = groups.get_mut(usize::from(bucket_of(row) >> 8)) {
+            *group = group.wrapping_add(as_sum(value));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(groups)
 }
 
 /// The versions of a bucket after the row `after`, asked for at `asked_us`: as many as `bytes_max` holds, and at

@@ -106,6 +106,8 @@ pub struct Limits {
     pub chore_rows: usize,
     /// How large an item collection may grow, bytes.
     pub collection_bytes: u64,
+    /// Between the beginnings of two countings of all items, microseconds.
+    pub scrub_us: u64,
 }
 
 impl Default for Limits {
@@ -113,6 +115,7 @@ impl Default for Limits {
         Limits {
             chore_rows: 512,
             collection_bytes: collection::COLLECTION_BYTES_MAX,
+            scrub_us: buckets::SCRUB_US,
         }
     }
 }

@@ -8,6 +8,14 @@ use super::tests::{Node, collections, simple};
 use super::*;
 use crate::clock::policy::MAX_OFFSET_US;
 
+/// Items are counted over and over.
+fn counting() -> Limits {
+    Limits {
+        scrub_us: 0,
+        ..Limits::default()
+    }
+}
+
 /// Everything of a node's table, bucket by bucket, asked for before anything was missed.
 fn offers(node: &Node) -> Vec<Offer> {
     offers_asked(node, 0)
@@ -45,8 +53,8 @@ fn repairs(node: &Node) -> (u64, u64, usize) {
 /// Two regions with a global table of three items; the first version of the third never reached the second,
 /// and the second version of the second neither, though their commits count as applied.
 fn diverged() -> (Node, Node) {
-    let mut a = Node::new(0, Limits::default());
-    let mut b = Node::new(1, Limits::default());
+    let mut a = Node::new(0, counting());
+    let mut b = Node::new(1, counting());
     a.config.replicate_all = true;
     a.reopen();
     a.write(simple()).unwrap();
@@ -156,8 +164,8 @@ fn what_is_on_its_way_is_not_lost() {
 #[test]
 fn a_damaged_item_is_found_and_put_back() {
     for (flip, is_found) in [(false, false), (false, true), (true, false), (true, true)] {
-        let mut a = Node::new(0, Limits::default());
-        let mut b = Node::new(1, Limits::default());
+        let mut a = Node::new(0, counting());
+        let mut b = Node::new(1, counting());
         a.config.replicate_all = true;
         a.reopen();
         a.write(simple()).unwrap();
@@ -193,8 +201,8 @@ fn a_damaged_item_is_found_and_put_back() {
 
 /// Two regions with one partition of so many items: all in one bucket, counted in many steps.
 fn large(items: usize) -> (Node, Node) {
-    let mut a = Node::new(0, Limits::default());
-    let mut b = Node::new(1, Limits::default());
+    let mut a = Node::new(0, counting());
+    let mut b = Node::new(1, counting());
     a.config.replicate_all = true;
     a.reopen();
     a.write(collections()).unwrap();

@@ -89,11 +89,8 @@ impl Replicator {
         peer: RegionId,
         table: TableUid,
     ) -> Result<(), StoreError> {
-        let sums = buckets::group_sums(&buckets::sums(txn, table)?);
-        let message = Message::Sums {
-            table,
-            groups: sums,
-        };
+        let groups = buckets::group_sums(txn, table)?;
+        let message = Message::Sums { table, groups };
         self.send(scene, peer, Lane::Log, message);
         Ok(())
     }
@@ -151,19 +148,16 @@ impl Replicator {
         let Some(txn) = self.shared(scene, peer, table)? else {
             return Ok(());
         };
-        let sums = buckets::sums(txn, table)?;
-        let ours = buckets::group_sums(&sums);
+        let ours = buckets::group_sums(txn, table)?;
         let differ = ours.iter().zip(theirs).map(|(a, b)| a != b);
         let differ: Vec<bool> = differ.collect();
         if differ.len() != GROUPS {
             return Ok(());
         }
-        let inside = |bucket: u16| differ.get(usize::from(bucket >> 8)) == Some(&true);
-        let buckets = sums.into_iter().filter(|(bucket, _)| inside(*bucket));
         let message = Message::BucketSums {
             table,
-            differ: differ.clone(),
-            buckets: buckets.collect(),
+            buckets: buckets::sums_in(txn, table, &differ)?,
+            differ,
         };
         self.send(scene, peer, Lane::Log, message);
         Ok(())
@@ -181,7 +175,7 @@ impl Replicator {
         let Some(txn) = self.shared(scene, peer, table)? else {
             return Ok(());
         };
-        let ours = buckets::sums(txn, table)?;
+        let ours = buckets::sums_in(txn, table, groups)?;
         let inside = |bucket: &u16| groups.get(usize::from(bucket >> 8)) == Some(&true);
         let all: BTreeSet<u16> = ours.keys().chain(theirs.keys()).copied().collect();
         let differ: BTreeSet<u16> = (all.into_iter().filter(inside))

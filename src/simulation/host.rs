@@ -31,8 +31,6 @@ use crate::replication::{
 };
 use crate::store::{MemStore, ReadTxn, Store, StoreError, WriteTxn};
 
-/// Between two comparisons of everything with one peer.
-const ANTI_ENTROPY_US: u64 = 3_000_000;
 /// The cluster that all worlds are of.
 pub(super) const CLUSTER_ID: [u8; 16] = *b"simulated world.";
 
@@ -149,6 +147,16 @@ impl Process {
     }
 }
 
+/// What a world decides about all its regions.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    pub part_bytes_max: usize,
+    pub max_offset_us: u64,
+    pub anti_entropy_us: u64,
+    pub limits: SilenceLimits,
+    pub ship_before_sync: bool,
+}
+
 /// A region and, while it is alive, its process.
 pub struct Region {
     pub name: String,
@@ -162,8 +170,7 @@ pub struct Region {
     /// Counts its syncs.
     pub syncs: u64,
     config: ReplicaConfig,
-    part_bytes_max: usize,
-    limits: SilenceLimits,
+    tuning: Tuning,
     volumes: Volumes,
     store: Volume,
     /// The disk as it was copied once.
@@ -174,19 +181,11 @@ pub struct Region {
     doubtful: bool,
     /// `ship_before_sync` only: what the disk holds while a group is under way.
     synced: Option<Volume>,
-    ship_before_sync: bool,
-    max_offset_us: u64,
     process: Option<Process>,
 }
 
 impl Region {
-    pub fn new(
-        config: ReplicaConfig,
-        clock: SkewedClock,
-        (part_bytes_max, max_offset_us): (usize, u64),
-        limits: SilenceLimits,
-        ship_before_sync: bool,
-    ) -> Self {
+    pub fn new(config: ReplicaConfig, clock: SkewedClock, tuning: Tuning) -> Self {
         Region {
             name: config.region_name.clone(),
             clock,
@@ -195,16 +194,13 @@ impl Region {
             life: 0,
             syncs: 0,
             config,
-            part_bytes_max,
-            limits,
+            tuning,
             volumes: Volumes::in_memory(),
             store: Volume::Memory(MemStore::new()),
             backup: None,
             high_us: 0,
             doubtful: false,
             synced: None,
-            ship_before_sync,
-            max_offset_us,
             process: None,
         }
     }
@@ -304,11 +300,11 @@ impl Region {
                 joining: snapshot::joining(&*self.store.begin_read()?)?,
                 wiping: wipe::wiping(&*self.store.begin_read()?)?.is_some(),
             },
-            part_bytes_max: self.part_bytes_max,
-            max_offset_us: self.max_offset_us,
-            anti_entropy_us: ANTI_ENTROPY_US,
+            part_bytes_max: self.tuning.part_bytes_max,
+            max_offset_us: self.tuning.max_offset_us,
+            anti_entropy_us: self.tuning.anti_entropy_us,
             silences: silence::silences(&*self.store.begin_read()?)?,
-            limits: self.limits,
+            limits: self.tuning.limits,
             vote: vote::stored(&*self.store.begin_read()?)?,
             planted: self.config.planted,
             compression: Compression::Auto,
@@ -353,6 +349,11 @@ impl Region {
     /// By how much it believes its clock to be ahead, while it takes no writes.
     pub fn fenced(&self, now: Now) -> Option<u64> {
         self.process.as_ref()?.replica.fenced(now)
+    }
+
+    /// Whose commits its replicator takes for its own.
+    pub fn origin(&self) -> Option<Origin> {
+        self.process.as_ref().map(|p| p.replicator.origin())
     }
 
     /// The epoch of the members that its replicator goes by.
@@ -408,7 +409,7 @@ impl Region {
         }
         let count = process.queue.len().min(most);
         let work: Vec<Work> = process.queue.drain(..count).collect();
-        if !self.ship_before_sync {
+        if !self.tuning.ship_before_sync {
             process.group = Some(Group::Waiting(work));
             return Ok(Some((count, None)));
         }

@@ -15,7 +15,7 @@ use super::operators::{self, Command};
 use super::places::{self, Place};
 use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
-use super::steady::{self, weighted};
+use super::steady::{self, Pace, weighted};
 use super::{clocks, dead, expiries, links, load, script, storms};
 use crate::replica::conflict;
 use crate::replica::stable::Retention;
@@ -87,6 +87,8 @@ pub struct Config {
     pub places: BTreeMap<String, Place>,
     /// What regions do now and then though they need not (`crate::whims`), until the calm.
     pub whims: Vec<String>,
+    /// How often is done what the daemon does seldom.
+    pub pace: Pace,
 }
 
 /// An item of a region is changed or lost, behind its back.
@@ -391,6 +393,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         merged: (workload.merged).unwrap_or_else(|| merging::draw(scenario, chance)),
         places: places::named(scenario),
         whims: whims(chance),
+        pace: Pace::default(),
         delays,
         regions,
     };

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use siphasher::sip::SipHasher13;
 
-use super::host::{CLUSTER_ID, Region};
+use super::host::{CLUSTER_ID, Region, Tuning};
 use super::net::Net;
 use super::operators::Command;
 use super::oracle::Oracles;
@@ -187,6 +187,7 @@ impl<'o> World<'o> {
                 planted: planted.and_then(Planted::in_replica),
                 limits: Limits {
                     chore_rows: config.chore_rows,
+                    scrub_us: config.pace.scrub_us,
                     ..Limits::default()
                 },
             };
@@ -203,14 +204,14 @@ impl<'o> World<'o> {
             } else {
                 config.max_offset_us
             };
-            let early = planted == Some(Planted::ShipBeforeSync);
-            Region::new(
-                replica,
-                clock,
-                (config.part_bytes_max, max_offset_us),
-                config.silence_limits(),
-                early,
-            )
+            let tuning = Tuning {
+                part_bytes_max: config.part_bytes_max,
+                max_offset_us,
+                anti_entropy_us: config.pace.anti_entropy_us,
+                limits: config.silence_limits(),
+                ship_before_sync: planted == Some(Planted::ShipBeforeSync),
+            };
+            Region::new(replica, clock, tuning)
         };
         let regions: Vec<Region> = config.regions.iter().enumerate().map(region).collect();
         let mut oracles = Oracles::new(seed, config.regions.clone());
@@ -430,7 +431,8 @@ impl<'o> World<'o> {
                 continue;
             }
             let rows = self.oracles.rows(region.id(), self.plan.config.streams);
-            self.look_us[at] = self.now_us + LOOK_US * (1 + rows / LOOK_ROWS);
+            let every_us = self.plan.config.pace.look_us;
+            self.look_us[at] = self.now_us + every_us * (1 + rows / LOOK_ROWS);
             let txn = region.snapshot()?;
             self.oracles
                 .check_region(&*txn, region.id(), &self.plan.config, region.serves())?;

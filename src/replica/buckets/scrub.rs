@@ -15,6 +15,8 @@ use crate::replica::keys::meta;
 use crate::replica::{Replica, TableState, stable};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
+/// Between the beginnings of two countings of everything, unless one takes longer: as often as peers compare.
+pub const SCRUB_US: u64 = 600_000_000;
 /// Rows that are counted in one step.
 const STEP_ROWS: usize = 64;
 /// A bucket of so many rows is counted at once where someone waits for it; a larger one by the chore.
@@ -92,6 +94,8 @@ pub(super) struct Scrub {
     count: Option<Count>,
     /// The row in `buckets` of the last one that was counted in its turn.
     done: Option<Vec<u8>>,
+    /// When the next counting of everything begins, on the monotonic clock.
+    next_us: u64,
     /// Large buckets that someone waits for: they go first.
     wanted: BTreeSet<(TableUid, u16)>,
     /// When those were counted last, on the monotonic clock.
@@ -132,7 +136,7 @@ impl Replica {
         self.buckets.save(txn)?;
         let mut budget = STEP_ROWS;
         while budget > 0 {
-            let Some(mut count) = self.next_count(txn.as_read())? else {
+            let Some(mut count) = self.next_count(txn.as_read(), now)? else {
                 break;
             };
             // An empty bucket costs a look too.
@@ -159,13 +163,19 @@ impl Replica {
     }
 
     /// The bucket to go on with, which is no longer under way.
-    fn next_count(&mut self, txn: &dyn ReadTxn) -> Result<Option<Count>, StoreError> {
+    fn next_count(&mut self, txn: &dyn ReadTxn, now: Now) -> Result<Option<Count>, StoreError> {
         let scrub = &mut self.buckets.scrub;
         if let Some(count) = scrub.count.take() {
             return Ok(Some(count));
         }
         if let Some((uid, bucket)) = scrub.wanted.first() {
             return Ok(Some(Count::new(*uid, *bucket)));
+        }
+        if scrub.done.is_none() {
+            if now.mono_us < scrub.next_us {
+                return Ok(None);
+            }
+            scrub.next_us = now.mono_us.saturating_add(self.config.limits.scrub_us);
         }
         let Some(row) = stable::first_row(txn, Db::Buckets, scrub.done.as_deref())? else {
             scrub.done = None;
