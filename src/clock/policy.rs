@@ -150,9 +150,9 @@ fn judge_many(readings: &[Reading], slack: impl Fn(&Reading) -> i64, now: Now) -
 
 /// The `n`th smallest of a value of the readings, counting from 1.
 fn nth(readings: &[Reading], n: usize, value: impl Fn(&Reading) -> i64) -> Option<i64> {
-    let mut values: Vec<i64> = readings.iter().map(value).collect();
-    values.sort_unstable();
-    values.get(n.checked_sub(1)?).copied()
+    let values = || readings.iter().map(&value);
+    let least = |limit: &i64| values().filter(|v| v <= limit).count() >= n;
+    values().filter(least).min().filter(|_| n > 0)
 }
 
 /// Wall less monotonic time.

@@ -23,7 +23,7 @@ use crate::store::StoreError;
 
 pub use audit::audit;
 pub use keep::Retention;
-pub use rows::{Newer, after, count, find, get, list, tallies};
+pub use rows::{Newer, after, count, find, get, list, table_tallies, tallies};
 pub(super) use rows::{mark_restored, record};
 
 /// Names a conflict in every region: made of the table, the key and the ranks of both versions, and a rank

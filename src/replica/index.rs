@@ -1,5 +1,6 @@
 //! Secondary indexes, derived from items within the transaction that changes them (I7).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::build::Tally;
@@ -15,10 +16,14 @@ const WRITE_UNIT: usize = 1024;
 
 /// What an index holds of an item, or `None` when the item is not in it. An item whose index key has the
 /// wrong type is left out: writes refuse it, only older items can have it.
-pub(super) fn projected(def: &TableDef, index: &IndexDef, item: &Item) -> Option<Item> {
+pub(super) fn projected<'i>(
+    def: &TableDef,
+    index: &IndexDef,
+    item: &'i Item,
+) -> Option<Cow<'i, Item>> {
     index.keys.admit_index(&index.name, item).ok().flatten()?;
     let mut entry = match &index.projection {
-        Projection::All => return Some(item.clone()),
+        Projection::All => return Some(Cow::Borrowed(item)),
         Projection::KeysOnly => Item::new(),
         Projection::Include(names) => names
             .iter()
@@ -27,7 +32,7 @@ pub(super) fn projected(def: &TableDef, index: &IndexDef, item: &Item) -> Option
     };
     entry.extend(def.keys.key_of(item));
     entry.extend(index.keys.key_of(item));
-    Some(entry)
+    Some(Cow::Owned(entry))
 }
 
 fn entry_row(def: &TableDef, index: &IndexDef, key: &ItemKey, entry: &Item) -> Option<Vec<u8>> {
@@ -70,19 +75,19 @@ pub(super) fn expected_row(
 }
 
 /// Moves one index's entry of one item from its old image to its new one.
-pub(super) fn update(
+pub(super) fn update<'i>(
     txn: &mut dyn WriteTxn,
     def: &TableDef,
     index: &IndexDef,
     key: &ItemKey,
-    old: Option<&Item>,
-    new: Option<&Item>,
+    old: Option<&'i Item>,
+    new: Option<&'i Item>,
 ) -> Result<Tally, StoreError> {
-    let entry = |item: Option<&Item>| {
-        let entry = projected(def, index, item?)?;
+    let entry = |item: &'i Item| {
+        let entry = projected(def, index, item)?;
         Some((entry_row(def, index, key, &entry)?, entry))
     };
-    let (old, new) = (entry(old), entry(new));
+    let (old, new) = (old.and_then(entry), new.and_then(entry));
     let mut tally = Tally::default();
     if old == new {
         return Ok(tally);
@@ -109,9 +114,9 @@ pub(super) fn write_units(
 ) -> BTreeMap<String, f64> {
     let mut units = BTreeMap::new();
     for index in &def.indexes {
-        let entry = |item: Option<&Item>| item.and_then(|i| projected(def, index, i));
+        let entry = |item| projected(def, index, item);
         let cost = |entry: &Item| size::item_size(entry).div_ceil(WRITE_UNIT).max(1);
-        let cost = match (entry(old), entry(new)) {
+        let cost = match (old.and_then(entry), new.and_then(entry)) {
             (None, None) => continue,
             (None, Some(one)) | (Some(one), None) => cost(&one),
             (Some(a), Some(b)) if a == b => continue,

@@ -31,7 +31,14 @@ impl GroupId {
     }
 
     pub fn regions(self) -> impl Iterator<Item = RegionId> {
-        (0..64).map(RegionId).filter(move |r| self.contains(*r))
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let next = u16::try_from(left.trailing_zeros())
+                .ok()
+                .filter(|n| *n < 64)?;
+            left &= left - 1;
+            Some(RegionId(next))
+        })
     }
 }
 

@@ -75,6 +75,11 @@ pub fn table(
         .filter(|def| def.group.contains(region)))
 }
 
+/// What is stored of the table of that name: as long as it is the same, so is the definition.
+pub fn table_row<'t>(txn: &'t dyn ReadTxn, name: &str) -> Result<Option<&'t [u8]>, StoreError> {
+    txn.get(Db::Meta, &meta::table(name))
+}
+
 /// The table of that name as the control plane sees it: with what `region` alone keeps of it, its own
 /// protection in the definition too.
 pub fn table_here(
@@ -235,11 +240,18 @@ pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Every index entry of a table here: row and codec bytes, for the oracle that rebuilds them.
 pub fn index_rows(txn: &dyn ReadTxn, def: &TableDef) -> Result<Rows, StoreError> {
+    let prefix = keys::table_prefix(def.uid);
+    let end = keys::after_prefix(&prefix);
+    let range = Range {
+        from: Bound::Included(&prefix),
+        to: end.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
+        reverse: false,
+    };
     let mut entries = Vec::new();
-    for row in rows(txn, Db::Index, &keys::table_prefix(def.uid), usize::MAX)? {
-        let value = txn.get(Db::Index, &row)?.unwrap_or_default().to_vec();
-        entries.push((row, value));
-    }
+    txn.scan(Db::Index, range, &mut |row, value| {
+        entries.push((row.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })?;
     Ok(entries)
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Reply {
 #[derive(Debug, Default)]
 pub(super) struct PeerClock {
     samples: VecDeque<Sample>,
+    /// The one with the least error: all age alike, so it stays that until another comes.
+    best: Option<Sample>,
     /// When it was last asked.
     pub asked_us: Option<u64>,
 }
@@ -82,12 +84,14 @@ impl PeerClock {
             self.samples.pop_front();
         }
         self.samples.push_back(sample);
+        let least = self.samples.iter().min_by_key(|s| s.error_us(now));
+        self.best = least.copied();
         true
     }
 
     /// The best sample.
     pub fn reading(&self, now: Now) -> Option<Reading> {
-        let best = self.samples.iter().min_by_key(|s| s.error_us(now))?;
+        let best = self.best?;
         Some(Reading {
             shift_us: best.shift_us,
             error_us: best.error_us(now),

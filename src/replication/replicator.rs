@@ -22,7 +22,7 @@ use super::wire::{self, Heartbeat, Message};
 use super::{Action, Event, HEARTBEAT_US, HELLO_US, Lane, PeerStatus, ReplicatorConfig};
 use crate::clock::{Now, RegionId, Stamp};
 use crate::maybe;
-use crate::replica::mutation::{Frontier, LogId};
+use crate::replica::mutation::{Frontier, LogId, Origin};
 use crate::replica::stable::Stability;
 use crate::store::{ReadTxn, StoreError};
 
@@ -180,6 +180,11 @@ impl Replicator {
     pub fn status(&self) -> Vec<PeerStatus> {
         let peers = self.others().regions();
         peers.map(|region| self.status_of(region)).collect()
+    }
+
+    /// The origin of the commits made here, as last said.
+    pub fn origin(&self) -> Origin {
+        self.config.origin
     }
 
     /// What is known to be durable in every member of each group.

@@ -313,7 +313,9 @@ impl World<'_> {
                 );
             }
         }
-        self.step(region, Event::Born(finished.origin))?;
+        if self.regions[region].origin() != Some(finished.origin) {
+            self.step(region, Event::Born(finished.origin))?;
+        }
         if self.regions[region].epoch() != Some(finished.manifest.epoch) {
             self.step(region, Event::Members(Arc::clone(&finished.manifest)))?;
         }

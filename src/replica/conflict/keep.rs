@@ -48,7 +48,7 @@ impl Replica {
             rows::drop_one(txn, number, counted)?;
             dropped += 1;
         }
-        for (uid, tally) in rows::tallies(txn.as_read())?.tables {
+        for (uid, tally) in rows::table_tallies(txn.as_read())? {
             let mut over = tally.bytes.saturating_sub(keep.table_bytes);
             let prefix = rows::table_rows(uid);
             while over > 0 && dropped < STEP {

@@ -301,9 +301,9 @@ pub fn count(txn: &dyn ReadTxn) -> Result<u64, StoreError> {
     Ok(read::meta_u64(txn, meta::NEXT_CONFLICT)?.unwrap_or(0))
 }
 
-/// The counters of every table and link.
-pub fn tallies(txn: &dyn ReadTxn) -> Result<Tallies, StoreError> {
-    let mut tallies = Tallies::default();
+/// The counters of every table.
+pub fn table_tallies(txn: &dyn ReadTxn) -> Result<Vec<(TableUid, TableTally)>, StoreError> {
+    let mut tallies = Vec::new();
     for row in read::rows(txn, Db::Conflicts, TABLES, usize::MAX)? {
         let stored = txn.get(Db::Conflicts, &row)?.unwrap_or_default();
         let uid = TableUid(number_in(&row).ok_or_else(|| lost("a counter of a table"))?);
@@ -311,8 +311,17 @@ pub fn tallies(txn: &dyn ReadTxn) -> Result<Tallies, StoreError> {
         if tally.name.is_empty() {
             tally.name = name_of(txn, uid)?;
         }
-        tallies.tables.push((uid, tally));
+        tallies.push((uid, tally));
     }
+    Ok(tallies)
+}
+
+/// The counters of every table and link.
+pub fn tallies(txn: &dyn ReadTxn) -> Result<Tallies, StoreError> {
+    let mut tallies = Tallies {
+        tables: table_tallies(txn)?,
+        links: Vec::new(),
+    };
     for row in read::rows(txn, Db::Conflicts, LINKS, usize::MAX)? {
         let word = |at: usize| {
             let bytes = row.get(at..at + 2)?;

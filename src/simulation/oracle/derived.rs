@@ -116,7 +116,7 @@ impl Oracles {
         txn: &dyn ReadTxn,
         region: RegionId,
     ) -> Result<(), ApiError> {
-        if let Some(def) = read::table(txn, region, workload::TABLE)? {
+        if let Some(def) = self.table(txn, region)? {
             let details = read::details(txn, &def)?;
             self.check(OracleId::DerivedState, !details.is_busy(), |world| {
                 let name = world.name(region);
@@ -127,8 +127,12 @@ impl Oracles {
     }
 }
 
+fn damaged(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Damaged(error.to_string())
+}
+
 fn decode(image: &[u8]) -> Result<Item, StoreError> {
-    codec::decode(image).map_err(|e| StoreError::Damaged(e.to_string()))
+    codec::decode(image).map_err(damaged)
 }
 
 fn counts_of(items: &[Item]) -> TableCounts {
@@ -149,14 +153,13 @@ fn stored(txn: &dyn ReadTxn, def: &TableDef, id: u32) -> Result<Stored, ApiError
     let rows = rows.filter(|(row, _)| index_of(row) == Some(id));
     let mut entries: Vec<Vec<u8>> = rows.map(|(_, entry)| entry).collect();
     entries.sort_unstable();
-    let items = entries
-        .iter()
-        .map(|e| decode(e))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Stored {
-        counts: counts_of(&items),
-        entries,
-    })
+    let mut counts = TableCounts::default();
+    for entry in &entries {
+        let bytes = codec::item_size(entry).map_err(damaged)?;
+        counts.items += 1;
+        counts.bytes += bytes as u64;
+    }
+    Ok(Stored { counts, entries })
 }
 
 /// The whole index in the order of its bytes, through the pages that clients get.

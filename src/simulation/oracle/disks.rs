@@ -147,7 +147,7 @@ impl Oracles {
             let pair = self.meet(here, change, touched);
             self.note_met(here, pair.filter(|_| !settled), met);
         }
-        if let Some(def) = read::table(txn, region, workload::TABLE)? {
+        if let Some(def) = self.table(txn, region)? {
             self.see_vanished(txn, here, &def, &present, &covered)?;
         }
         if portion.part.next.is_none() {

@@ -440,7 +440,7 @@ impl Oracles {
         region: RegionId,
         touched: &BTreeSet<usize>,
     ) -> Result<(), StoreError> {
-        let Some(def) = read::table(txn, region, workload::TABLE)? else {
+        let Some(def) = self.table(txn, region)? else {
             return Ok(());
         };
         for key in touched {

@@ -49,7 +49,7 @@ impl Oracles {
         region: RegionId,
         max_offset_us: u64,
     ) -> Result<(), ApiError> {
-        let Some(def) = read::table(txn, region, workload::TABLE)? else {
+        let Some(def) = self.table(txn, region)? else {
             return Ok(());
         };
         let ahead = |made: &&Made| {

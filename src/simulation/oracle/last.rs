@@ -81,7 +81,7 @@ impl Oracles {
         if self.scripted {
             return Ok(());
         }
-        let stored: BTreeMap<ItemKey, Folded> = match read::table(txn, region, workload::TABLE)? {
+        let stored: BTreeMap<ItemKey, Folded> = match self.table(txn, region)? {
             Some(def) => read::versions(txn, &def)?
                 .into_iter()
                 .map(|(key, version, image)| (key, (version, image)))

@@ -96,9 +96,8 @@ impl Oracles {
 
     /// Conflicts that were recorded of other tables than the one that merges; and those dropped.
     pub(super) fn other_conflicts(&self, txn: &dyn ReadTxn) -> Result<(u64, u64), StoreError> {
-        let tallies = conflict::tallies(txn)?;
+        let tallies = conflict::table_tallies(txn)?;
         let others = tallies
-            .tables
             .iter()
             .filter(|(uid, _)| Some(*uid) != self.merging.table);
         let (recorded, dropped) = others.fold((0, 0), |(recorded, dropped), (_, tally)| {

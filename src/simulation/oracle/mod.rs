@@ -18,16 +18,19 @@ mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
+use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 
 use super::meter::Meter;
 use super::report::{OracleId, Violation};
+use super::workload;
 use crate::clock::{RegionId, Stamp};
 use crate::replica::catalog::{TableDef, TableUid};
-use crate::replica::log;
 use crate::replica::mutation::{Dot, GroupId, ItemKey, LogId, Rank, Version};
+use crate::replica::{log, read};
 use crate::replication::wire::{self, Message};
+use crate::store::{ReadTxn, StoreError};
 
 /// A commit that became durable at its origin.
 #[derive(Debug)]
@@ -129,6 +132,8 @@ pub struct Oracles {
     keys: Vec<ItemKey>,
     /// Every version that was made, by key number.
     versions: Vec<Vec<Folded>>,
+    /// The clients' table as each region has it, and the row that says so.
+    tables: BTreeMap<RegionId, (Vec<u8>, Option<Arc<TableDef>>)>,
     /// Regions as they were when their disks were copied.
     backups: BTreeMap<usize, Known>,
     /// Logs of regions that lost their disks: some commits may be nowhere any more.
@@ -180,6 +185,7 @@ impl Oracles {
             key_numbers: BTreeMap::new(),
             keys: Vec::new(),
             versions: Vec::new(),
+            tables: BTreeMap::new(),
             backups: BTreeMap::new(),
             doubted: BTreeSet::new(),
             sessions: BTreeMap::new(),
@@ -282,6 +288,23 @@ impl Oracles {
                 format!("{} sends {}, {what}", world.name(from), world.show_dot(dot))
             });
         }
+    }
+
+    /// The clients' table, if the region has it.
+    fn table(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+    ) -> Result<Option<Arc<TableDef>>, StoreError> {
+        let row = read::table_row(txn, workload::TABLE)?.unwrap_or_default();
+        if let Some((known, def)) = self.tables.get(&region)
+            && known == row
+        {
+            return Ok(def.clone());
+        }
+        let def = read::table(txn, region, workload::TABLE)?.map(Arc::new);
+        self.tables.insert(region, (row.to_vec(), def.clone()));
+        Ok(def)
     }
 
     fn made(&self, dot: Dot) -> Option<&Made> {

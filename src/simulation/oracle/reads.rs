@@ -22,7 +22,7 @@ impl Oracles {
         operation: &Operation,
         config: &Config,
     ) -> Result<bool, ApiError> {
-        let Some(def) = read::table(txn, region, workload::TABLE)? else {
+        let Some(def) = self.table(txn, region)? else {
             return Ok(false);
         };
         match &operation.kind {
@@ -116,7 +116,7 @@ impl Oracles {
         config: &Config,
         serves: bool,
     ) -> Result<(), ApiError> {
-        let Some(def) = read::table(txn, region, workload::TABLE)? else {
+        let Some(def) = self.table(txn, region)? else {
             return Ok(());
         };
         self.see_collected(txn, region)?;

@@ -119,7 +119,7 @@ impl Oracles {
         txn: &dyn ReadTxn,
         region: RegionId,
     ) -> Result<(), StoreError> {
-        let Some(def) = read::table(txn, region, workload::TABLE)? else {
+        let Some(def) = self.table(txn, region)? else {
             return Ok(());
         };
         let here = usize::from(region.0);
