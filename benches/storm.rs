@@ -1,4 +1,4 @@
-//! The storm of tests/storm.rs for as long as one likes; docs/benchmarks.md says what it does.
+//! The storm of tests/black_box/storm.rs for as long as one likes; docs/benchmarks.md says what it does.
 //!
 //!     cargo bench --bench storm -- [--minutes 3] [--seed 1]
 
@@ -7,9 +7,11 @@
     reason = "drives real regions: has real time, tasks and sockets"
 )]
 
-#[path = "../tests/common/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests use the rest")]
+#[path = "../tests/black_box/common/mod.rs"]
 mod common;
-#[path = "../tests/fleet/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests use the rest")]
+#[path = "../tests/black_box/fleet/mod.rs"]
 mod fleet;
 mod support;
 
