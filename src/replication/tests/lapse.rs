@@ -9,7 +9,6 @@ fn a_wipe_that_a_full_disk_refused_is_asked_for_again() {
     let mut config = config(0);
     let lapse = Change::Lapse {
         region: RegionId(0),
-        upto: Frontier::new(),
     };
     config.manifest = Arc::new(config.manifest.propose(&lapse).expect("legal"));
     config.lacks.wiping = true;
