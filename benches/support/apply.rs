@@ -1,7 +1,8 @@
-//! The apply path alone: one region's commits into another's store, in one process and without a network.
+//! The code of a region alone, in one process and without a network: one region's commits into another's store, and
+//! what each kind of work takes.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use meridian::clock::{Now, RegionId};
 use meridian::item::{Item, KeyAttribute, KeySchema, KeyType, Value};
@@ -9,7 +10,7 @@ use meridian::replica::catalog::{LocalSettings, TableDef, TableUid, TimeToLive};
 use meridian::replica::manifest::Manifest;
 use meridian::replica::mutation::GroupId;
 use meridian::replica::request::{ItemWrite, WriteAction, WriteRequest};
-use meridian::replica::{Job, JobResult, Replica, ReplicaConfig, log};
+use meridian::replica::{Job, JobResult, Replica, ReplicaConfig, log, read};
 use meridian::store::{LmdbOptions, LmdbStore, Store};
 
 const TABLE: &str = "Catch";
@@ -42,8 +43,10 @@ impl Node {
         }
     }
 
-    fn group(&mut self, jobs: Vec<Job>) {
+    /// One group of the writer: what its jobs took, and its sync.
+    fn group(&mut self, jobs: Vec<Job>) -> (Duration, Duration) {
         self.at_us += 1_000;
+        let started = Instant::now();
         let mut txn = self.store.begin_write().expect("a transaction");
         let results = self.replica.run_group(&mut *txn, now(self.at_us), jobs);
         for result in results.expect("a group") {
@@ -52,8 +55,21 @@ impl Node {
                 other => panic!("{other:?}"),
             }
         }
+        let ran = Instant::now();
         txn.commit().expect("a disk");
         self.replica.committed();
+        (ran - started, ran.elapsed())
+    }
+
+    /// A read as a client asks it: of the newest snapshot.
+    fn read(&self, n: usize) -> Duration {
+        let started = Instant::now();
+        let txn = self.store.begin_read().expect("a snapshot");
+        let def = read::table(&*txn, self.replica.config().region, TABLE).expect("a table");
+        let key = Item::from([("pk".to_owned(), Value::S(format!("key-{n}")))]);
+        let item = read::get(&*txn, &def.expect("it was created"), &key).expect("a read");
+        assert!(item.is_some(), "key-{n} was written");
+        started.elapsed()
     }
 }
 
@@ -97,10 +113,10 @@ fn table() -> WriteRequest {
     }
 }
 
-fn put(n: usize) -> WriteRequest {
+fn put(n: usize, bytes: usize) -> WriteRequest {
     let item = Item::from([
         ("pk".to_owned(), Value::S(format!("key-{n}"))),
-        ("payload".to_owned(), Value::S("x".repeat(32))),
+        ("payload".to_owned(), Value::S("x".repeat(bytes))),
     ]);
     WriteRequest::Item(ItemWrite {
         table: TABLE.into(),
@@ -116,7 +132,7 @@ pub fn run(count: usize) {
     origin.group(vec![Job::Write(table())]);
     for from in (0..count).step_by(4_096) {
         let to = count.min(from + 4_096);
-        origin.group((from..to).map(|n| Job::Write(put(n))).collect());
+        origin.group((from..to).map(|n| Job::Write(put(n, 32))).collect());
     }
     let txn = origin.store.begin_read().expect("a snapshot");
     let logs: Vec<_> = origin.replica.frontier().keys().copied().collect();
@@ -140,4 +156,35 @@ pub fn run(count: usize) {
         "applied {applied} commits in {groups} groups: {:.0} a second",
         applied as f64 / took
     );
+}
+
+/// How long each kind of work took, one after the other.
+#[derive(Default)]
+pub struct Times {
+    pub reads: Vec<Duration>,
+    pub writes: Vec<Duration>,
+    pub applies: Vec<Duration>,
+    pub syncs: Vec<Duration>,
+}
+
+/// Puts, applies and reads `count` items of `bytes` each, each in a group of its own.
+pub fn service(count: usize, bytes: usize) -> Times {
+    let (mut origin, mut other) = (Node::open(0), Node::open(1));
+    let mut times = Times::default();
+    origin.group(vec![Job::Write(table())]);
+    for n in 0..count {
+        let (ran, synced) = origin.group(vec![Job::Write(put(n, bytes))]);
+        times.writes.push(ran);
+        times.syncs.push(synced);
+    }
+    let txn = origin.store.begin_read().expect("a snapshot");
+    for id in origin.replica.frontier().keys() {
+        for (_, sealed) in log::read(&*txn, *id, 1, usize::MAX).expect("a log") {
+            let (ran, synced) = other.group(vec![Job::Remote(vec![sealed])]);
+            times.applies.push(ran);
+            times.syncs.push(synced);
+        }
+    }
+    times.reads = (0..count).map(|n| other.read(n)).collect();
+    times
 }

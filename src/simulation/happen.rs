@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::host::{Asker, Done, Finished, Work};
 use super::plan::{Disk, Fault, Kill, Operation, OperationKind, index};
 use super::report::OracleId;
+use super::service::Begun;
 use super::workload;
 use super::world::{IDLE_US, TICK_US, Trouble, What, World, region_id};
 use super::{Planted, frames};
@@ -107,7 +108,7 @@ impl World<'_> {
             OperationKind::ReadCohort { .. } => u64::from(self.plan.config.cohort_keys),
             _ => 1,
         };
-        let took_us = 120 + 15 * items + rng.below(120).min(rng.below(400));
+        let took_us = self.plan.config.service.read(items, &mut rng);
         self.oracles
             .meter
             .answer(self.now_us + took_us, operation, there);
@@ -259,32 +260,33 @@ impl World<'_> {
     pub(super) fn begin_group(&mut self, region: usize, idle: bool) -> Result<(), Trouble> {
         let now = self.now(region);
         let most = self.plan.config.group_jobs_max;
-        let Some((count, early)) = self.regions[region].begin_group(now, most, idle)? else {
+        let Some(begun) = self.regions[region].begin_group(now, most, idle)? else {
             return Ok(());
         };
         self.grouped_us[region] = self.now_us;
-        let sync_us = self.sync_us(region, count);
+        let sync_us = self.sync_us(region, &begun);
         let life = self.regions[region].life;
         self.schedule(sync_us, What::Sync { region, life });
-        if let Some(kill) = self.doomed[region].take_if(|_| count > 0) {
+        if let Some(kill) = self.doomed[region].take_if(|_| !begun.is_idle()) {
             let after_us = self
                 .chance
                 .of("doom", &[index(region), life])
                 .below(sync_us);
             self.schedule(after_us, What::Crash { life, kill });
         }
-        match early {
+        match begun.early {
             Some(event) => self.step(region, event),
             None => Ok(()),
         }
     }
 
-    /// How long the group's transaction and its sync take. Modelled: about what a cloud disk does.
-    fn sync_us(&mut self, region: usize, jobs: usize) -> u64 {
+    /// How long the group's transaction and its sync take. Modelled.
+    fn sync_us(&mut self, region: usize, begun: &Begun) -> u64 {
         let here = &mut self.regions[region];
         here.syncs += 1;
         let mut rng = self.chance.of("sync", &[index(region), here.syncs]);
-        let mut sync_us = 800 + rng.below(1_500) + 20 * index(jobs) + here.stall_us;
+        let service = self.plan.config.service;
+        let mut sync_us = service.group(begun, &mut rng) + here.stall_us;
         if rng.per_mille(self.plan.config.slow_syncs) {
             sync_us += rng.between(5_000, 200_000);
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::done::{finish, refuse};
 use super::plan::{Operation, index};
+use super::service::Begun;
 use super::skew::SkewedClock;
 use super::volume::{Volume, Volumes};
 use crate::clock::policy::FenceLine;
@@ -393,13 +394,13 @@ impl Region {
     }
 
     /// Begins a group of up to `most` jobs, unless one is under way; without jobs only if `idle` or when
-    /// chores go on. Says how many there are, and, where this region ships before its sync, what the replicator is told too early.
+    /// chores go on.
     pub fn begin_group(
         &mut self,
         now: Now,
         most: usize,
         idle: bool,
-    ) -> Result<Option<(usize, Option<Event>)>, StoreError> {
+    ) -> Result<Option<Begun>, StoreError> {
         let Some(process) = &mut self.process else {
             return Ok(None);
         };
@@ -409,18 +410,19 @@ impl Region {
         }
         let count = process.queue.len().min(most);
         let work: Vec<Work> = process.queue.drain(..count).collect();
+        let mut begun = Begun::with(&work);
         if !self.tuning.ship_before_sync {
             process.group = Some(Group::Waiting(work));
-            return Ok(Some((count, None)));
+            return Ok(Some(begun));
         }
         let image = self.volumes.fork(&self.store)?;
         let disk = std::mem::replace(&mut self.store, image);
         self.synced = Some(disk);
         process.learn_fence();
         let finished = run(&mut process.replica, &self.store, self.full, now, work)?;
-        let early = Event::Durable(finished.after.clone(), finished.watermark);
+        begun.early = Some(Event::Durable(finished.after.clone(), finished.watermark));
         process.group = Some(Group::ShippedEarly(Box::new(finished)));
-        Ok(Some((count, Some(early))))
+        Ok(Some(begun))
     }
 
     /// The sync of the group under way is done.

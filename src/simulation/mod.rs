@@ -40,6 +40,7 @@ pub mod report;
 mod rng;
 pub mod scenario;
 pub mod script;
+pub mod service;
 pub mod shrink;
 mod skew;
 mod steady;

@@ -15,6 +15,7 @@ use super::operators::{self, Command};
 use super::places::{self, Place};
 use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
+use super::service::Service;
 use super::steady::{self, Pace, weighted};
 use super::{clocks, dead, expiries, links, load, script, storms};
 use crate::replica::conflict;
@@ -89,6 +90,8 @@ pub struct Config {
     pub whims: Vec<String>,
     /// How often is done what the daemon does seldom.
     pub pace: Pace,
+    /// What each kind of work takes.
+    pub service: Service,
 }
 
 /// An item of a region is changed or lost, behind its back.
@@ -394,6 +397,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         places: places::named(scenario),
         whims: whims(chance),
         pace: Pace::default(),
+        service: scenario.service.unwrap_or_default(),
         delays,
         regions,
     };

@@ -12,6 +12,7 @@ use super::lines;
 use super::links::{self, Link, Network, RoundTrip};
 use super::places;
 use super::script::{self, Flaw, Script, Sections};
+use super::service::Service;
 
 /// The most regions of one world.
 pub(super) const REGIONS_MAX: usize = 7;
@@ -36,6 +37,8 @@ pub struct Scenario {
     /// set up as the daemon is. For planning, where a seed should not decide what a network is like.
     #[serde(default)]
     pub steady: bool,
+    /// What each kind of work takes.
+    pub service: Option<Service>,
     /// What the run must show besides.
     #[serde(default)]
     pub expect: Expect,
