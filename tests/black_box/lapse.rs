@@ -68,6 +68,7 @@ async fn a_silent_region_is_warned_of_until_it_is_heard_again() {
     assert!(text.starts_with(AP), "{text}");
     assert!(text.contains("has been silent for"), "{text}");
     assert!(text.contains("in the log"), "{text}");
+    shown(&cluster, EU, "silent").await;
     let status = cluster.status().await;
     assert_eq!(status[EU]["silent"][0]["region"], AP);
     let address = status[US]["admin"].as_str().expect("an address");
