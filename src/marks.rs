@@ -79,6 +79,10 @@ pub const MARKS: &[(&str, &str)] = &[
         "definitions joined",
         "two definitions of a table knew different replicas, and both counted",
     ),
+    (
+        "sent again too early",
+        "what a new replica is sent came to another region before its own commit did",
+    ),
     ("hold", "commits stamped ahead of the time waited"),
     (
         "item repaired",

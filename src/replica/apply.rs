@@ -305,6 +305,13 @@ impl Replica {
             let there = (row.as_slice(), current.as_ref());
             return self.merge_item(txn, now, def.as_deref(), item, there);
         }
+        // What travels again comes to those it was made for in its own log, whole (I6).
+        let due = self.frontier.get(&version.dot.log) < Some(&version.dot.seq);
+        let again = version.dot != carrier.0 && version.dot.log.group.contains(self.config.region);
+        if due && again && self.copying.is_none() {
+            crate::mark!("sent again too early");
+            return Ok(());
+        }
         if let Some(current) = &current {
             if current.version == version {
                 return Ok(());

@@ -102,7 +102,7 @@ impl MemberState {
     }
 
     /// Whether the region holds a replica.
-    fn is_here(&self) -> bool {
+    pub(super) fn is_here(&self) -> bool {
         matches!(
             self,
             MemberState::Creating { .. } | MemberState::Active | MemberState::Leaving

@@ -265,10 +265,14 @@ impl Replica {
         }
         if def.group.contains(me) {
             let is_source = |def: &TableDef, m: &Member| def.source_of(m) == Some(me);
-            for new in def.members.iter().filter(|m| is_source(def, m)) {
-                if !old.is_none_or(|old| is_source(old, new)) {
-                    // All of it, though what was made here may have been sent.
-                    txn.delete(Db::Meta, &meta::resent(def.uid, new.region))?;
+            for new in def.members.iter().filter(|m| m.state.is_here()) {
+                let Some(old) = old else { break };
+                let known = old.member(new.region).map(|m| m.added) == Some(new.added);
+                let is_source = is_source(def, new) && !is_source(old, new);
+                if !known || is_source {
+                    // What was made here without knowing of it; or all of it, though that may have been sent.
+                    let row = meta::resent(def.uid, new.region);
+                    txn.put(Db::Meta, &row, &work::encode(&Stamp::MIN)?)?;
                 }
             }
             self.resend(txn, def)?;
@@ -289,22 +293,22 @@ impl Replica {
         Ok(())
     }
 
-    /// Sends versions again to every new member that has heard of the table, once for each stay.
+    /// Sends versions again to every new member that has heard of the table, once for each stay. One that is active by
+    /// now has heard; of it this region may hear so late that it wrote without it meanwhile.
     fn resend(&mut self, txn: &mut dyn WriteTxn, def: &TableDef) -> Result<(), StoreError> {
-        for member in &def.members {
-            let source = def.source_of(member);
-            if source.is_none() || member.region == self.config.region {
-                continue;
-            }
+        let me = self.config.region;
+        let mut new = def.members.iter();
+        while let Some(member) = new.find(|m| m.region != me && m.state.is_here()) {
+            let comes = matches!(member.state, MemberState::Creating { .. });
             let told = report(txn.as_read(), def.uid, member.region)?;
-            let heard = told.is_some_and(|r| {
-                r.added == member.added && matches!(r.progress, Progress::Joined | Progress::Ready)
-            });
+            let told = told.filter(|r| r.added == member.added).map(|r| r.progress);
+            let heard = !comes || matches!(told, Some(Progress::Joined | Progress::Ready));
             let row = meta::resent(def.uid, member.region);
-            let done = txn.get(Db::Meta, &row)?.map(work::decode::<Stamp>);
-            if heard && done.transpose()? != Some(member.added) {
+            let sent = txn.get(Db::Meta, &row)?.map(work::decode::<Stamp>);
+            let due = sent.transpose()?.map_or(comes, |sent| sent != member.added);
+            if heard && due {
                 txn.put(Db::Meta, &row, &work::encode(&member.added)?)?;
-                self.begin_relog(txn, def.uid, source == Some(self.config.region))?;
+                self.begin_relog(txn, def.uid, def.source_of(member) == Some(me))?;
             }
         }
         Ok(())

@@ -164,6 +164,63 @@ fn a_replica_stays_though_a_later_change_did_not_know_of_it() {
     }
 }
 
+/// A region writes while it does not know that another came; when it hears, the other is active already.
+#[test]
+fn a_region_that_hears_late_of_a_new_replica_sends_what_it_wrote_meanwhile() {
+    let ((mut a, mut b), mut c) = (pair(5), Node::new(2, small()));
+    a.write(update(TableChange::AddReplica(RegionId(2))))
+        .unwrap();
+    exchange(&mut [&mut a, &mut c]);
+    // Another change writes it down: it is active, whoever hears.
+    a.write(add_index(INDEX)).unwrap();
+    b.put(7, "late").unwrap();
+    exchange(&mut [&mut b, &mut a, &mut c]);
+    assert_eq!(a.member_statuses(), vec![MemberStatus::Active; 3]);
+    for node in [&a, &b, &c] {
+        assert_eq!(node.details().counts.items, 6);
+    }
+}
+
+/// What a new replica is sent goes to the others too, who may lack the commit that it was made in. They wait for it.
+#[test]
+fn what_is_sent_again_does_not_tear_transactions() {
+    let ((mut a, mut b), mut c) = (pair(5), Node::new(2, small()));
+    let put = |n: usize| {
+        let key = Value::S(format!("key-{n}"));
+        let item = Item::from([
+            ("k".to_owned(), key),
+            ("g".to_owned(), Value::S("new".into())),
+        ]);
+        item_write(WriteAction::Put { item })
+    };
+    let transaction = WriteRequest::Transaction {
+        writes: vec![put(0), put(4)],
+        token: None,
+    };
+    b.write(transaction).unwrap();
+    a.write(update(TableChange::AddReplica(RegionId(2))))
+        .unwrap();
+    c.pull(&a);
+    c.settle();
+    let late = a.due(&b);
+    assert!(!late.is_empty());
+    b.pull(&a);
+    b.pull(&c);
+    b.settle();
+    let seen = |node: &Node| {
+        let txn = node.store.begin_read().unwrap();
+        let rows = read::versions(&*txn, &node.def()).unwrap().into_iter();
+        let of_b =
+            |(_, version, _): &(_, mutation::Version, _)| version.rank.stamp.region == RegionId(1);
+        rows.filter(of_b).count()
+    };
+    for commits in a.due(&b).into_iter().rev() {
+        a.group(vec![Job::Remote(commits)]);
+        assert_ne!(seen(&a), 1, "half of a transaction");
+    }
+    assert_eq!(seen(&a), 2);
+}
+
 /// The region that was to send everything is taken out elsewhere at the same time: another sends it.
 #[test]
 fn a_new_replica_gets_everything_though_its_source_goes() {

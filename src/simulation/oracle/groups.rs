@@ -261,6 +261,13 @@ impl Oracles {
             self.lags_us.push(self.now_us.saturating_sub(at_us));
             self.meter.applied(self.now_us, region, dot);
             for change in changes {
+                // What travels again waits for its own commit, where that comes too.
+                let made = change.version.dot;
+                let applied = self.regions[here].applied.get(&made.log);
+                let comes = made != dot && made.log.group.contains(region);
+                if comes && applied < Some(&made.seq) {
+                    continue;
+                }
                 let pair = self.meet(here, change, touched);
                 self.note_met(here, pair, met);
             }
