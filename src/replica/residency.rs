@@ -35,21 +35,18 @@ pub fn unsettled(
     replicate_all: bool,
     region: RegionId,
 ) -> Result<Vec<String>, StoreError> {
-    let state = manifest.state(region);
+    let joins = manifest.state(region) == Some(State::Joining);
+    let leaves = manifest.state(region).is_some_and(goes);
     let mut found = Vec::new();
     for def in read::tables(txn, us)? {
-        let waits = match state {
-            Some(State::Joining) => {
-                let statuses = members::statuses(txn, &def)?;
-                let status = statuses.into_iter().find(|(r, _)| *r == region);
-                match status.map(|(_, status)| status) {
-                    Some(MemberStatus::Active | MemberStatus::Failed(_)) => false,
-                    Some(_) => true,
-                    None => replicate_all && is_for_all(&def, manifest),
-                }
-            }
-            Some(state) if goes(state) => def.group.contains(region),
-            _ => false,
+        let statuses = members::statuses(txn, &def)?;
+        let status = statuses.into_iter().find(|(r, _)| *r == region);
+        let waits = match status.map(|(_, status)| status) {
+            Some(MemberStatus::Failed(_)) => false,
+            Some(MemberStatus::Active) => leaves,
+            // Until it says that its replica has come, or gone.
+            Some(_) => joins || leaves,
+            None => joins && replicate_all && is_for_all(&def, manifest),
         };
         found.extend(waits.then_some(def.name));
     }
@@ -117,7 +114,9 @@ impl Replica {
                     continue;
                 };
                 left = true;
-                if !members::is_busy(txn.as_read(), &def, now.wall_us)? {
+                // One that was removed says no more that its replica has gone.
+                let removed = manifest.state(due) == Some(State::Removed);
+                if removed || !members::is_busy(txn.as_read(), &def, now.wall_us)? {
                     self.settle_resident(txn, now, def, due)?;
                     return Ok(Chore::More);
                 }
@@ -135,7 +134,11 @@ impl Replica {
         comes: GroupId,
         leaves: GroupId,
     ) -> Option<RegionId> {
-        if let Some(gone) = leaves.regions().find(|r| def.group.contains(*r)) {
+        let stays = |region: &RegionId| match manifest.state(*region) {
+            Some(State::Removed) => def.member(*region).is_some(),
+            _ => def.group.contains(*region),
+        };
+        if let Some(gone) = leaves.regions().find(stays) {
             return Some(gone);
         }
         let lacks = |region: &RegionId| def.member(*region).is_none();
@@ -153,7 +156,11 @@ impl Replica {
         let mut def = old.clone();
         members::settle(txn.as_read(), &mut def)?;
         def.updated_us = now.wall_us;
-        let changed = if def.group.contains(region) {
+        let changed = if self.manifest.state(region) == Some(State::Removed) {
+            crate::mark!("replica of a leaver taken out");
+            def.drop_member(region);
+            Ok(())
+        } else if def.group.contains(region) {
             crate::mark!("replica of a leaver taken out");
             tables::remove_replica(&mut def, region, now).map_err(ExecuteError::from)
         } else {
