@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
-use super::consensus::{Consensus, Message as Said, Step, Why};
+use super::consensus::{ASK_US, Consensus, Message as Said, Step, Why};
 use super::life::covers;
 use super::replicator::{Replicator, Scene};
 use super::wire::Message;
@@ -47,6 +47,8 @@ pub type Ruling = Said<Intent, Vec<u8>>;
 #[derive(Debug)]
 pub(super) struct Council {
     consensus: Consensus<Intent, Vec<u8>>,
+    /// What was decided here, and when the store was last told: it may have had no room for it.
+    decided: Option<(Arc<Manifest>, u64)>,
     /// Why the last proposal of this region came to nothing.
     trouble: Option<String>,
 }
@@ -56,6 +58,7 @@ impl Council {
         let (epoch, voters) = (manifest.epoch.saturating_add(1), manifest.voters());
         Council {
             consensus: Consensus::new(us, epoch, voters, stored),
+            decided: None,
             trouble: None,
         }
     }
@@ -68,7 +71,7 @@ impl Council {
     pub fn move_on(&mut self, manifest: &Manifest) {
         let (epoch, voters) = (manifest.epoch.saturating_add(1), manifest.voters());
         self.consensus.move_on(epoch, voters);
-        self.trouble = None;
+        (self.decided, self.trouble) = (None, None);
     }
 }
 
@@ -81,6 +84,12 @@ impl Replicator {
     /// Proposes what there is a reason for.
     pub(super) fn rule(&mut self, scene: &mut Scene<'_>) {
         let now_us = scene.now.mono_us;
+        if let Some((next, told_us)) = &mut self.council.decided
+            && now_us.saturating_sub(*told_us) >= ASK_US
+        {
+            *told_us = now_us;
+            scene.out.push(Action::Adopt(Arc::clone(next)));
+        }
         let mut steps = Vec::new();
         self.council.consensus.tick(now_us, &mut steps);
         self.take_steps(scene, steps);
@@ -198,7 +207,9 @@ impl Replicator {
                 if lapsed(&next).0 & !lapsed(known).0 != 0 {
                     crate::mark!("lapse decided");
                 }
-                scene.out.push(Action::Adopt(Arc::new(next)));
+                let next = Arc::new(next);
+                self.council.decided = Some((Arc::clone(&next), scene.now.mono_us));
+                scene.out.push(Action::Adopt(next));
             }
             Ok(_) => {}
             Err(error) => self.council.trouble = Some(error.to_string()),
