@@ -5,4 +5,5 @@ mod coverage;
 mod geography;
 mod plans;
 mod planted;
+mod runs;
 mod seeds;
