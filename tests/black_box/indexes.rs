@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::types::{
 const TABLE: &str = "Items";
 const INDEX: &str = "by-group";
 /// Enough that a build takes many steps.
-const ITEMS: usize = 20_000;
+const ITEMS: usize = 8_000;
 const GROUPS: usize = 7;
 
 fn row(i: usize) -> Item {

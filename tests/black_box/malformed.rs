@@ -10,8 +10,11 @@ use serde_json::Value;
 const DISPATCH: &str = include_str!("../../src/api/operations/mod.rs");
 const SERVICES: [&str; 2] = ["DynamoDB_20120810", "DynamoDBStreams_20120810"];
 
+/// Bytes that are sent for one member and not for all at once, which would be megabytes.
+const BULKY: usize = 10_000;
+
 /// Members of requests, by the names that many operations share.
-const MEMBERS: &[&str] = &[
+const MEMBERS: [&str; 50] = [
     "TableName",
     "Item",
     "Key",
@@ -189,8 +192,8 @@ struct Caller {
 }
 
 impl Caller {
-    /// The exception that a body ends in; `None` where the operation took it.
-    async fn exception(&mut self, body: &[u8]) -> Option<String> {
+    /// What a body is answered with: well, or with an exception that has a name and words.
+    async fn answer(&mut self, body: &[u8]) -> Answer {
         let head = format!(
             "POST / HTTP/1.1\r\nHost: h\r\nX-Amz-Target: {}\r\nX-Amz-Date: {}\r\nAuthorization: {}\r\n\
              Content-Type: application/x-amz-json-1.0\r\nContent-Length: {}\r\n\r\n",
@@ -210,7 +213,10 @@ impl Caller {
             reply.text()
         );
         if reply.status == 200 {
-            return None;
+            return Answer {
+                exception: None,
+                text: reply.text(),
+            };
         }
         assert_eq!(reply.status, 400, "{shown}");
         let json: Value = serde_json::from_slice(&reply.body).expect("JSON");
@@ -223,8 +229,45 @@ impl Caller {
             message.is_some_and(|m| !m.is_empty()) || silent.contains(&name),
             "{shown}"
         );
-        Some(name.to_owned())
+        Answer {
+            exception: Some(name.to_owned()),
+            text: reply.text(),
+        }
     }
+
+    /// The members that the operation looks at: some wrong type makes another answer of them than of a member
+    /// that no operation has.
+    async fn members_read(&mut self) -> Vec<&'static str> {
+        const WRONG: [&str; 4] = ["7", "\"x\"", "[1]", "{\"x\":1}"];
+        let mut unread = Vec::new();
+        for value in WRONG {
+            unread.push(self.answer(body_with("Nobodys", value).as_bytes()).await);
+        }
+        let mut read = Vec::new();
+        for member in MEMBERS {
+            for (value, unread) in WRONG.iter().zip(&unread) {
+                if self.answer(body_with(member, value).as_bytes()).await != *unread {
+                    read.push(member);
+                    break;
+                }
+            }
+        }
+        read
+    }
+}
+
+/// What came back.
+#[derive(PartialEq)]
+struct Answer {
+    /// `None` where the operation took the body.
+    exception: Option<String>,
+    text: String,
+}
+
+/// A request of which one member is wrong.
+fn body_with(member: &str, value: &str) -> String {
+    let table = "\"TableName\":\"Items\"";
+    format!("{{{table},\"Key\":{{\"pk\":{{\"S\":\"a\"}}}},\"{member}\":{value}}}")
 }
 
 async fn all_bodies(door: String, operation: String) {
@@ -235,27 +278,24 @@ async fn all_bodies(door: String, operation: String) {
             wire: Wire::to(&door).await,
             target: format!("{service}.{operation}"),
         };
-        if caller.exception(b"{}").await.as_deref() == Some("UnknownOperationException") {
+        let empty = caller.answer(b"{}").await.exception;
+        if empty.as_deref() == Some("UnknownOperationException") {
             continue;
         }
         known = true;
         for body in &no_objects {
-            let refused = caller.exception(body).await;
+            let refused = caller.answer(body).await.exception;
             assert!(refused.is_some(), "{operation} took {body:?}");
         }
+        let read = caller.members_read().await;
         for value in values() {
-            let all: Vec<String> = MEMBERS
-                .iter()
-                .map(|member| format!("\"{member}\":{value}"))
-                .collect();
-            caller
-                .exception(format!("{{{}}}", all.join(",")).as_bytes())
-                .await;
-            for member in MEMBERS {
-                let table = "\"TableName\":\"Items\"";
-                let body =
-                    format!("{{{table},\"Key\":{{\"pk\":{{\"S\":\"a\"}}}},\"{member}\":{value}}}");
-                caller.exception(body.as_bytes()).await;
+            if value.len() < BULKY {
+                let all = MEMBERS.map(|member| format!("\"{member}\":{value}"));
+                let body = format!("{{{}}}", all.join(","));
+                caller.answer(body.as_bytes()).await;
+            }
+            for member in &read {
+                caller.answer(body_with(member, &value).as_bytes()).await;
             }
         }
     }

@@ -328,7 +328,7 @@ fn check(schema: Schema, requests: &[Request]) -> Checked {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 400,
+        cases: 200,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
