@@ -299,21 +299,19 @@ impl Replica {
             if let Some(item) = Incoming::of(&mutation.change, version) {
                 present.insert(keys::item_row(item.table, item.key));
             }
-            if let Change::Merged { .. } = &mutation.change {
-                self.copy_merged(txn, now, portion, version, &mutation.change)?;
-                continue;
-            }
             // A definition may know of more replicas than when its version was made.
             let is_table = matches!(mutation.change, Change::Table { .. });
             let seen = covers(&self.frontier, version.dot) && !is_table;
-            if !covers(&portion.base, version.dot) || seen {
+            // What merges is taken whole: it may hold what other versions brought of commits that will never come.
+            let merges = matches!(mutation.change, Change::Merged { .. });
+            if !merges && (!covers(&portion.base, version.dot) || seen) {
                 continue;
             }
             self.hlc
                 .observe(version.rank.stamp.max(version.issued), now);
             let carrier = carrier(portion, version);
             match &mutation.change {
-                Change::Item { image, .. } => {
+                Change::Item { image, .. } | Change::Merged { image, .. } => {
                     let skip = self.config.planted == Some(PlantedBug::CopyWithoutTombstones);
                     let item = Incoming::of(&mutation.change, version);
                     if let Some(item) = item.filter(|_| image.is_some() || !skip) {
@@ -326,7 +324,6 @@ impl Replica {
                 }
                 // A copy has outcomes, not what led to them.
                 Change::Expire { .. }
-                | Change::Merged { .. }
                 | Change::Local { .. }
                 | Change::Report { .. }
                 | Change::Restored { .. }
@@ -339,35 +336,6 @@ impl Replica {
             self.adopt(txn, portion)?;
         }
         Ok(())
-    }
-
-    /// Takes in the version of an item that merges, of which the base may cover a part: that much of it. The rest
-    /// comes with the logs, in versions that do not have what their writers had not heard of.
-    fn copy_merged(
-        &mut self,
-        txn: &mut dyn WriteTxn,
-        now: Now,
-        portion: &Portion,
-        version: Version,
-        change: &Change,
-    ) -> Result<(), StoreError> {
-        let Some(item) = Incoming::of(change, version) else {
-            return Ok(());
-        };
-        let covered = |dot: Dot| covers(&portion.base, dot);
-        let Some((version, form)) = merge::form::restrict(&item, covered)? else {
-            return Ok(());
-        };
-        self.hlc
-            .observe(version.rank.stamp.max(version.issued), now);
-        let item = Incoming {
-            version,
-            image: form.image.as_deref(),
-            marks: form.marks.as_deref(),
-            ..item
-        };
-        let carrier = carrier(portion, version);
-        self.apply_item(txn, now, (carrier, version.issued), &item)
     }
 
     /// Begins another life if the sponsor has more of this one than this store: that is brought back by the

@@ -211,17 +211,6 @@ fn decode(bytes: &[u8]) -> Result<Marks, StoreError> {
     Ok(marks)
 }
 
-/// What is left of a version where only some writes are known.
-pub(in crate::replica) fn restrict(
-    item: &Incoming<'_>,
-    known: impl Fn(Dot) -> bool,
-) -> Result<Option<(Version, Form)>, StoreError> {
-    let names = item.marks.map(key_names).transpose()?.unwrap_or_default();
-    let rest = State::read(&item.record(), &names)?.restrict(known);
-    rest.map(|state| Ok((state.version, state.form()?)))
-        .transpose()
-}
-
 /// Whether a version that comes in would change what is stored.
 pub(in crate::replica) fn adds(
     here: &Record<'_>,

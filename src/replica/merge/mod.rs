@@ -146,11 +146,6 @@ impl Cell {
         self.runs.retain(|_, run| Cell::counts(mark, run));
         self.mark == base && self.value.is_none() && self.runs.is_empty()
     }
-
-    /// Every write that this still knows of.
-    fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
-        (self.mark.into_iter()).chain(self.runs.values().map(|run| run.last))
-    }
 }
 
 impl Run {
@@ -254,32 +249,5 @@ impl State {
         let values = self.cells.iter();
         item.extend(values.filter_map(|(name, cell)| Some((name.clone(), cell.value()?))));
         item
-    }
-
-    fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
-        let cells = self.cells.values().flat_map(Cell::marks);
-        self.base.into_iter().chain(cells)
-    }
-
-    /// What is left where only some writes are known, `None` where none is. Complete once the others are
-    /// joined to it.
-    pub fn restrict(mut self, known: impl Fn(Dot) -> bool) -> Option<State> {
-        let keep = |mark: &Mark| known(mark.dot);
-        self.base = self.base.filter(keep);
-        for cell in self.cells.values_mut() {
-            if cell.mark.is_some_and(|mark| !keep(&mark)) {
-                (cell.mark, cell.value) = (self.base, None);
-            }
-            cell.runs.retain(|_, run| keep(&run.last));
-        }
-        let base = self.base;
-        self.cells.retain(|_, cell| !cell.settle(base));
-        if known(self.version.dot) {
-            return Some(self);
-        }
-        let newest = self.marks().max_by_key(|mark| mark.rank)?;
-        self.version = newest.version();
-        self.live = !self.cells.is_empty();
-        Some(self)
     }
 }
