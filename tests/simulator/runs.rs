@@ -1,5 +1,7 @@
 //! What several tests look at: runs of the scenarios in `simulations/`, each played once, on all cores.
 
+#![allow(clippy::disallowed_methods, reason = "uses all cores")]
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
