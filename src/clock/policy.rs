@@ -37,6 +37,12 @@ pub struct FenceLine {
 }
 
 impl FenceLine {
+    /// No clock is above it.
+    pub const OPEN: FenceLine = FenceLine {
+        limit_us: i64::MAX,
+        reference_us: 0,
+    };
+
     /// By how much our clock is too far ahead; `None` = it is not.
     pub fn ahead_us(&self, now: Now) -> Option<u64> {
         let lead_us = shift(now).saturating_sub(self.reference_us);

@@ -135,9 +135,16 @@ impl Replicator {
             old.limit_us.abs_diff(new.limit_us) < FENCE_STEP_US
                 && old.reference_us.abs_diff(new.reference_us) < FENCE_STEP_US
         };
-        if !self.clocks.told.zip(fence).is_some_and(near) && fence.is_some() {
-            self.clocks.told = fence;
-            scene.out.extend(fence.map(Action::Fence));
+        match fence {
+            Some(line) if !self.clocks.told.is_some_and(|told| near((told, line))) => {
+                self.clocks.told = fence;
+                scene.out.push(Action::Fence(line));
+            }
+            // Members were given up, and of those that are left none can say whose clock is wrong.
+            None if self.clocks.told.take().is_some() => {
+                scene.out.push(Action::Fence(FenceLine::OPEN));
+            }
+            _ => {}
         }
     }
 
