@@ -17,7 +17,7 @@ mod scrub;
 
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 
 use bincode::{Decode, Encode};
 use siphasher::sip128::{Hasher128, SipHasher24};
@@ -26,11 +26,11 @@ use super::apply::Incoming;
 use super::catalog::TableUid;
 use super::keys::{self, meta};
 use super::mutation::{Dot, ItemKey, Version};
-use super::read;
+use super::read::{self, scan_after, scan_prefix};
 use super::record::Record;
 use crate::clock::{Now, RegionId};
 use crate::item::codec;
-use crate::store::{Db, Range, ReadTxn, StoreError, WriteTxn};
+use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 pub use scrub::SCRUB_US;
 use scrub::Scrub;
 
@@ -129,7 +129,7 @@ impl Fingerprints {
     /// The sums of a table, by its items.
     pub fn recount(self, txn: &dyn ReadTxn, uid: TableUid) -> Result<Sums, StoreError> {
         let mut sums = Sums::new();
-        scan(
+        scan_prefix(
             txn,
             Db::Items,
             &keys::table_prefix(uid),
@@ -244,7 +244,7 @@ pub fn damage(
     flip: bool,
 ) -> Result<bool, StoreError> {
     let mut live = Vec::new();
-    scan(
+    scan_prefix(
         txn.as_read(),
         Db::Items,
         &keys::table_prefix(uid),
@@ -294,7 +294,7 @@ pub fn shared_tables(
 /// The kept sums of a table.
 pub fn sums(txn: &dyn ReadTxn, uid: TableUid) -> Result<BTreeMap<u16, u128>, StoreError> {
     let mut sums = Sums::new();
-    scan(
+    scan_prefix(
         txn,
         Db::Buckets,
         &keys::table_prefix(uid),
@@ -315,7 +315,7 @@ pub fn sums_in(
     let mut sums = Sums::new();
     for (group, _) in (0..=u8::MAX).zip(differ).filter(|(_, differs)| **differs) {
         let prefix = [keys::table_prefix(uid).as_slice(), &[group]].concat();
-        scan(txn, Db::Buckets, &prefix, &mut |row, value| {
+        scan_prefix(txn, Db::Buckets, &prefix, &mut |row, value| {
             sums.insert(bucket_of(row), as_sum(value));
             ControlFlow::Continue(())
         })?;
@@ -327,7 +327,7 @@ pub fn sums_in(
 pub fn group_sums(txn: &dyn ReadTxn, uid: TableUid) -> Result<Vec<u128>, StoreError> {
     let mut groups = vec![0u128; GROUPS];
     let prefix = keys::table_prefix(uid);
-    scan(txn, Db::Buckets, &prefix, &mut |row, value| {
+    scan_prefix(txn, Db::Buckets, &prefix, &mut |row, value| {
         if let Some(group) = groups.get_mut(usize::from(bucket_of(row) >> 8)) {
             *group = group.wrapping_add(as_sum(value));
         }
@@ -421,30 +421,4 @@ fn unreadable() -> StoreError {
 fn add(txn: &mut dyn WriteTxn, key: &[u8], more: u64) -> Result<(), StoreError> {
     let count = read::meta_u64(txn.as_read(), key)?.unwrap_or(0) + more;
     txn.put(Db::Meta, key, &count.to_be_bytes())
-}
-
-fn scan(
-    txn: &dyn ReadTxn,
-    db: Db,
-    prefix: &[u8],
-    visit: &mut crate::store::Visit<'_>,
-) -> Result<(), StoreError> {
-    scan_after(txn, db, prefix, None, visit)
-}
-
-/// Visits the rows that begin with `prefix`, from the one after `after` on.
-fn scan_after(
-    txn: &dyn ReadTxn,
-    db: Db,
-    prefix: &[u8],
-    after: Option<&[u8]>,
-    visit: &mut crate::store::Visit<'_>,
-) -> Result<(), StoreError> {
-    let end = keys::after_prefix(prefix);
-    let range = Range {
-        from: after.map_or(Bound::Included(prefix), Bound::Excluded),
-        to: end.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
-        reverse: false,
-    };
-    txn.scan(db, range, visit)
 }

@@ -13,7 +13,7 @@ use super::{entry, local, members, work};
 use crate::clock::RegionId;
 use crate::item::key::KeyBytes;
 use crate::item::{Item, codec, size};
-use crate::store::{Db, Range, ReadTxn, StoreError};
+use crate::store::{Db, Range, ReadTxn, StoreError, Visit};
 
 pub use super::page::{admit_start, page};
 
@@ -206,17 +206,12 @@ pub fn versions(
     def: &TableDef,
 ) -> Result<Vec<(ItemKey, Version, Option<Vec<u8>>)>, StoreError> {
     let prefix = keys::table_prefix(def.uid);
-    let end = keys::after_prefix(&prefix);
-    let range = Range {
-        from: Bound::Included(&prefix),
-        to: end.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
-        reverse: false,
-    };
     let mut versions = Vec::new();
     let mut failure = None;
-    txn.scan(
+    scan_prefix(
+        txn,
         Db::Items,
-        range,
+        &prefix,
         &mut |row, stored| match Record::decode(stored) {
             Ok(record) => {
                 versions.push((
@@ -241,14 +236,8 @@ pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 /// Every index entry of a table here: row and codec bytes, for the oracle that rebuilds them.
 pub fn index_rows(txn: &dyn ReadTxn, def: &TableDef) -> Result<Rows, StoreError> {
     let prefix = keys::table_prefix(def.uid);
-    let end = keys::after_prefix(&prefix);
-    let range = Range {
-        from: Bound::Included(&prefix),
-        to: end.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
-        reverse: false,
-    };
     let mut entries = Vec::new();
-    txn.scan(Db::Index, range, &mut |row, value| {
+    scan_prefix(txn, Db::Index, &prefix, &mut |row, value| {
         entries.push((row.to_vec(), value.to_vec()));
         ControlFlow::Continue(())
     })?;
@@ -266,6 +255,33 @@ pub(super) fn item_key(row: &[u8], record: &Record<'_>) -> ItemKey {
     }
 }
 
+/// Visits the rows that begin with `prefix`.
+pub(super) fn scan_prefix(
+    txn: &dyn ReadTxn,
+    db: Db,
+    prefix: &[u8],
+    visit: &mut Visit<'_>,
+) -> Result<(), StoreError> {
+    scan_after(txn, db, prefix, None, visit)
+}
+
+/// Visits the rows that begin with `prefix`, from the one after `after` on.
+pub(super) fn scan_after(
+    txn: &dyn ReadTxn,
+    db: Db,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    visit: &mut Visit<'_>,
+) -> Result<(), StoreError> {
+    let end = keys::after_prefix(prefix);
+    let range = Range {
+        from: after.map_or(Bound::Included(prefix), Bound::Excluded),
+        to: end.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
+        reverse: false,
+    };
+    txn.scan(db, range, visit)
+}
+
 /// The keys that begin with `prefix`, at most `limit`.
 pub(super) fn rows(
     txn: &dyn ReadTxn,
@@ -273,14 +289,8 @@ pub(super) fn rows(
     prefix: &[u8],
     limit: usize,
 ) -> Result<Vec<Vec<u8>>, StoreError> {
-    let end = keys::after_prefix(prefix);
-    let range = Range {
-        from: Bound::Included(prefix),
-        to: end.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
-        reverse: false,
-    };
     let mut found = Vec::new();
-    txn.scan(db, range, &mut |row, _| {
+    scan_prefix(txn, db, prefix, &mut |row, _| {
         found.push(row.to_vec());
         if found.len() < limit {
             ControlFlow::Continue(())

@@ -41,14 +41,7 @@ const fn replica(
     oracle: OracleId,
     marks: &'static [&'static str],
 ) -> Row {
-    let bug = Planted::Replica(bug);
-    Row {
-        bug,
-        scenario,
-        oracle,
-        marks,
-        first: 0,
-    }
+    world(Planted::Replica(bug), scenario, oracle, marks)
 }
 
 const fn world(

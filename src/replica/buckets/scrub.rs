@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use super::{Fingerprints, bucket_of, bucket_row, scan_after, sum, table_of, unreadable};
+use super::{Fingerprints, bucket_of, bucket_row, sum, table_of, unreadable};
 use crate::clock::Now;
 use crate::replica::catalog::TableUid;
 use crate::replica::chores::Chore;
 use crate::replica::keys::meta;
+use crate::replica::read::scan_after;
 use crate::replica::{Replica, TableState, stable};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
