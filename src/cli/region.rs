@@ -348,7 +348,8 @@ async fn pursue(via: &ViaArgs, deadline: Instant, wanted: &Wanted) -> Result<Val
     let nothing_to_do = wanted.may_be_done && (wanted.done)(named(&before, &wanted.name));
     let mut asked = false;
     if !begun && !nothing_to_do {
-        asked = ask(&speaker, wanted).await?;
+        ask(&speaker, &wanted.body).await?;
+        asked = true;
     }
     let mut told = Told::default();
     loop {
@@ -363,7 +364,8 @@ async fn pursue(via: &ViaArgs, deadline: Instant, wanted: &Wanted) -> Result<Val
         let under_way = member.is_some_and(|m| m["state"] == wanted.under_way);
         if !pending && !under_way {
             // It restarted, or another change came first.
-            asked = ask(&speaker, wanted).await?;
+            ask(&speaker, &wanted.body).await?;
+            asked = true;
         }
         let waits = match (&members["waits"][&wanted.name], &members["asked"]) {
             (Value::String(words), _) => words.clone(),
@@ -375,14 +377,11 @@ async fn pursue(via: &ViaArgs, deadline: Instant, wanted: &Wanted) -> Result<Val
     }
 }
 
-/// Whether there was anything to do.
-async fn ask(speaker: &Member, wanted: &Wanted) -> Result<bool, CliError> {
-    let answer = speaker
-        .ask(Method::POST, MEMBERS, Some(&wanted.body))
-        .await?;
-    let (status, answer) = answer;
+/// Asks a region for a change of the members.
+async fn ask(speaker: &Member, change: &Value) -> Result<(), CliError> {
+    let (status, answer) = speaker.ask(Method::POST, MEMBERS, Some(change)).await?;
     if status.is_success() {
-        return Ok(true);
+        return Ok(());
     }
     let reason = answer["error"].as_str().map(str::to_owned);
     Err(CliError::Refused {
@@ -442,9 +441,11 @@ async fn lapse(args: LapseArgs) -> Result<(), CliError> {
     let body = json!({"lapse": {"name": args.name}});
     let mut failure = None;
     for member in cluster.regions.iter().filter(|m| m.name != args.name) {
-        match member.call(Method::POST, MEMBERS, Some(&body)).await {
-            Ok(_) => return wait(member, &args.name).await,
-            Err(error) => failure = Some(error),
+        match ask(member, &body).await {
+            Ok(()) => return wait(member, &args.name).await,
+            // That one does not answer says less than why another one refuses.
+            Err(error @ CliError::Refused { .. }) => failure = Some(error),
+            Err(error) => failure = failure.or(Some(error)),
         }
     }
     Err(failure.unwrap_or_else(|| CliError::Refused {

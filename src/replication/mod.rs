@@ -186,7 +186,9 @@ pub enum WishError {
     NotActive(&'static str),
     #[error("a region does not declare itself lapsed: ask another one")]
     Itself,
-    #[error("it is heard: stop it first, or cut it off; then try again in a few seconds")]
+    #[error(
+        "the region to give up is heard: stop it first, or cut it off; then try again in a few seconds"
+    )]
     Heard,
     #[error("another change is being agreed on here: try again")]
     Busy,
