@@ -10,17 +10,16 @@ impl World<'_> {
             "not equal {} s after the last fault:",
             self.plan.config.converge_us / 1_000_000
         );
-        for region in &self.regions {
+        for (at, region) in self.regions.iter().enumerate() {
             let frontier = region.frontier().into_iter().flatten();
             let logs: Vec<String> = frontier
                 .map(|(log, seq)| format!("{}:{seq}", log.origin.region))
                 .collect();
-            let serves = if region.serves() {
-                ""
-            } else {
-                " and is being rebuilt"
-            };
-            text.push_str(&format!(" {} has {}{serves},", region.name, logs.join(" ")));
+            text.push_str(&format!(" {} has {}", region.name, logs.join(" ")));
+            if let Some(words) = self.unfinished(at) {
+                text.push_str(&format!(" and {words}"));
+            }
+            text.push(',');
         }
         text
     }

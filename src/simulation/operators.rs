@@ -186,12 +186,20 @@ impl World<'_> {
     /// Whether all members have everything, and take writes.
     pub(super) fn is_converged(&self) -> bool {
         let members = self.final_members();
-        let idle = |r: &usize| self.regions[*r].is_idle() && self.regions[*r].serves();
-        let unfenced = members.iter().all(|r| self.fenced_us(*r).is_none());
-        members.iter().all(idle)
-            && self.commands.is_empty()
-            && unfenced
-            && self.oracles.all_applied()
+        let done = members.iter().all(|r| self.unfinished(*r).is_none());
+        done && self.commands.is_empty() && self.oracles.all_applied()
+    }
+
+    /// What keeps a region from being done, in words.
+    pub(super) fn unfinished(&self, region: usize) -> Option<&'static str> {
+        let here = &self.regions[region];
+        if !here.serves() {
+            return Some("is being rebuilt");
+        }
+        if !here.is_idle() {
+            return Some("is busy");
+        }
+        self.fenced_us(region).map(|_| "is fenced")
     }
 
     /// The regions that are members, by what is known anywhere.

@@ -42,8 +42,9 @@ const SWEEP_US: u64 = 500_000;
 pub(super) const LOOK_US: u64 = 2_000_000;
 /// A region with more rows is looked at more rarely, so that looking costs a world the same, whatever it holds.
 const LOOK_ROWS: u64 = 500;
-/// Between two looks at whether all is equal yet.
-const POLL_US: u64 = 100_000;
+/// Between two looks at whether all is equal yet. Not in step with the ticks: a writer that is busy for a moment
+/// after each would never be found idle.
+const POLL_US: u64 = 93_077;
 
 /// What a region could not do. None of it can happen to a store in memory.
 #[derive(Debug, thiserror::Error)]
