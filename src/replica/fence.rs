@@ -33,9 +33,9 @@ impl Replica {
         self.fence.and_then(|line| line.ahead_us(now))
     }
 
-    /// The time to stamp with: the others' while ours is fenced, for what is stamped all the same
-    /// (watermarks, tables that travel again).
-    pub(super) fn trusted(&self, now: Now) -> Now {
+    /// The time to go by: the others' while ours is fenced, for what is stamped all the same (watermarks, tables that
+    /// travel again).
+    pub fn trusted(&self, now: Now) -> Now {
         match self.fence.filter(|line| line.ahead_us(now).is_some()) {
             Some(line) => Now {
                 wall_us: line.others_us(now),

@@ -116,7 +116,7 @@ pub struct Finished {
     pub refused: bool,
     /// The region has forgotten what it shared.
     pub wiped: bool,
-    /// The region's wall clock when it was made.
+    /// What the region took for the time when it was made.
     pub wall_us: u64,
 }
 
@@ -565,6 +565,6 @@ fn run(
         watermark: replica.watermark(now),
         refused: full,
         wiped: replica.take_wiped(),
-        wall_us: now.wall_us,
+        wall_us: replica.trusted(now).wall_us,
     })
 }
