@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::shelf::Shelf;
 use super::*;
-use crate::clock::policy::MAX_OFFSET_US;
+use crate::clock::policy::{FenceLine, MAX_OFFSET_US};
 use crate::clock::{Now, Stamp};
 use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Dot, LogId};
@@ -103,6 +103,9 @@ struct World {
     batches: BTreeMap<(u16, u16), (usize, usize)>,
     /// The frontiers of the heartbeats from region 0.
     beats: Vec<Frontier>,
+    /// By how much the clock of region 0 is ahead, and by which lines it was told to go.
+    ahead_us: u64,
+    fences: Vec<FenceLine>,
     delay_us: u64,
 }
 
@@ -163,6 +166,8 @@ impl World {
             disconnects: Vec::new(),
             batches: BTreeMap::new(),
             beats: Vec::new(),
+            ahead_us: 0,
+            fences: Vec::new(),
             delay_us: DELAY_US,
         }
     }
@@ -199,8 +204,9 @@ impl World {
     }
 
     fn step(&mut self, at: u16, event: Event) {
+        let ahead_us = if at == 0 { self.ahead_us } else { 0 };
         let now = Now {
-            wall_us: self.now_us,
+            wall_us: self.now_us + ahead_us,
             mono_us: self.now_us + u64::from(at) * 7,
         };
         let mut out = Vec::new();
@@ -224,8 +230,9 @@ impl World {
             | Action::Silences(_)
             | Action::Stable(_)
             | Action::Whole(_)
-            | Action::Fence(_)
             | Action::Repair(_) => {}
+            Action::Fence(line) if at == 0 => self.fences.push(line),
+            Action::Fence(_) => {}
             Action::Snapshot(_)
             | Action::Reborn { .. }
             | Action::Rescue { .. }
