@@ -38,7 +38,7 @@ impl Replica {
             self.chores_left = self.wipe_some(txn, now)? == Chore::More;
             return Ok(());
         }
-        if !self.may_originate() {
+        if !self.may_commit(txn.as_read())? {
             // What chores change, others may have to hear of.
             self.chores_left = false;
             return Ok(());

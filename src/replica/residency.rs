@@ -8,12 +8,13 @@ use std::sync::Arc;
 use super::catalog::TableDef;
 use super::chores::Chore;
 use super::error::ApiError;
+use super::keys::meta;
 use super::manifest::{Manifest, State};
 use super::members::{self, MemberStatus};
 use super::mutation::GroupId;
 use super::{ExecuteError, Replica, read, tables};
 use crate::clock::{Now, RegionId};
-use crate::store::{ReadTxn, StoreError, WriteTxn};
+use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
 /// A region that joins gets a replica of this table.
 fn is_for_all(def: &TableDef, manifest: &Manifest) -> bool {
@@ -82,10 +83,17 @@ impl Replica {
         ApiError::ServiceUnavailable(text.into())
     }
 
-    /// Whether this region may still make commits.
+    /// Whether this region is one of those that make commits.
     pub(super) fn may_originate(&self) -> bool {
         let originators = self.manifest.originators();
         originators.contains(self.config.region)
+    }
+
+    /// Whether it may make one now. Where it joins, the others have held stamps to be stable without asking it, and
+    /// its own are above those only once it lacks nothing.
+    pub(super) fn may_commit(&self, txn: &dyn ReadTxn) -> Result<bool, StoreError> {
+        let joins = self.manifest.state(self.config.region) == Some(State::Joining);
+        Ok(self.may_originate() && !(joins && txn.get(Db::Meta, meta::NEWBORN)?.is_some()))
     }
 
     /// The chore: one change of one table, where the members changed and this region sees to the table.

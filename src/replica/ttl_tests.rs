@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::super::catalog::{IndexDef, IndexKind, Projection, TimeToLive};
-use super::super::manifest::Manifest;
+use super::super::manifest::{self, Manifest};
 use super::super::mutation::{GroupId, LogId, RankKind, Version};
 use super::super::request::{ItemWrite, TableChange, WriteAction, WriteRequest, WriteResponse};
 use super::super::{ApiError, Job, JobResult, ReplicaConfig, check, conflict, log};
@@ -41,12 +41,16 @@ fn config(id: u16) -> ReplicaConfig {
 
 impl Region {
     fn new(id: u16) -> Region {
+        Region::with(config(id))
+    }
+
+    fn with(config: ReplicaConfig) -> Region {
         let now = Now {
             wall_us: START_S * 1_000_000,
             mono_us: 1,
         };
         let store = MemStore::new();
-        let replica = Replica::open(Arc::new(store.clone()), config(id), now, 0).unwrap();
+        let replica = Replica::open(Arc::new(store.clone()), config, now, 0).unwrap();
         Region {
             store,
             replica,
@@ -434,4 +438,28 @@ fn changes_that_do_not_fit_are_refused() {
     assert_eq!(told, wanted);
     region.now.wall_us += 60_000_000;
     region.set_ttl(false, "expires").unwrap();
+}
+
+/// What it stamps may be below what the others hold to be stable: they have not waited for it.
+#[test]
+fn a_region_that_joins_expires_nothing_before_it_lacks_nothing() {
+    let mut a = Region::new(0);
+    a.ask(table(Some("expires"))).unwrap();
+    a.put("short", at(START_S + 10));
+    let region = RegionId(1);
+    let mut joins = config(1);
+    for change in [
+        manifest::Change::Lapse { region },
+        manifest::Change::Return { region },
+    ] {
+        joins.manifest = joins.manifest.propose(&change).unwrap();
+    }
+    let mut b = Region::with(joins);
+    b.absorb(a.news_for(&b));
+    b.now.wall_us += (OTHERS_AFTER_S + 20) * 1_000_000;
+    b.rest();
+    assert_eq!(b.names(), ["short"]);
+    b.group(vec![Job::Whole(None)]);
+    b.rest();
+    assert!(b.names().is_empty());
 }

@@ -10,7 +10,8 @@
 //!   the first of its cluster only if it has heard a majority: alone it may as well be what is left of a lost disk.
 //! - This region's own watermark is `Stamp::MIN` until every member has been heard in this life, and all that
 //!   any of them has of its earlier lives is here. Otherwise the stable stamp could pass commits of an earlier
-//!   life that one member has and others do not: those would arrive below it.
+//!   life that one member has and others do not: those would arrive below it. One that joins makes nothing before
+//!   it has given that word: what is stable by then did not wait for it.
 //! - Frontier entries of earlier incarnations stay for good: a few bytes for each start that wrote something.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,24 +118,25 @@ impl Replicator {
         self.life.settled |= settled;
     }
 
-    /// A member that is counted on says up to when it has made everything.
+    /// A member says up to when it has made everything. It counts once all others know the members that this
+    /// region does, and so wait for this one.
     pub(super) fn note_watermark(&mut self, peer: RegionId, watermark: Stamp) {
-        let others = self.others();
-        if others.regions().all(|peer| self.life.heard.contains(&peer)) {
+        if watermark > Stamp::MIN && self.unheard().is_none() {
             self.life.since.entry(peer).or_insert(watermark);
         }
     }
 
     /// What a member stamps that comes to be counted must be above all that the others hold to be stable. None of
     /// them holds more to be stable than any one of them has made, as of when all had heard that it is
-    /// counted; so its own clock must have passed the least of that.
+    /// counted; so its own clock must have passed the least of that. Others that join are not asked: they give
+    /// their word as late.
     fn is_past_all(&self) -> bool {
         let manifest = &self.config.manifest;
         if manifest.state(self.config.region) != Some(State::Joining) {
             return true;
         }
-        let stamps = self.others().regions();
-        let stamps: Option<Vec<Stamp>> = stamps
+        let asked = manifest.in_state(|state| matches!(state, State::Active | State::Leaving));
+        let stamps: Option<Vec<Stamp>> = (asked.regions())
             .map(|peer| self.life.since.get(&peer).copied())
             .collect();
         let least = stamps.map(|all| all.into_iter().min().unwrap_or(Stamp::MIN));
@@ -149,6 +151,7 @@ impl Replicator {
         let whole = |s: &&super::session::Session| s.open() && s.whole;
         let first = self.sessions.values().find(whole);
         let found = first.map(|session| session.frontier.clone());
+        let joins = self.config.manifest.state(self.config.region) == Some(State::Joining);
         let Some(newborn) = &mut self.life.newborn else {
             return;
         };
@@ -164,7 +167,7 @@ impl Replicator {
                 unheard.is_empty() || waited && heard.len() + 1 > unheard.len()
             }
         };
-        if grown && self.joins.is_empty() {
+        if grown && self.joins.is_empty() && (self.life.settled || !joins) {
             crate::mark!("grown up");
             self.life.newborn = None;
             scene.out.push(Action::Whole(None));

@@ -171,7 +171,7 @@ impl Replicator {
     }
 
     /// An active or leaving member that does not know the record that the store here has, as far as is known.
-    fn unheard(&self) -> Option<String> {
+    pub(super) fn unheard(&self) -> Option<String> {
         let epoch = self.epoch();
         let others = self.others();
         let knows = |peer: &RegionId| {

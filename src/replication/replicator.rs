@@ -357,9 +357,9 @@ impl Replicator {
         self.tell_members(scene, peer, beat.epoch);
         self.learn(scene, peer, &beat.frontier, Some(beat.watermark));
         self.known.entry(peer).or_default().epoch = beat.epoch;
-        self.note_watermark(peer, beat.watermark);
         let known = self.frontier_of(peer).cloned().unwrap_or_default();
         self.membership.heard(peer, beat.epoch, &known);
+        self.note_watermark(peer, beat.watermark);
         let (us, own) = (self.config.region, beat.watermark);
         self.stable
             .heard(us, peer, own, &beat.frontier, &beat.others);

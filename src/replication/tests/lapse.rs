@@ -55,3 +55,38 @@ fn a_fence_is_lifted_when_too_few_members_are_left_to_judge() {
     world.run_ms(3_000);
     assert!(!fenced(world.fences.last()));
 }
+
+fn at_second(physical: u64, region: u16) -> Stamp {
+    Stamp {
+        physical_us: physical * 1_000_000,
+        logical: 0,
+        region: RegionId(region),
+    }
+}
+
+/// What is stable may be as far as the clock of the region that was never away.
+#[test]
+fn two_that_join_at_once_do_not_take_each_other_for_the_measure() {
+    let (one, two) = (RegionId(1), RegionId(2));
+    let members = changed(&[
+        Change::Lapse { region: one },
+        Change::Lapse { region: two },
+        Change::Return { region: one },
+        Change::Return { region: two },
+    ]);
+    let mut world = World::new(3);
+    for at in 0..3 {
+        world.step(at, Event::Members(Arc::clone(&members)));
+    }
+    let mut world = world.connect();
+    let mut words_at = |second: u64| {
+        for (at, second) in [(0, 100), (1, second), (2, second)] {
+            let frontier = world.frontier(at);
+            world.step(at, Event::Durable(frontier, at_second(second, at)));
+        }
+        world.run_ms(1_000);
+        [1, 2].map(|at| world.nodes[at].replicator.own_watermark())
+    };
+    assert_eq!(words_at(50), [Stamp::MIN; 2]);
+    assert_eq!(words_at(101), [at_second(101, 1), at_second(101, 2)]);
+}
