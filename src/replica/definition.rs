@@ -1,11 +1,17 @@
 //! Definitions of tables as they come, from here or elsewhere: the table half of the one door.
 //!
-//! A name is a register, and the greatest rank wins. Of two definitions of one table that is true of its settings
-//! only: who its members are is taken from both, member by member ([`TableDef::join_members`]), so that a region
-//! that is added in one place does not lose its replica to an index that is added in another.
+//! A name is a register, and of two tables that want it the greatest rank wins. Of two definitions of one table that
+//! is true of its settings only: who its members are is taken from both, member by member
+//! ([`TableDef::join_members`]), so that a region that is added in one place does not lose its replica to an index
+//! that is added in another.
+//!
+//! A deletion is for good, and of one table. Whatever was changed elsewhere meanwhile, and stamped later, does not
+//! bring the table back: where it was deleted its items are gone. Nor does a deletion that comes late touch the next
+//! table of that name: what is left under the name has the least rank that is known of the table, and every table made
+//! after its deletion is above that.
 
 use super::catalog::{TableDef, TableUid};
-use super::entry::{DEAD, TableEntry, encode_entry, entry};
+use super::entry::{DEAD, DELETED, TableEntry, encode_entry, entry};
 use super::keys::meta;
 use super::mutation::{Change, Dot, GroupId, Mutation, Version};
 use super::work::Lost;
@@ -33,6 +39,11 @@ impl Replica {
         if self.keep_out(txn, dot, (uid, def), stored.as_ref())? {
             return Ok(());
         }
+        let known = txn.get(Db::Meta, &meta::uid(uid))?.map(<[u8]>::to_vec);
+        let deleted = known.as_deref() == Some(DELETED);
+        if def.is_none() {
+            txn.put(Db::Meta, &meta::uid(uid), DELETED)?;
+        }
         let Some(stored) = stored else {
             return self.adopt_table(txn, now, None, (version, name, uid, def));
         };
@@ -59,20 +70,48 @@ impl Replica {
             let old = stored.def.as_ref();
             return self.adopt_table(txn, now, old, (stands, name, uid, Some(&joined)));
         }
+        if stored.uid == uid {
+            return self.apply_deletion(txn, now, (version, name, uid), (stored, def));
+        }
+        // A table that was deleted before its name was taken again.
+        if deleted || def.is_none() && known.is_some() {
+            return Ok(());
+        }
         if !newer && !self.is_of_another(&stored, uid, def) {
-            if let Some(loser) = def.filter(|_| stored.uid != uid || stored.def.is_none()) {
+            if let Some(loser) = def {
                 txn.put(Db::Meta, &meta::uid(loser.uid), DEAD)?;
                 self.purge_table(txn, loser.uid, Some(lost(loser, stored.version)))?;
             }
-            if stored.version.rank > version.rank && stored.uid == uid {
-                self.forward_definition(name, uid, here, [here, come]);
-            }
             return Ok(());
         }
-        if stored.uid == uid {
-            self.forward_definition(name, uid, come, [here, come]);
-        }
         self.adopt_table(txn, now, stored.def.as_ref(), (version, name, uid, def))
+    }
+
+    /// A table that is deleted here, or as of `version`, or both.
+    fn apply_deletion(
+        &mut self,
+        txn: &mut dyn WriteTxn,
+        now: Now,
+        (version, name, uid): (Version, &str, TableUid),
+        (stored, def): (TableEntry, Option<&TableDef>),
+    ) -> Result<(), StoreError> {
+        let mine = stored.def.as_ref();
+        let (ended, told) = match mine {
+            None => (stored.version, (version, def)),
+            Some(_) => (version, (stored.version, mine)),
+        };
+        let rank = stored.version.rank.min(version.rank);
+        let deletion = Version { rank, ..ended };
+        let standing = (deletion, None);
+        if told.1.is_some() {
+            self.forward_definition(name, uid, standing, [standing, told]);
+            // Of what came before its definition there may be something here.
+            self.purge_table(txn, uid, None)?;
+        }
+        if (stored.version, mine) == standing {
+            return Ok(());
+        }
+        self.adopt_table(txn, now, mine, (deletion, name, uid, None))
     }
 
     /// What is under the name is now this.
@@ -96,9 +135,11 @@ impl Replica {
         if let Some(old) = old
             && def.is_none_or(|d| d.uid != old.uid)
         {
-            txn.put(Db::Meta, &meta::uid(old.uid), DEAD)?;
             let here = old.group.contains(self.config.region);
-            let replaced = (def.is_some() && here).then(|| lost(old, version));
+            let replaced = (old.uid != uid && here).then(|| lost(old, version));
+            if old.uid != uid {
+                txn.put(Db::Meta, &meta::uid(old.uid), DEAD)?;
+            }
             self.purge_table(txn, old.uid, replaced)?;
         }
         let here = def.filter(|def| def.group.contains(self.config.region));

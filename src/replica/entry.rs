@@ -11,8 +11,10 @@ use super::{TableState, read};
 use crate::store::{Db, ReadTxn, StoreError};
 
 const FORMAT: u8 = 5;
-/// The value of a uid whose table is gone.
+/// The value of a uid whose table is gone from here: another has its name.
 pub(super) const DEAD: &[u8] = b"";
+/// The value of a uid whose table was deleted. No name is as short.
+pub(super) const DELETED: &[u8] = b"-";
 
 /// What `meta` holds under a table's name.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -51,12 +53,19 @@ pub(super) fn encode_entry(entry: &TableEntry) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
+/// The name of the table of a uid, empty where it is gone or not known yet.
+pub(super) fn name_of(txn: &dyn ReadTxn, uid: TableUid) -> Result<String, StoreError> {
+    let name = txn.get(Db::Meta, &meta::uid(uid))?.unwrap_or_default();
+    let name = if name == DELETED { DEAD } else { name };
+    Ok(String::from_utf8_lossy(name).into_owned())
+}
+
 /// What this store knows of a uid.
 pub(super) fn state_of(txn: &dyn ReadTxn, uid: TableUid) -> Result<TableState, StoreError> {
     let Some(name) = txn.get(Db::Meta, &meta::uid(uid))? else {
         return Ok(TableState::Unknown);
     };
-    if name == DEAD {
+    if name == DEAD || name == DELETED {
         return Ok(TableState::Dead);
     }
     let name = std::str::from_utf8(name).map_err(read::damaged)?;

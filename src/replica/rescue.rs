@@ -337,10 +337,7 @@ impl Replica {
         };
         let name = match def {
             Some(def) => def.name.clone(),
-            None => {
-                let name = txn.get(Db::Meta, &meta::uid(uid))?.unwrap_or_default();
-                String::from_utf8_lossy(name).into_owned()
-            }
+            None => entry::name_of(txn.as_read(), uid)?,
         };
         let conflict = Conflict {
             table: name,

@@ -11,6 +11,7 @@ use bincode::{Decode, Encode};
 use super::{Conflict, ConflictId, Kept, LinkTally, TableTally, Tallies};
 use crate::clock::RegionId;
 use crate::replica::catalog::TableUid;
+use crate::replica::entry;
 use crate::replica::keys::{after_prefix, meta};
 use crate::replica::mutation::Version;
 use crate::replica::read;
@@ -192,7 +193,8 @@ fn change_tally(
 fn kept(txn: &dyn ReadTxn, number: u64, bytes: &[u8]) -> Result<Kept, StoreError> {
     let mut conflict = parse(bytes)?;
     if conflict.table.is_empty() {
-        conflict.table = name_of(txn, conflict.uid)?;
+        // Its definition came after its items.
+        conflict.table = entry::name_of(txn, conflict.uid)?;
     }
     let id = conflict.id()?;
     let restored = txn.get(Db::Conflicts, &restored_row(id))?;
@@ -202,12 +204,6 @@ fn kept(txn: &dyn ReadTxn, number: u64, bytes: &[u8]) -> Result<Kept, StoreError
         conflict,
         restored: restored.map(decode).transpose()?,
     })
-}
-
-/// The name of a table whose definition came after its items.
-fn name_of(txn: &dyn ReadTxn, uid: TableUid) -> Result<String, StoreError> {
-    let name = txn.get(Db::Meta, &meta::uid(uid))?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(name).into_owned())
 }
 
 /// The newest conflicts first, of one table or of all.
@@ -309,7 +305,7 @@ pub fn table_tallies(txn: &dyn ReadTxn) -> Result<Vec<(TableUid, TableTally)>, S
         let uid = TableUid(number_in(&row).ok_or_else(|| lost("a counter of a table"))?);
         let mut tally: TableTally = decode(stored)?;
         if tally.name.is_empty() {
-            tally.name = name_of(txn, uid)?;
+            tally.name = entry::name_of(txn, uid)?;
         }
         tallies.push((uid, tally));
     }
