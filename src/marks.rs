@@ -80,6 +80,10 @@ pub const MARKS: &[(&str, &str)] = &[
         "two definitions of a table knew different replicas, and both counted",
     ),
     (
+        "memory lost",
+        "a store that lost what its region knew asked who the members are",
+    ),
+    (
         "sent again too early",
         "what a new replica is sent came to another region before its own commit did",
     ),

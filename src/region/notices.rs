@@ -76,6 +76,7 @@ impl Status {
         all.extend(self.clock());
         all.extend(self.silent(txn)?);
         all.extend(self.lapsed());
+        all.extend(self.guesses_members());
         all.extend(repaired(buckets::repairs(txn)?));
         all.extend(self.differences().iter().map(|text| differs(text)));
         all.extend(self.certificate_expiring());

@@ -117,6 +117,7 @@ impl Replication {
         self.downs
             .watch(self.clock.now(), &peers, |peer| self.name(peer));
         self.quiet.note_throttled(self.replicator.is_throttled());
+        self.quiet.note_guess(self.replicator.guesses_members());
         self.quiet.note_trouble(self.replicator.ruling_trouble());
         *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
         self.replicator.set_unwelcome(self.transport.is_unknown());

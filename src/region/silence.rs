@@ -24,6 +24,9 @@ use crate::telemetry::Page;
 /// How long a region may be silent before it is a warning: longer than a restart or an upgrade takes.
 pub const ALARM_AFTER: Duration = Duration::from_secs(600);
 
+const GUESSES: &str = "this region lost what it knew of the members, and too few others were there to say who they are: it goes on \
+                       with what it was told";
+
 /// What is watched, and what was said of it.
 #[derive(Debug)]
 pub(super) struct Quiet {
@@ -39,6 +42,8 @@ pub(super) struct Quiet {
     told_cut_off: Mutex<bool>,
     /// Why the last change of the members that this region proposed came to nothing.
     trouble: Mutex<Option<String>>,
+    /// Whether this region lost what it knew of the members, and too few others were there to tell.
+    guesses: AtomicBool,
 }
 
 impl Quiet {
@@ -52,6 +57,7 @@ impl Quiet {
             told: Mutex::default(),
             told_cut_off: Mutex::default(),
             trouble: Mutex::default(),
+            guesses: AtomicBool::new(false),
         }
     }
 
@@ -95,6 +101,13 @@ impl Quiet {
             }
             (true, false) => info!("local writes are not throttled any more"),
             _ => {}
+        }
+    }
+
+    /// Whether this region lost what it knew of the members, and too few others were there to tell; logged once.
+    pub fn note_guess(&self, guesses: bool) {
+        if guesses && !self.guesses.swap(true, Ordering::Relaxed) {
+            warn!("{GUESSES}");
         }
     }
 
@@ -192,6 +205,14 @@ impl Status {
             Notice::warning("silent", text, &hint)
         };
         Ok(silent.iter().map(notice).collect())
+    }
+
+    /// This region may not know who the members are.
+    pub(super) fn guesses_members(&self) -> Option<Notice> {
+        let hint = "let it reach the others, and compare `meridian region list` of all: if one of them has lapsed, what \
+                    it made since may have come back here";
+        let guesses = self.quiet.guesses.load(Ordering::Relaxed);
+        guesses.then(|| Notice::warning("members_guessed", GUESSES.to_owned(), hint))
     }
 
     /// One notice for each region that has lapsed.

@@ -11,6 +11,10 @@
 //!   stuck.
 //! - A proposer that finds a value accepted already goes on with that one. A voter that has accepted a value and
 //!   hears no decision for a while proposes, intending nothing, to finish it.
+//! - A voter whose disk forgot what it promised and accepted asks the others first, as a proposer who intends nothing:
+//!   of so many that every majority it was part of has one of them ([`Consensus::recover`]). What they are bound to
+//!   it is bound to from then on, and what they have accepted it finishes. Meanwhile it promises and accepts nothing;
+//!   to another that asks so it says that it does not remember either, and when all have answered, nobody knows more.
 //! - Lost, late, repeated and reordered messages cost time only.
 
 #[cfg(test)]
@@ -31,6 +35,9 @@ pub const ASK_US: u64 = 1_000_000;
 pub const BACKOFF_US: u64 = 300_000;
 /// The most that this grows to.
 const BACKOFFS_MAX: u64 = 8;
+/// How far above every ballot that it hears of a voter asks that forgot what it promised: what is still on its way
+/// to it is of an older ballot.
+const RECOVERY_ROUNDS: u64 = 1 << 20;
 /// How long a voter that has accepted a value waits for its decision before it sees to it itself.
 pub const FINISH_US: u64 = 5_000_000;
 
@@ -47,7 +54,7 @@ pub enum Message<I, V> {
         ballot: Ballot,
         accepted: Option<(Ballot, V)>,
     },
-    /// Will not promise: what is intended is not right here.
+    /// Will not promise: what is intended is not right here. To a proposer who intends nothing: does not remember.
     Decline {
         ballot: Ballot,
     },
@@ -127,6 +134,8 @@ pub struct Consensus<I, V> {
     not_before_us: u64,
     accepted_us: Option<u64>,
     decided: bool,
+    /// What it was bound to may be lost.
+    recovering: bool,
 }
 
 impl<I: Clone, V: Clone> Consensus<I, V> {
@@ -146,7 +155,24 @@ impl<I: Clone, V: Clone> Consensus<I, V> {
             not_before_us: 0,
             accepted_us: None,
             decided: false,
+            recovering: false,
         }
+    }
+
+    /// What this voter was bound to may be lost: it asks the others before it answers any.
+    pub fn recover(&mut self) {
+        self.recovering = self.voters.contains(self.us);
+        self.proposal = None;
+    }
+
+    /// It goes on, whatever it was bound to.
+    pub fn stop_recovering(&mut self) {
+        self.recovering = false;
+        self.proposal = None;
+    }
+
+    pub fn is_recovering(&self) -> bool {
+        self.recovering
     }
 
     /// The record of the epoch that was to be decided is known: on to the next.
@@ -155,8 +181,10 @@ impl<I: Clone, V: Clone> Consensus<I, V> {
             return;
         }
         let saves = self.stale_saves + self.pending.len();
+        // It may have voted on this one too.
+        let recovering = self.recovering && voters.contains(self.us);
         *self = Consensus::new(self.us, epoch, voters, None);
-        self.stale_saves = saves;
+        (self.stale_saves, self.recovering) = (saves, recovering);
     }
 
     /// The epoch whose record is decided next.
@@ -183,8 +211,10 @@ impl<I: Clone, V: Clone> Consensus<I, V> {
         if !may || self.proposal.is_some() || now_us < self.not_before_us {
             return;
         }
+        let above = if self.recovering { RECOVERY_ROUNDS } else { 1 };
+        let known = self.highest.max(self.vote.promised);
         let ballot = Ballot {
-            round: self.highest.max(self.vote.promised).round.saturating_add(1),
+            round: known.round.saturating_add(above),
             region: self.us,
         };
         let (intent, value) = what.unzip();
@@ -208,6 +238,12 @@ impl<I: Clone, V: Clone> Consensus<I, V> {
     /// A majority of the voters.
     pub fn majority(&self) -> usize {
         self.voters.regions().count() / 2 + 1
+    }
+
+    /// So many of the others that every majority has one of them.
+    pub fn recovery_quorum(&self) -> usize {
+        let others = self.voters.without(self.us).regions().count();
+        (self.voters.regions().count() + 1 - self.majority()).min(others)
     }
 
     fn save(&mut self, pending: Pending<I, V>, out: &mut Vec<Step<I, V>>) {
@@ -265,11 +301,11 @@ impl<I: Clone, V: Clone> Consensus<I, V> {
         let (message, answered): (_, BTreeSet<RegionId>) = match &proposal.chosen {
             None => {
                 let intent = proposal.intent.clone();
-                let answered = proposal.promises.keys().chain(&proposal.declined);
-                (
-                    Message::Prepare { ballot, intent },
-                    answered.copied().collect(),
-                )
+                let mut answered: BTreeSet<RegionId> = proposal.promises.keys().copied().collect();
+                if intent.is_some() {
+                    answered.extend(&proposal.declined);
+                }
+                (Message::Prepare { ballot, intent }, answered)
             }
             Some(value) => {
                 let value = value.clone();
@@ -297,6 +333,17 @@ impl<I: Clone, V: Clone> Consensus<I, V> {
             return;
         }
         match message {
+            Message::Prepare { .. } | Message::Accept { .. }
+                if self.recovering && from != self.us =>
+            {
+                if let Message::Prepare {
+                    ballot,
+                    intent: None,
+                } = message
+                {
+                    self.send(now_us, from, Message::Decline { ballot }, out);
+                }
+            }
             Message::Prepare { ballot, intent } => {
                 let fine = intent.as_ref().is_none_or(endorses);
                 self.on_prepare(now_us, from, ballot, fine, out);
@@ -304,6 +351,7 @@ impl<I: Clone, V: Clone> Consensus<I, V> {
             Message::Accept { ballot, value } => self.on_accept(now_us, from, ballot, value, out),
             Message::Promise { ballot, accepted } => {
                 if let Some(proposal) = self.proposal.as_mut().filter(|p| p.ballot == ballot) {
+                    proposal.declined.remove(&from);
                     proposal.promises.insert(from, accepted);
                     self.count_promises(now_us, out);
                 }
@@ -311,7 +359,11 @@ impl<I: Clone, V: Clone> Consensus<I, V> {
             Message::Decline { ballot } => {
                 if let Some(proposal) = self.proposal.as_mut().filter(|p| p.ballot == ballot) {
                     proposal.declined.insert(from);
-                    self.count_declined(now_us, out);
+                    if self.recovering {
+                        self.count_promises(now_us, out);
+                    } else {
+                        self.count_declined(now_us, out);
+                    }
                 }
             }
             Message::Refuse { ballot, promised } => {
@@ -365,13 +417,24 @@ impl<I: Clone, V: Clone> Consensus<I, V> {
         self.save(Pending::Answer(from, Message::Accepted { ballot }), out);
     }
 
+    /// Whether so many have promised that nothing can be decided without what they know.
+    fn is_promised(&self, proposal: &Proposal<I, V>) -> bool {
+        let promises = proposal.promises.len();
+        if !self.recovering {
+            return promises >= proposal.quorum;
+        }
+        let all_answered = promises + proposal.declined.len() >= self.voters.regions().count();
+        all_answered || promises > self.recovery_quorum()
+    }
+
     /// With promises of a majority, the value of the greatest ballot among what they have accepted is to be
     /// accepted; if there is none, one's own.
     fn count_promises(&mut self, now_us: u64, out: &mut Vec<Step<I, V>>) {
-        let Some(proposal) = &mut self.proposal else {
+        let enough = self.proposal.as_ref().is_some_and(|p| self.is_promised(p));
+        let Some(proposal) = self.proposal.as_mut().filter(|_| enough) else {
             return;
         };
-        if proposal.chosen.is_some() || proposal.promises.len() < proposal.quorum {
+        if proposal.chosen.is_some() {
             return;
         }
         let accepted = proposal.promises.values().flatten();
@@ -381,6 +444,7 @@ impl<I: Clone, V: Clone> Consensus<I, V> {
         if proposal.chosen.is_none() {
             // There was nothing to finish.
             self.proposal = None;
+            self.recovering = false;
             return;
         }
         self.ask(now_us, out);
@@ -432,6 +496,9 @@ impl<I: Clone, V: Clone> Consensus<I, V> {
                 self.ask(now_us, out);
             }
             return;
+        }
+        if self.recovering {
+            return self.propose(now_us, None, self.majority(), out);
         }
         if self.vote.accepted.is_none() || self.decided {
             return;

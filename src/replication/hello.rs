@@ -35,6 +35,9 @@ impl Replicator {
         session.epoch = hello.epoch;
         session.confirmed |= hello.heard_you;
         self.learn(scene, peer, &hello.frontier, None);
+        // It may have forgotten.
+        let known = self.known.entry(peer).or_default();
+        known.epoch = known.epoch.min(hello.epoch);
         if !hello.heard_you {
             self.send_hello(scene, peer, true);
         }

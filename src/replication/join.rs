@@ -185,7 +185,8 @@ impl Replicator {
 
     fn fetch_next(&mut self, scene: &mut Scene<'_>, group: GroupId) {
         let mut intakes = self.intakes.iter();
-        if intakes.any(|(log, intake)| log.group == group && intake.is_applying()) {
+        let applying = intakes.any(|(log, intake)| log.group == group && intake.is_applying());
+        if applying || !self.knows_members() {
             return;
         }
         let mut sponsors = self.sponsors(group);

@@ -12,16 +12,21 @@
 //!   any of them has of its earlier lives is here. Otherwise the stable stamp could pass commits of an earlier
 //!   life that one member has and others do not: those would arrive below it. One that joins makes nothing before
 //!   it has given that word: what is stable by then did not wait for it.
+//! - A store that lost what its region did has lost as well who the members are, and what this region bound itself to
+//!   about them. It takes nothing from anyone, or it might take what a region that has lapsed made for what counts;
+//!   and it votes for nothing, before so many voters have told it what they know that they know of all that was ever
+//!   decided (`consensus`). A store that began empty where others have anything is taken for such a one. Where too
+//!   few answer it goes on after [`MEMORY_US`] with those that do, and says so.
 //! - Frontier entries of earlier incarnations stay for good: a few bytes for each start that wrote something.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::replicator::{Replicator, Scene};
 use super::wire::Hello;
-use super::{Action, GONE_US, NEWBORN_US};
+use super::{Action, GONE_US, MEMORY_US, NEWBORN_US};
 use crate::clock::{RegionId, Stamp};
 use crate::replica::manifest::State;
-use crate::replica::mutation::Frontier;
+use crate::replica::mutation::{Frontier, LogId};
 
 /// A store that began empty.
 #[derive(Debug, Default)]
@@ -32,9 +37,24 @@ struct Newborn {
     target: Option<Frontier>,
 }
 
+/// Whether this region knows what it knew of the members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Memory {
+    /// Nothing says that it lost anything.
+    #[default]
+    Kept,
+    /// It asks, since then.
+    Lost { since_us: u64 },
+    /// Enough others told it.
+    Restored,
+    /// Too few did.
+    Guessed,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Life {
     newborn: Option<Newborn>,
+    memory: Memory,
     /// Members heard in this life.
     heard: BTreeSet<RegionId>,
     /// The most that any peer has said to have of this region's logs.
@@ -80,14 +100,54 @@ impl Replicator {
     /// Takes in what a peer says to have of our own logs.
     pub(super) fn note_owed(&mut self, frontier: &Frontier) {
         let us = self.config.region;
+        let newborn = self.life.newborn.is_some();
+        let lost = |(log, seq): (&LogId, &u64)| {
+            newborn || log.origin.region == us && *seq > self.durable_seq(*log)
+        };
+        if self.life.memory == Memory::Kept && frontier.iter().any(lost) {
+            crate::mark!("memory lost");
+            self.council.recover();
+            let since_us = self.clocks.now.mono_us;
+            self.life.memory = Memory::Lost { since_us };
+        }
         for (log, seq) in frontier.iter().filter(|(log, _)| log.origin.region == us) {
             let owed = self.life.owed.entry(*log).or_insert(0);
             *owed = (*owed).max(*seq);
         }
     }
 
+    /// Others tell who the members are, or there are too few that do.
+    fn remember(&mut self, now_us: u64) {
+        let Memory::Lost { since_us } = self.life.memory else {
+            return;
+        };
+        let manifest = &self.config.manifest;
+        let mut told = !self.council.is_recovering();
+        if !manifest.voters().contains(self.config.region) {
+            let heard = (self.life.heard.iter()).filter(|peer| manifest.voters().contains(**peer));
+            told = heard.count() >= self.council.recovery_quorum();
+        }
+        if told {
+            self.life.memory = Memory::Restored;
+        } else if now_us.saturating_sub(since_us) >= MEMORY_US {
+            self.council.stop_recovering();
+            self.life.memory = Memory::Guessed;
+        }
+    }
+
+    /// Whether this region knows who the members are, as far as it can tell: else it takes nothing from anyone.
+    pub(super) fn knows_members(&self) -> bool {
+        !matches!(self.life.memory, Memory::Lost { .. })
+    }
+
+    /// Whether it lost what it knew of the members, and goes on though too few others were there to tell.
+    pub fn guesses_members(&self) -> bool {
+        self.life.memory == Memory::Guessed
+    }
+
     /// Looks after everything that the store may lack.
     pub(super) fn mend(&mut self, scene: &mut Scene<'_>) {
+        self.remember(scene.now.mono_us);
         self.be_reborn(scene);
         self.settle();
         self.grow_up(scene);
@@ -148,7 +208,8 @@ impl Replicator {
         let others = self.others().regions();
         let (heard, unheard): (Vec<_>, Vec<_>) =
             others.partition(|peer| self.life.heard.contains(peer));
-        let whole = |s: &&super::session::Session| s.open() && s.whole;
+        let knows = self.knows_members();
+        let whole = |s: &&super::session::Session| s.open() && s.whole && knows;
         let first = self.sessions.values().find(whole);
         let found = first.map(|session| session.frontier.clone());
         let joins = self.config.manifest.state(self.config.region) == Some(State::Joining);
@@ -167,7 +228,7 @@ impl Replicator {
                 unheard.is_empty() || waited && heard.len() + 1 > unheard.len()
             }
         };
-        if grown && self.joins.is_empty() && (self.life.settled || !joins) {
+        if grown && knows && self.joins.is_empty() && (self.life.settled || !joins) {
             crate::mark!("grown up");
             self.life.newborn = None;
             scene.out.push(Action::Whole(None));
@@ -215,6 +276,13 @@ impl Replicator {
     fn show_lacks(&self) -> Option<String> {
         if self.is_lapsed() {
             return self.show_return();
+        }
+        if !self.knows_members() {
+            return Some(
+                "the data folder is new or older than it was: waiting for enough other regions to say who the members \
+                 are"
+                    .into(),
+            );
         }
         if let Some(text) = self.joins.show(&self.durable, |r| self.member_name(r)) {
             return Some(text);

@@ -110,6 +110,9 @@ pub const PART_US: u64 = 4_000_000;
 /// How long a store that began empty, and has heard a majority of its cluster, waits for a region that lacks nothing,
 /// before it believes to be among the first.
 pub const NEWBORN_US: u64 = 5_000_000;
+/// How long a store that lost what its region knew waits for enough voters to say who the members are, before it goes
+/// on with those that are there.
+pub const MEMORY_US: u64 = 60_000_000;
 /// Between two words of one region that a log does not reach back far enough.
 pub const GONE_US: u64 = 1_000_000;
 

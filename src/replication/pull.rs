@@ -8,7 +8,7 @@ use super::wire::Message;
 use super::{Action, Burden, CREDIT_BYTES_MAX, GAP_US, Lane, RELAY_US};
 use crate::clock::RegionId;
 use crate::maybe;
-use crate::replica::mutation::{Dot, Frontier, LogId};
+use crate::replica::mutation::{Dot, Frontier, GroupId, LogId};
 
 /// A batch as it came.
 pub(super) struct Incoming {
@@ -46,7 +46,7 @@ impl Replicator {
         else {
             return self.disconnect(scene, peer, "it sent a batch with an impossible seq".into());
         };
-        if self.joins.is_copying(log.group) {
+        if !self.takes(log.group) {
             // The copy is of a later time: what comes now would bring back what it has passed.
             return;
         }
@@ -135,7 +135,7 @@ impl Replicator {
 
     /// Hands on what is queued, as long as few applies are under way.
     pub(super) fn apply_next(&mut self, scene: &mut Scene<'_>, log: LogId) {
-        let held = self.joins.is_copying(log.group);
+        let held = !self.takes(log.group);
         let horizon_us = self.horizon_us();
         let Some(intake) = self.intakes.get_mut(&log).filter(|_| !held) else {
             return;
@@ -285,7 +285,12 @@ impl Replicator {
     fn is_wanted(&self, log: LogId) -> bool {
         log.group.contains(self.config.region)
             && log.origin != self.config.origin
-            && !self.joins.is_copying(log.group)
+            && self.takes(log.group)
+    }
+
+    /// Whether commits of a group may be applied at present.
+    fn takes(&self, group: GroupId) -> bool {
+        self.knows_members() && !self.joins.is_copying(group)
     }
 
     /// The highest seq of `log` that need not be sent to us any more.

@@ -73,6 +73,24 @@ impl Council {
         self.consensus.move_on(epoch, voters);
         (self.decided, self.trouble) = (None, None);
     }
+
+    /// What this voter was bound to may be lost.
+    pub fn recover(&mut self) {
+        self.consensus.recover();
+    }
+
+    pub fn stop_recovering(&mut self) {
+        self.consensus.stop_recovering();
+    }
+
+    pub fn is_recovering(&self) -> bool {
+        self.consensus.is_recovering()
+    }
+
+    /// So many of the other voters that every majority has one of them.
+    pub fn recovery_quorum(&self) -> usize {
+        self.consensus.recovery_quorum()
+    }
 }
 
 impl Replicator {
@@ -93,7 +111,8 @@ impl Replicator {
         let mut steps = Vec::new();
         self.council.consensus.tick(now_us, &mut steps);
         self.take_steps(scene, steps);
-        if self.council.consensus.is_proposing() {
+        let consensus = &self.council.consensus;
+        if consensus.is_proposing() || consensus.is_recovering() {
             return;
         }
         let Some(intent) = self.intent() else {

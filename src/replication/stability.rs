@@ -221,7 +221,7 @@ impl Replicator {
         }
         let early = maybe!("early stability", us, scene.now);
         let lately = !early && scene.now.mono_us.saturating_sub(self.stable_us) < STABLE_US;
-        if lately || !counted.contains(us) {
+        if lately || !counted.contains(us) || !self.knows_members() {
             return;
         }
         self.stable_us = scene.now.mono_us;

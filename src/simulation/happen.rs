@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::host::{Asker, Done, Finished, Work};
+use super::host::{Asker, Done, Finished, Region, Work};
 use super::plan::{Disk, Fault, Kill, Operation, OperationKind, index};
 use super::report::OracleId;
 use super::service::Begun;
@@ -394,7 +394,9 @@ impl World<'_> {
             let heard = hearing.get(&(index_of(voter), index_of(member)));
             heard.is_none_or(|heard| heard.was_silent(now_us, dead_us))
         };
-        self.oracles.on_members(&finished.manifest, silent);
+        if self.oracles.on_members(&finished.manifest, silent) {
+            self.regions.iter_mut().for_each(Region::drop_backup);
+        }
         let txn = self.regions[region].snapshot()?;
         if finished.wiped {
             let wall_us = finished.wall_us;

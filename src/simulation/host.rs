@@ -451,6 +451,12 @@ impl Region {
         Ok(self.synced.is_none())
     }
 
+    /// No copy is put back any more: a region has lapsed since, and whoever comes from before does not know it
+    /// (docs/operating.md).
+    pub fn drop_backup(&mut self) {
+        self.backup = None;
+    }
+
     /// The disk is lost, or, if it may be and a copy was made, put back as it was. Says whether it was.
     ///
     /// A copy that is older than a store that began empty is not put back any more, as operators are told

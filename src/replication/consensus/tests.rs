@@ -121,7 +121,19 @@ impl World {
         let here = &mut self.nodes[node];
         here.saves.clear();
         let stored = here.disk.clone();
+        let recovering = here.consensus.is_recovering();
         here.consensus = Consensus::new(region(node), EPOCH, voters(count), stored);
+        if recovering {
+            // The others know yet what it lost.
+            here.consensus.recover();
+        }
+    }
+
+    /// Its disk is new.
+    fn forget(&mut self, node: usize) {
+        self.nodes[node].disk = None;
+        self.crash(node);
+        self.nodes[node].consensus.recover();
     }
 
     fn tick(&mut self) {
@@ -293,6 +305,46 @@ fn the_votes_of_an_epoch_are_not_those_of_the_next() {
     assert_eq!(voter.epoch(), EPOCH + 1);
 }
 
+#[test]
+fn a_voter_that_forgot_asks_before_it_answers() {
+    let mut world = World::new(3, 1);
+    world.storm = false;
+    world.nodes[0].wants = Some(7);
+    world.cut.insert(2);
+    while world.decided().is_empty() {
+        world.tick();
+        world.save_one(0);
+        world.save_one(1);
+        world.deliver_one();
+    }
+    // Of those who accepted it one forgets, and the other is not heard.
+    world.forget(1);
+    world.cut = BTreeSet::from([0]);
+    world.nodes[2].wants = Some(9);
+    world.calm();
+    assert_eq!(world.decided(), BTreeSet::from([7]));
+    assert!(world.nodes[1].consensus.is_recovering());
+    // The first has died meanwhile, and hears of no decision.
+    world.cut.clear();
+    world.nodes[0].wants = None;
+    world.crash(0);
+    world.calm();
+    assert_eq!(world.decided(), BTreeSet::from([7]));
+    assert_eq!(world.nodes[1].decided, [7], "it saw to it");
+}
+
+#[test]
+fn voters_that_all_forgot_tell_each_other_so() {
+    let mut world = World::new(5, 1);
+    (0..5).for_each(|node| world.forget(node));
+    world.calm();
+    let recovering = |n: &Node| n.consensus.is_recovering();
+    assert!(!world.nodes.iter().any(recovering));
+    world.nodes[3].wants = Some(7);
+    world.calm();
+    assert_eq!(world.decided(), BTreeSet::from([7]));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     /// Dueling proposers, lost and repeated messages, crashes: what is decided is one value, and in the calm
@@ -300,14 +352,19 @@ proptest! {
     #[test]
     fn one_value_is_decided_whatever_happens(
         seed in any::<u64>(), count in 1usize..6, steps in 0usize..600,
-        wants in prop::collection::vec(prop::option::of(0u8..4), 6),
+        wants in prop::collection::vec(prop::option::of(0u8..4), 6), forgets in any::<bool>(),
     ) {
         let mut world = World::new(count, seed);
         for (node, want) in world.nodes.iter_mut().zip(&wants) {
             node.wants = *want;
         }
         world.nodes[0].wants = Some(9);
-        world.storm(steps);
+        world.storm(steps / 2);
+        // One may forget what it was bound to.
+        if count > 2 && forgets {
+            world.forget(count - 1);
+        }
+        world.storm(steps - steps / 2);
         let before = world.decided();
         prop_assert!(before.len() <= 1, "{before:?}");
         world.calm();

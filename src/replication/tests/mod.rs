@@ -1,6 +1,7 @@
 //! Replicators over a small world: links with delay that lose, double and reorder frames, and shelves
 //! instead of stores.
 
+mod amnesia;
 mod delivery;
 mod handshake;
 mod lapse;
@@ -232,11 +233,11 @@ impl World {
             | Action::Whole(_)
             | Action::Repair(_) => {}
             Action::Fence(line) if at == 0 => self.fences.push(line),
-            Action::Fence(_) => {}
-            Action::Snapshot(_)
-            | Action::Reborn { .. }
-            | Action::Rescue { .. }
-            | Action::Wipe(_) => unreachable!("no shelf lacks anything"),
+            // The tests that need a new life begin with it.
+            Action::Fence(_) | Action::Reborn { .. } => {}
+            Action::Snapshot(_) | Action::Rescue { .. } | Action::Wipe(_) => {
+                unreachable!("no shelf lacks anything")
+            }
             Action::Disconnect(peer, reason) => {
                 self.disconnects.push((at, peer.0, reason));
                 if usize::from(peer.0) < self.nodes.len() {

@@ -31,10 +31,14 @@ pub(super) struct Members {
 
 impl Oracles {
     /// A record of the members is durable somewhere. `silent`: whether a voter (first) had reason to believe that
-    /// a member (second) was dead.
-    pub fn on_members(&mut self, manifest: &Manifest, silent: impl Fn(RegionId, RegionId) -> bool) {
+    /// a member (second) was dead. True when one has lapsed: no copy of a disk that was made before is put back.
+    pub fn on_members(
+        &mut self,
+        manifest: &Manifest,
+        silent: impl Fn(RegionId, RegionId) -> bool,
+    ) -> bool {
         if manifest.epoch <= self.members.epoch {
-            return;
+            return false;
         }
         let in_state = |wanted: State| {
             let group = manifest.in_state(|state| state == wanted);
@@ -60,7 +64,12 @@ impl Oracles {
             .filter(|log| lapsed.contains(&log.origin.region))
             .collect();
         self.doubted.extend(closed);
+        let new = lapsed.iter().any(|region| !self.members_lapsed(*region));
+        if new {
+            self.backups.clear();
+        }
         (self.members.lapsed, self.members.joining) = (lapsed, joining);
+        new
     }
 
     pub(super) fn members_lapsed(&self, region: RegionId) -> bool {
