@@ -244,6 +244,16 @@ pub fn index_rows(txn: &dyn ReadTxn, def: &TableDef) -> Result<Rows, StoreError>
     Ok(entries)
 }
 
+/// A row of items without its table: the same in whatever table its item is.
+pub fn below_table(row: &[u8]) -> &[u8] {
+    row.get(keys::TABLE_PREFIX_LEN..).unwrap_or_default()
+}
+
+/// What [`below_table`] is of an item's row, for oracles.
+pub fn row_in_table(key: &ItemKey) -> Vec<u8> {
+    below_table(&keys::item_row(TableUid(0), key)).to_vec()
+}
+
 /// The key of the item stored at `row`.
 pub(super) fn item_key(row: &[u8], record: &Record<'_>) -> ItemKey {
     let sort = row

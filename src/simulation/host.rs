@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::changed::{Changed, Noting};
 use super::done::{finish, refuse};
 use super::plan::{Operation, index};
 use super::service::Begun;
@@ -112,6 +113,7 @@ pub struct Finished {
     pub before: Frontier,
     pub after: Frontier,
     pub watermark: Stamp,
+    pub changed: Changed,
     /// The disk was full: nothing of it has happened.
     pub refused: bool,
     /// The region has forgotten what it shared.
@@ -549,18 +551,19 @@ fn run(
             Work::Wipe(rescued) => Job::Wipe(*rescued),
         });
     }
-    let mut txn = store.begin_write()?;
-    let results = replica.run_group(&mut *txn, now, jobs)?;
-    let done = if full {
+    let mut txn = Noting::new(store.begin_write()?);
+    let results = replica.run_group(&mut txn, now, jobs)?;
+    let (done, changed) = if full {
         drop(txn);
         replica.aborted()?;
-        work.into_iter().filter_map(refuse).collect()
+        let done = work.into_iter().filter_map(refuse).collect();
+        (done, Changed::default())
     } else {
-        txn.commit()?;
+        let changed = txn.end()?;
         replica.committed();
-        (work.into_iter().zip(results))
-            .filter_map(|(work, result)| finish(work, result))
-            .collect()
+        let done = work.into_iter().zip(results);
+        let done = done.filter_map(|(work, result)| finish(work, result));
+        (done.collect(), changed)
     };
     Ok(Finished {
         done,
@@ -569,6 +572,7 @@ fn run(
         before,
         after: replica.frontier().clone(),
         watermark: replica.watermark(now),
+        changed,
         refused: full,
         wiped: replica.take_wiped(),
         wall_us: replica.trusted(now).wall_us,

@@ -10,6 +10,7 @@
 //! it on `host`, `volume` and `net`, `oracle` judges it, [`report`] says what came of it. What failed is stored as a
 //! plan ([`mod@file`]), made as small as it can be ([`shrink`]) and told in words (`story`).
 
+mod changed;
 pub mod clients;
 mod clocks;
 pub mod cost;

@@ -9,13 +9,10 @@ use super::super::report::OracleId;
 use super::super::workload;
 use super::{Made, MadeChange, Met, Oracles, Pair, Shadow, hash_of};
 use crate::clock::RegionId;
-use crate::replica::mutation::{Change, Commit, Dot, Rank, RankKind, Version};
+use crate::replica::mutation::{Change, Commit, Dot, ItemKey, Rank, RankKind, Version};
 use crate::replica::request::WriteResponse;
 use crate::replica::{ApiError, conflict, log, read};
 use crate::store::{ReadTxn, StoreError};
-
-/// So many tombstones are looked for after every group; more, whenever all of a region is looked at.
-const TOMBSTONES_MAX: usize = 64;
 
 /// A group's own commits, in order, with the hashes of their bytes.
 pub(super) type Fresh = std::vec::IntoIter<(Commit, u64)>;
@@ -81,10 +78,11 @@ impl Oracles {
             );
         }
         self.check_visible(txn, region, &touched)?;
-        if self.regions[usize::from(region.0)].tombstones.len() <= TOMBSTONES_MAX {
-            self.see_collected(txn, region)?;
+        self.see_collected(txn, region, &group.changed.items)?;
+        if group.changed.conflicts || met != Met::default() {
+            self.check_conflicts(txn, region, &met)?;
         }
-        self.check_conflicts(txn, region, &met)
+        Ok(())
     }
 
     /// The commits this group made: what its own logs gained.
@@ -410,8 +408,9 @@ impl Oracles {
         if let Some(commit) = &commit {
             self.remember_merged(commit, operation);
         }
-        let carried = commit.as_ref().map_or(0, |c| carried(c, operation));
-        let wanted = workload::written_keys(&operation.kind).len();
+        let keys = workload::written_keys(&operation.kind);
+        let carried = commit.as_ref().map_or(0, |c| carried(c, operation, &keys));
+        let wanted = keys.len();
         let oracle = match operation.kind {
             OperationKind::Transaction { .. } => OracleId::Atomicity,
             _ => OracleId::Durability,
@@ -425,16 +424,16 @@ impl Oracles {
         });
         if let (true, Some(commit)) = (told, commit) {
             self.acknowledged += 1;
-            self.remember_write(&commit, operation);
+            self.remember_write(&commit, operation, keys);
         }
     }
 
-    fn remember_write(&mut self, commit: &Commit, operation: &Operation) {
+    fn remember_write(&mut self, commit: &Commit, operation: &Operation, keys: Vec<ItemKey>) {
         if let OperationKind::Merge { .. } = operation.kind {
             return;
         }
         let rank = write_rank(commit);
-        for key in workload::written_keys(&operation.kind) {
+        for key in keys {
             let floor = self.sessions.entry((operation.client, key)).or_insert(rank);
             *floor = rank.max(*floor);
         }
@@ -534,8 +533,7 @@ fn write_rank(commit: &Commit) -> Rank {
 }
 
 /// How many items of the operation are in the commit, as the operation writes them.
-fn carried(commit: &Commit, operation: &Operation) -> usize {
-    let keys = workload::written_keys(&operation.kind);
+fn carried(commit: &Commit, operation: &Operation, keys: &[ItemKey]) -> usize {
     let deletes = matches!(operation.kind, OperationKind::Delete { .. });
     let merges = matches!(operation.kind, OperationKind::Merge { .. });
     let written = |change: &Change| match change {

@@ -67,7 +67,7 @@ struct Shadow {
 type Pair = (usize, Rank, Rank);
 
 /// How many pairs met in a group.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Met {
     first: usize,
     /// Again: in a copy that was begun anew, or in a log after a copy.
@@ -130,6 +130,8 @@ pub struct Oracles {
     /// Keys are numbered as they appear.
     key_numbers: BTreeMap<(TableUid, ItemKey), usize>,
     keys: Vec<ItemKey>,
+    /// The numbers of the keys at a row, which is the same in whatever table.
+    rows: BTreeMap<Vec<u8>, Vec<usize>>,
     /// Every version that was made, by key number.
     versions: Vec<Vec<Folded>>,
     /// The clients' table as each region has it, and the row that says so.
@@ -184,6 +186,7 @@ impl Oracles {
             logs: BTreeMap::new(),
             key_numbers: BTreeMap::new(),
             keys: Vec::new(),
+            rows: BTreeMap::new(),
             versions: Vec::new(),
             tables: BTreeMap::new(),
             backups: BTreeMap::new(),
@@ -318,9 +321,17 @@ impl Oracles {
         }
         let number = self.keys.len();
         self.key_numbers.insert(named, number);
+        let row = read::row_in_table(key);
+        self.rows.entry(row).or_default().push(number);
         self.keys.push(key.clone());
         self.versions.push(Vec::new());
         number
+    }
+
+    /// The numbers of the keys at a row of items.
+    fn numbers_at(&self, row: &[u8]) -> &[usize] {
+        let numbers = self.rows.get(read::below_table(row));
+        numbers.map(Vec::as_slice).unwrap_or_default()
     }
 
     fn name(&self, region: RegionId) -> &str {

@@ -119,7 +119,7 @@ impl Oracles {
         let Some(def) = self.table(txn, region)? else {
             return Ok(());
         };
-        self.see_collected(txn, region)?;
+        self.see_all_collected(txn, region)?;
         // A copy under way has parts of transactions, which is why nobody may read it.
         for cohort in (0..config.cohorts).filter(|_| serves) {
             self.check_cohort(txn, region, &def, cohort, config)?;
@@ -168,9 +168,11 @@ impl Oracles {
         if ttl::is_rebuilding(txn, def.uid)? {
             return Ok(());
         }
-        let enabled = def.ttl.attribute.is_some();
-        let versions = read::versions(txn, def)?.into_iter();
-        let images = versions.filter_map(|(_, _, image)| image.filter(|_| enabled));
+        let versions = match def.ttl.attribute {
+            Some(_) => read::versions(txn, def)?,
+            None => Vec::new(),
+        };
+        let images = versions.into_iter().filter_map(|(_, _, image)| image);
         let mut wanted: Vec<u64> = images
             .filter_map(|image| workload::expiry_of(&image))
             .collect();

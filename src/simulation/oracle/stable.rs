@@ -113,17 +113,44 @@ impl Oracles {
         stables.max() >= Some(&rank.stamp)
     }
 
-    /// Notes which tombstones a region has collected, and O9 (I9) whether it might.
+    /// Notes which tombstones a group has collected that changed these rows, and O9 (I9) whether it might.
     pub(super) fn see_collected(
         &mut self,
         txn: &dyn ReadTxn,
         region: RegionId,
+        rows: &[Vec<u8>],
     ) -> Result<(), StoreError> {
+        let here = usize::from(region.0);
+        let numbers = rows.iter().flat_map(|row| self.numbers_at(row));
+        let tombstones = &self.regions[here].tombstones;
+        let numbers = numbers.filter(|number| tombstones.contains(number));
+        self.see_gone(txn, region, &numbers.copied().collect::<Vec<_>>())
+    }
+
+    /// The same of all tombstones of a region, whatever took them away.
+    pub(super) fn see_all_collected(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+    ) -> Result<(), StoreError> {
+        let tombstones = &self.regions[usize::from(region.0)].tombstones;
+        self.see_gone(txn, region, &tombstones.iter().copied().collect::<Vec<_>>())
+    }
+
+    fn see_gone(
+        &mut self,
+        txn: &dyn ReadTxn,
+        region: RegionId,
+        numbers: &[usize],
+    ) -> Result<(), StoreError> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
         let Some(def) = self.table(txn, region)? else {
             return Ok(());
         };
         let here = usize::from(region.0);
-        for number in self.regions[here].tombstones.clone() {
+        for number in numbers.iter().copied() {
             let Some(shadow) = self.regions[here].shadow(number) else {
                 continue;
             };
