@@ -11,7 +11,7 @@ use super::world::{IDLE_US, TICK_US, Trouble, What, World, region_id};
 use super::{Planted, frames};
 use crate::clock::{Now, RegionId};
 use crate::replica::manifest::State;
-use crate::replica::mutation::{GroupId, join, lacks};
+use crate::replica::mutation::{Frontier, GroupId, join, lacks};
 use crate::replica::request::WriteRequest;
 use crate::replica::{ApiError, log};
 use crate::replication::{Action, Event, Lane};
@@ -75,13 +75,14 @@ impl World<'_> {
             self.refuse(&operation);
             return Ok(());
         }
-        if self.lacks_session(&operation)? {
+        let txn = self.regions[region].snapshot()?;
+        let seen = log::frontier(&*txn)?;
+        if self.lacks_session(&operation, &seen) {
+            drop(txn);
             self.refuse(&operation);
             return Ok(());
         }
         let Some(request) = workload::request(&operation) else {
-            let txn = self.regions[region].snapshot()?;
-            let seen = log::frontier(&*txn)?;
             join(self.tokens.entry(operation.client).or_default(), &seen);
             let there =
                 self.oracles
@@ -91,6 +92,7 @@ impl World<'_> {
             self.answer_read(&operation, there);
             return Ok(());
         };
+        drop(txn);
         let (asker, request) = (Asker::Client(operation), Box::new(request));
         self.regions[region].enqueue(Work::Write { asker, request });
         self.begin_group(region, false)
@@ -116,13 +118,11 @@ impl World<'_> {
 
     /// Whether a client has seen, by its token, what the region it asks has not: the region refuses, as one
     /// whose waiting time is nothing.
-    fn lacks_session(&mut self, operation: &Operation) -> Result<bool, Trouble> {
-        let Some(token) = self.tokens.get(&operation.client) else {
-            return Ok(false);
-        };
+    fn lacks_session(&self, operation: &Operation, here: &Frontier) -> bool {
         let region = region_id(operation.region);
-        let here = log::frontier(&*self.regions[operation.region].snapshot()?)?;
-        Ok(!self.ignores_tokens && !lacks(&here, token, region).is_empty())
+        let token = self.tokens.get(&operation.client);
+        let lacks_some = |token| !lacks(here, token, region).is_empty();
+        !self.ignores_tokens && token.is_some_and(lacks_some)
     }
 
     pub(super) fn tick(&mut self, region: usize, life: u64) -> Result<(), Trouble> {
@@ -217,22 +217,23 @@ impl World<'_> {
         if lane == Lane::Log {
             self.oracles.on_send(region_id(from), &frame);
         }
-        let (epoch, arrivals) = self.net.send(self.now_us, from, to, lane, frame.len());
-        let arrives = !arrivals.is_empty();
-        self.oracles.meter.sent(from, to, lane, &frame, arrives);
+        let (epoch, mut arrivals) = self.net.send(self.now_us, from, to, lane, frame.len());
+        let last = arrivals.pop();
+        self.oracles
+            .meter
+            .sent(from, to, lane, &frame, last.is_some());
+        let arrive = |frame: Vec<u8>| What::Arrive {
+            from,
+            to,
+            lane,
+            epoch,
+            frame,
+        };
         for at_us in arrivals {
-            let frame = frame.clone();
-            let after_us = at_us.saturating_sub(self.now_us);
-            self.schedule(
-                after_us,
-                What::Arrive {
-                    from,
-                    to,
-                    lane,
-                    epoch,
-                    frame,
-                },
-            );
+            self.schedule(at_us.saturating_sub(self.now_us), arrive(frame.clone()));
+        }
+        if let Some(at_us) = last {
+            self.schedule(at_us.saturating_sub(self.now_us), arrive(frame));
         }
     }
 

@@ -516,10 +516,12 @@ impl<'o> World<'o> {
             What::Poll => (11, [0; 3]),
             What::Pursue => (12, [0; 3]),
         };
-        self.digest.write_u8(tag);
-        for number in [self.now_us].into_iter().chain(ids) {
-            self.digest.write(&number.to_be_bytes());
+        let mut bytes = [tag; 33];
+        let numbers = [self.now_us, ids[0], ids[1], ids[2]];
+        for (room, number) in bytes[1..].chunks_exact_mut(8).zip(numbers) {
+            room.copy_from_slice(&number.to_be_bytes());
         }
+        self.digest.write(&bytes);
     }
 
     /// One line for people, if anyone reads.
