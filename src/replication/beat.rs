@@ -1,13 +1,11 @@
 //! Heartbeats: what a peer is told five times a second.
 
-use std::collections::BTreeMap;
-
 use super::Lane;
 use super::replicator::{Replicator, Scene};
 use super::wire::{Heartbeat, Message};
 use crate::clock::{RegionId, Stamp};
 use crate::maybe;
-use crate::replica::mutation::{Frontier, GroupId};
+use crate::replica::mutation::{Frontier, LogId};
 
 /// What has not changed for long comes along in one of so many heartbeats, so that none that is lost matters.
 const WHOLE_EVERY: u64 = 25;
@@ -49,15 +47,21 @@ impl Replicator {
         if session.heartbeats.is_multiple_of(WHOLE_EVERY) {
             return frontier;
         }
-        let mut newest: BTreeMap<(GroupId, RegionId), u32> = BTreeMap::new();
-        for log in frontier.keys() {
-            // In order of the incarnations.
-            newest.insert((log.group, log.origin.region), log.origin.incarnation);
+        // Backwards, the newest incarnation of a region comes first.
+        let mut newer: Option<LogId> = None;
+        let of_one = |a: LogId, b: LogId| (a.group, a.origin.region) == (b.group, b.origin.region);
+        let ended: Vec<LogId> = (frontier.iter().rev())
+            .filter(|(log, seq)| {
+                let ended = newer
+                    .replace(**log)
+                    .is_some_and(|newer| of_one(newer, **log));
+                ended && session.acked(**log) >= **seq
+            })
+            .map(|(log, _)| *log)
+            .collect();
+        for log in ended {
+            frontier.remove(&log);
         }
-        frontier.retain(|log, seq| {
-            let last = newest.get(&(log.group, log.origin.region));
-            last == Some(&log.origin.incarnation) || session.acked(*log) < *seq
-        });
         frontier
     }
 }

@@ -122,8 +122,21 @@ impl Replicator {
         }
     }
 
-    /// Judges our clock anew: it may have been set since the last event.
-    pub(super) fn judge(&mut self, scene: &mut Scene<'_>) {
+    /// A step begins. Our clock is judged anew where it was set since the last one, and with every tick, as what
+    /// is known of the others' ages; until then time passes, and no more.
+    pub(super) fn see_time(&mut self, scene: &mut Scene<'_>, ticks: bool) {
+        let (now, before) = (scene.now, self.clocks.now);
+        if ticks || policy::shift(now) != policy::shift(before) {
+            return self.judge(scene);
+        }
+        self.clocks.now = now;
+        let passed_us = now.mono_us.saturating_sub(before.mono_us);
+        let time_us = &mut self.clocks.judgement.time_us;
+        *time_us = time_us.saturating_add(passed_us);
+    }
+
+    /// Judges our clock anew.
+    fn judge(&mut self, scene: &mut Scene<'_>) {
         let now = scene.now;
         self.clocks.now = now;
         let readings: Vec<Reading> = (self.known.values())

@@ -172,10 +172,13 @@ impl Replicator {
     }
 
     fn settle(&mut self) {
+        if self.life.settled {
+            return;
+        }
         let others = self.others();
         let heard = others.regions().all(|peer| self.life.heard.contains(&peer));
         let settled = heard && self.is_past_all() && covers(&self.durable, &self.life.owed);
-        self.life.settled |= settled;
+        self.life.settled = settled;
     }
 
     /// A member says up to when it has made everything. It counts once all others know the members that this
@@ -205,6 +208,9 @@ impl Replicator {
 
     /// A store that began empty has what it found when it came.
     fn grow_up(&mut self, scene: &mut Scene<'_>) {
+        if self.life.newborn.is_none() {
+            return;
+        }
         let others = self.others().regions();
         let (heard, unheard): (Vec<_>, Vec<_>) =
             others.partition(|peer| self.life.heard.contains(peer));

@@ -20,9 +20,13 @@ struct Run {
 impl Replicator {
     /// Pushes to `peer` what it lacks of our own logs, as far as its window allows.
     pub(super) fn push(&mut self, scene: &mut Scene<'_>, peer: RegionId) -> Result<(), StoreError> {
-        let logs: Vec<LogId> = (self.durable.keys())
-            .filter(|log| self.is_own(**log) && log.group.contains(peer))
-            .copied()
+        let Some(session) = self.sessions.get(&peer) else {
+            return Ok(());
+        };
+        let logs: Vec<LogId> = (self.durable.iter())
+            .filter(|(log, seq)| self.is_own(**log) && session.next(**log) <= **seq)
+            .filter(|(log, _)| log.group.contains(peer))
+            .map(|(log, _)| *log)
             .collect();
         // A batch of each log in turn, so that a busy group does not starve another.
         loop {

@@ -124,7 +124,7 @@ impl Replicator {
         out: &mut Vec<Action>,
     ) -> Result<(), StoreError> {
         let mut scene = Scene { now, shelf, out };
-        self.judge(&mut scene);
+        self.see_time(&mut scene, matches!(event, Event::Tick));
         self.count_silence(now.mono_us);
         match event {
             Event::Up(peer) => {
@@ -357,8 +357,9 @@ impl Replicator {
         self.tell_members(scene, peer, beat.epoch);
         self.learn(scene, peer, &beat.frontier, Some(beat.watermark));
         self.known.entry(peer).or_default().epoch = beat.epoch;
-        let known = self.frontier_of(peer).cloned().unwrap_or_default();
-        self.membership.heard(peer, beat.epoch, &known);
+        if let Some(known) = self.known.get(&peer) {
+            self.membership.heard(peer, beat.epoch, &known.frontier);
+        }
         self.note_watermark(peer, beat.watermark);
         let (us, own) = (self.config.region, beat.watermark);
         self.stable

@@ -7,7 +7,7 @@
 //! least `W` over all members and origins of the group. It never goes back (I8): a region that is silent
 //! keeps the last word it gave.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::replicator::{Replicator, Scene};
 use super::{Action, STABLE_US};
@@ -59,10 +59,12 @@ pub(super) struct Stable {
 impl Stable {
     /// `W` of this region, whose own commits are durable up to `own`, in the groups it shares with `peer`.
     pub fn watermarks(&self, us: RegionId, own: Stamp, peer: RegionId) -> Watermarks {
-        let groups = self.here.keys().map(|(group, _)| *group);
-        let mut all: Watermarks = groups.map(|group| ((group, us), own)).collect();
-        all.extend(&self.here);
-        all.retain(|(group, _), _| group.contains(peer));
+        let shared = self.here.iter().filter(|((g, _), _)| g.contains(peer));
+        let mut all: Watermarks = shared.map(|(key, stamp)| (*key, *stamp)).collect();
+        let groups: BTreeSet<GroupId> = all.keys().map(|(group, _)| *group).collect();
+        for group in groups {
+            all.entry((group, us)).or_insert(own);
+        }
         all
     }
 
@@ -75,10 +77,12 @@ impl Stable {
         frontier: &Frontier,
         watermarks: &Watermarks,
     ) {
-        let groups: Vec<GroupId> = (frontier.keys().map(|log| log.group))
+        let mut groups: Vec<GroupId> = (frontier.keys().map(|log| log.group))
             .chain(watermarks.keys().map(|(group, _)| *group))
             .filter(|group| group.contains(us) && group.contains(peer))
             .collect();
+        groups.sort_unstable();
+        groups.dedup();
         self.words.insert(peer, own);
         let known = self.peers.entry(peer).or_default();
         for ((group, origin), stamp) in watermarks {
@@ -89,10 +93,10 @@ impl Stable {
         }
         // Only with what it says now: what it said before came with another frontier, and that may be forgotten.
         let said = groups.iter().map(|group| ((*group, peer), own));
-        let promises: Watermarks = (watermarks.iter().map(|(key, stamp)| (*key, *stamp)))
+        let promises = (watermarks.iter().map(|(key, stamp)| (*key, *stamp)))
+            .filter(|(key, _)| !(key.1 == peer && groups.contains(&key.0)))
             .chain(said)
-            .filter(|((group, origin), _)| group.contains(us) && *origin != us)
-            .collect();
+            .filter(|((group, origin), _)| group.contains(us) && *origin != us);
         for (key, upto) in promises {
             let marks = self.marks.entry(key).or_default();
             let last = marks.back().map(|mark| mark.upto);

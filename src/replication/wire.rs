@@ -202,9 +202,18 @@ enum Frame {
     },
 }
 
+/// What most frames take that carry no commits.
+const SMALL_BYTES: usize = 192;
+
 /// The frame that carries `message`; `None` when it would exceed [`FRAME_BYTES_MAX`].
 pub fn encode(message: Message) -> Option<Vec<u8>> {
-    let bytes = bincode::encode_to_vec(Frame::V1(message), CONFIG).ok()?;
+    // With room for it: to find out how much it takes would be to encode it twice.
+    let commits = match &message {
+        Message::Batch { commits, .. } => commits.iter().map(|sealed| sealed.len() + 8).sum(),
+        _ => 0,
+    };
+    let mut bytes = Vec::with_capacity(SMALL_BYTES + commits);
+    bincode::encode_into_std_write(Frame::V1(message), &mut bytes, CONFIG).ok()?;
     (bytes.len() <= FRAME_BYTES_MAX).then_some(bytes)
 }
 
