@@ -122,7 +122,7 @@ impl Replica {
             })?;
             let until = match floor.filter(|(known, _)| *known == uid) {
                 Some((_, until)) => until,
-                None => self.tombstone_floor(txn.as_read(), now, uid)?,
+                None => self.tombstone_floor(txn.as_read(), now, uid, issued)?,
             };
             floor = Some((uid, until));
             if issued <= until {
@@ -138,12 +138,13 @@ impl Replica {
         Ok(Chore::More)
     }
 
-    /// The issue stamp up to which tombstones of a table may go.
+    /// The issue stamp up to which tombstones of a table may go, or any below `oldest`, the first that there is.
     pub(super) fn tombstone_floor(
         &mut self,
         txn: &dyn ReadTxn,
         now: Now,
         uid: TableUid,
+        oldest: Stamp,
     ) -> Result<Stamp, StoreError> {
         if self.config.planted == Some(PlantedBug::CollectAlone) {
             return Ok(self.hlc.last());
@@ -153,6 +154,22 @@ impl Replica {
         };
         if def.group == GroupId::of([self.config.region]) {
             return Ok(self.hlc.last());
+        }
+        // A version of a table that merges holds more than its own write: what a deletion removed must not come
+        // back with one that was made before the deletion was heard of.
+        let stamps = match def.merging {
+            Merging::Items => &self.stable.stamps,
+            Merging::Attributes => &self.stable.settled,
+        };
+        let stable = stamps.get(&def.group).copied();
+        let stable = stable.unwrap_or(Stamp::MIN);
+        let grace_us = self.config.retention.tombstones_us;
+        let floor = stable.min(Stamp {
+            physical_us: now.wall_us.saturating_sub(grace_us),
+            ..Stamp::MIN
+        });
+        if floor < oldest {
+            return Ok(Stamp::MIN);
         }
         // What a new member must still be sent must not go meanwhile.
         for (region, status) in members::statuses(txn, &def)? {
@@ -164,19 +181,7 @@ impl Replica {
         if !self.is_settled(txn, &def)? {
             return Ok(Stamp::MIN);
         }
-        // A version of a table that merges holds more than its own write: what a deletion removed must not come
-        // back with one that was made before the deletion was heard of.
-        let stamps = match def.merging {
-            Merging::Items => &self.stable.stamps,
-            Merging::Attributes => &self.stable.settled,
-        };
-        let stable = stamps.get(&def.group).copied();
-        let stable = stable.unwrap_or(Stamp::MIN);
-        let grace_us = self.config.retention.tombstones_us;
-        Ok(stable.min(Stamp {
-            physical_us: now.wall_us.saturating_sub(grace_us),
-            ..Stamp::MIN
-        }))
+        Ok(floor)
     }
 
     /// Whether the stable stamp is so far past the table's last change that no older versions travel again.

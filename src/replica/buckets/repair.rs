@@ -1,7 +1,7 @@
 //! What a peer has where the two differ: put back if the disk lost it, merged if it was lost on the way.
 
 use super::{Offer, Offered, add, as_sum, bucket_of};
-use crate::clock::{Hlc, Now};
+use crate::clock::{Hlc, Now, Stamp};
 use crate::item::codec;
 use crate::replica::catalog::{Merging, TableDef};
 use crate::replica::keys::{self, meta};
@@ -103,7 +103,7 @@ impl Replica {
         if !self.is_settled(txn.as_read(), def)? {
             return Ok(());
         }
-        let floor = self.tombstone_floor(txn.as_read(), now, def.uid)?;
+        let floor = self.tombstone_floor(txn.as_read(), now, def.uid, Stamp::MIN)?;
         for item in offered {
             let row = keys::item_row(def.uid, &item.key);
             let here = txn.get(Db::Items, &row)?.map(Record::decode).transpose()?;
