@@ -18,14 +18,56 @@ const NODE_ENTRIES_MAX: usize = 32;
 
 pub(super) type Bytes = Arc<[u8]>;
 
-/// So long a key takes no more room than a long one.
-const SHORT: usize = 30;
+/// So much of every key lies in its node: enough to tell most apart, so that a search looks at little else.
+const HEAD: usize = 23;
+/// So long a key takes no more room than the head of a longer one.
+const SHORT: usize = 38;
 
-/// A key. Most are short and lie in their node, so that a search looks at little else.
+/// A key's first bytes, and zeros where it has fewer.
+type Head = [u8; HEAD];
+
+/// A key. Where a short one ends are zeros.
 #[derive(Clone)]
 pub(super) enum Key {
     Short(u8, [u8; SHORT]),
-    Long(Bytes),
+    Long(Head, Bytes),
+}
+
+impl Key {
+    fn head(&self) -> &Head {
+        match self {
+            Key::Short(_, bytes) => bytes.first_chunk().expect("a head is no longer than that"),
+            Key::Long(head, _) => head,
+        }
+    }
+}
+
+fn head_of(bytes: &[u8]) -> Head {
+    let mut head = [0; HEAD];
+    let length = bytes.len().min(HEAD);
+    if let (Some(room), Some(bytes)) = (head.get_mut(..length), bytes.get(..length)) {
+        room.copy_from_slice(bytes);
+    }
+    head
+}
+
+/// A key that is looked for.
+#[derive(Clone, Copy)]
+struct Sought<'k> {
+    head: Head,
+    bytes: &'k [u8],
+}
+
+impl<'k> Sought<'k> {
+    fn of(bytes: &'k [u8]) -> Self {
+        let head = head_of(bytes);
+        Sought { head, bytes }
+    }
+
+    /// What `key` is to it. Zeros where a key ends are before whatever another has there, or the same.
+    fn order_of(&self, key: &Key) -> Ordering {
+        (key.head().cmp(&self.head)).then_with(|| key.deref().cmp(self.bytes))
+    }
 }
 
 impl From<&[u8]> for Key {
@@ -36,7 +78,7 @@ impl From<&[u8]> for Key {
                 room.copy_from_slice(bytes);
                 Key::Short(len, short)
             }
-            _ => Key::Long(bytes.into()),
+            _ => Key::Long(head_of(bytes), bytes.into()),
         }
     }
 }
@@ -47,7 +89,7 @@ impl Deref for Key {
     fn deref(&self) -> &[u8] {
         match self {
             Key::Short(len, bytes) => bytes.get(..usize::from(*len)).unwrap_or_default(),
-            Key::Long(bytes) => bytes,
+            Key::Long(_, bytes) => bytes,
         }
     }
 }
@@ -60,7 +102,7 @@ impl Borrow<[u8]> for Key {
 
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.deref().cmp(other)
+        (self.head().cmp(other.head())).then_with(|| self.deref().cmp(other))
     }
 }
 
@@ -111,12 +153,13 @@ impl Tree {
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        let sought = Sought::of(key);
         let mut node = &self.root;
         loop {
             match node.as_ref() {
-                Node::Branch(children) => node = &children.get(child_of(children, key))?.node,
+                Node::Branch(children) => node = &children.get(child_of(children, &sought))?.node,
                 Node::Leaf(entries) => {
-                    let at = entries.binary_search_by(|e| e.key.deref().cmp(key)).ok()?;
+                    let at = entries.binary_search_by(|e| sought.order_of(&e.key)).ok()?;
                     return entries.get(at).map(|e| e.value.as_ref());
                 }
             }
@@ -139,7 +182,7 @@ impl Tree {
         if self.get(key).is_none() {
             return;
         }
-        delete(&mut self.root, key);
+        delete(&mut self.root, &Sought::of(key));
         while let Node::Branch(children) = self.root.as_ref() {
             match children.as_slice() {
                 [] => self.root = Arc::new(Node::Leaf(Vec::new())),
@@ -156,9 +199,9 @@ impl Tree {
 }
 
 /// The index of the child that holds `key` if any does.
-fn child_of(children: &[Child], key: &[u8]) -> usize {
+fn child_of(children: &[Child], key: &Sought<'_>) -> usize {
     children
-        .partition_point(|c| c.from.deref() <= key)
+        .partition_point(|c| key.order_of(&c.from).is_le())
         .saturating_sub(1)
 }
 
@@ -182,7 +225,7 @@ fn put(node: &mut Arc<Node>, key: Key, value: Bytes) -> Option<Child> {
             })
         }
         Node::Branch(children) => {
-            let at = child_of(children, &key);
+            let at = child_of(children, &Sought::of(&key));
             let grown = put(&mut children.get_mut(at)?.node, key, value)?;
             children.insert(at + 1, grown);
             let right = split(children)?;
@@ -201,10 +244,10 @@ fn split<T>(entries: &mut Vec<T>) -> Option<Vec<T>> {
 }
 
 /// Removes a key that is there; true when the subtree is empty afterwards.
-fn delete(node: &mut Arc<Node>, key: &[u8]) -> bool {
+fn delete(node: &mut Arc<Node>, key: &Sought<'_>) -> bool {
     match Arc::make_mut(node) {
         Node::Leaf(entries) => {
-            if let Ok(at) = entries.binary_search_by(|e| e.key.deref().cmp(key)) {
+            if let Ok(at) = entries.binary_search_by(|e| key.order_of(&e.key)) {
                 entries.remove(at);
             }
             entries.is_empty()
@@ -227,13 +270,21 @@ fn walk(node: &Node, range: Range<'_>, visit: &mut Visit<'_>) -> ControlFlow<()>
         Node::Leaf(entries) => {
             let low = match range.from {
                 Bound::Unbounded => 0,
-                Bound::Included(k) => entries.partition_point(|e| e.key.deref() < k),
-                Bound::Excluded(k) => entries.partition_point(|e| e.key.deref() <= k),
+                Bound::Included(k) => {
+                    entries.partition_point(|e| Sought::of(k).order_of(&e.key).is_lt())
+                }
+                Bound::Excluded(k) => {
+                    entries.partition_point(|e| Sought::of(k).order_of(&e.key).is_le())
+                }
             };
             let high = match range.to {
                 Bound::Unbounded => entries.len(),
-                Bound::Included(k) => entries.partition_point(|e| e.key.deref() <= k),
-                Bound::Excluded(k) => entries.partition_point(|e| e.key.deref() < k),
+                Bound::Included(k) => {
+                    entries.partition_point(|e| Sought::of(k).order_of(&e.key).is_le())
+                }
+                Bound::Excluded(k) => {
+                    entries.partition_point(|e| Sought::of(k).order_of(&e.key).is_lt())
+                }
             };
             let inside = entries.get(low..high).unwrap_or_default();
             each(inside, range.reverse, |e| visit(&e.key, &e.value))
@@ -241,11 +292,11 @@ fn walk(node: &Node, range: Range<'_>, visit: &mut Visit<'_>) -> ControlFlow<()>
         Node::Branch(children) => {
             let low = match range.from {
                 Bound::Unbounded => 0,
-                Bound::Included(k) | Bound::Excluded(k) => child_of(children, k),
+                Bound::Included(k) | Bound::Excluded(k) => child_of(children, &Sought::of(k)),
             };
             let high = match range.to {
                 Bound::Unbounded => children.len(),
-                Bound::Included(k) | Bound::Excluded(k) => child_of(children, k) + 1,
+                Bound::Included(k) | Bound::Excluded(k) => child_of(children, &Sought::of(k)) + 1,
             };
             let inside = children.get(low..high).unwrap_or_default();
             let (first, last) = (inside.first(), inside.last());
