@@ -12,7 +12,8 @@
 //! - What the sponsor came to have after the base is left out, and comes with the logs. Taken in now, it would
 //!   stay here alone if the sponsor lost its disk before the logs brought it. Until they have, the region is not
 //!   whole, since what such a version replaced is not in the copy either.
-//! - What this region has applied before is left out too: it has met all that is here.
+//! - What this region has applied before is left out too: it has met all that is here. Not so where the copy before
+//!   did not become whole: what newer versions had replaced at its sponsor is covered, and was never here.
 //! - A version here that the base covers has met the sponsor's already: no conflict is looked for. Any other
 //!   one meets the sponsor's here, so the causal contexts of what is copied come along.
 //! - What changes by a copy is a change like any other: streams have a record of it (I12).
@@ -64,6 +65,8 @@ pub struct Portion {
     /// Where this part begins.
     pub after: Option<Place>,
     pub part: Part,
+    /// The copy follows one that did not become whole.
+    pub again: bool,
 }
 
 /// Reads the part of `group` after `after`: about `bytes_max`, and at least one row. The caller sets its
@@ -301,7 +304,7 @@ impl Replica {
             }
             // A definition may know of more replicas than when its version was made.
             let is_table = matches!(mutation.change, Change::Table { .. });
-            let seen = covers(&self.frontier, version.dot) && !is_table;
+            let seen = covers(&self.frontier, version.dot) && !is_table && !portion.again;
             // What merges is taken whole: it may hold what other versions brought of commits that will never come.
             let merges = matches!(mutation.change, Change::Merged { .. });
             if !merges && (!covers(&portion.base, version.dot) || seen) {

@@ -13,6 +13,7 @@ use super::*;
 use crate::item::{Item, KeyAttribute, KeySchema, KeyType, Number, Value};
 use crate::store::MemStore;
 
+mod copies;
 mod deletions;
 mod lives;
 mod replicas;

@@ -27,6 +27,8 @@ struct Copy {
     sponsor: Option<RegionId>,
     /// Who did not answer last.
     failed: Option<RegionId>,
+    /// It follows one that was not whole: the frontier may say more than is here.
+    again: bool,
     /// The sponsor's frontier when the first part was read.
     base: Option<Frontier>,
     after: Option<Place>,
@@ -57,7 +59,7 @@ struct CatchUp {
 impl Joins {
     pub fn new(begun: &BTreeSet<GroupId>) -> Self {
         Joins {
-            copies: begun.iter().map(|g| (*g, Copy::default())).collect(),
+            copies: begun.iter().map(|g| (*g, Copy::again())).collect(),
             catching_up: BTreeMap::new(),
         }
     }
@@ -85,7 +87,7 @@ impl Joins {
             !ended
         });
         for group in again {
-            self.copies.entry(group).or_default();
+            self.copies.insert(group, Copy::again());
         }
     }
 
@@ -107,12 +109,21 @@ impl Joins {
 }
 
 impl Copy {
+    /// One that follows another.
+    fn again() -> Self {
+        Copy {
+            again: true,
+            ..Copy::default()
+        }
+    }
+
     /// From the first part, with whatever sponsor; a part that the store is taking in is harmless.
     fn begin_anew(&mut self) {
         crate::mark!("copy begun anew");
         *self = Copy {
             applying: self.applying.take(),
             failed: self.sponsor,
+            again: self.again,
             ..Copy::default()
         };
     }
@@ -160,8 +171,8 @@ impl Replicator {
         if !permitted || own || start <= self.received(log).saturating_add(1) {
             return;
         }
-        self.joins.catching_up.remove(&group);
-        self.joins.copies.entry(group).or_default();
+        let again = self.joins.catching_up.remove(&group).is_some();
+        self.joins.copies.entry(group).or_default().again |= again;
         self.mend(scene);
     }
 
@@ -282,6 +293,7 @@ impl Replicator {
             base: base.clone(),
             after,
             part: part.clone(),
+            again: copy.again,
         };
         copy.applying = Some(part);
         scene.out.push(Action::Snapshot(Box::new(portion)));

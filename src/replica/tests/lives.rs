@@ -61,17 +61,7 @@ fn what_is_made_after_a_copy_has_seen_what_the_copy_brought_back() {
     b.store = backup;
     b.reopen();
     let group = b.def().group;
-    let part = {
-        let txn = a.store.begin_read().unwrap();
-        snapshot::read_part(&*txn, RegionId(0), group, None, usize::MAX).unwrap()
-    };
-    let portion = Portion {
-        group,
-        base: a.replica.frontier().clone(),
-        after: None,
-        part,
-    };
-    b.group(vec![Job::Snapshot(Box::new(portion))]);
+    b.group(vec![copies::copy_of(&a, a.replica.frontier())]);
     b.group(vec![Job::Whole(Some(group))]);
     b.put(1, "seen").unwrap();
     a.pull(&b);
