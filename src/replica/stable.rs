@@ -184,13 +184,19 @@ impl Replica {
         Ok(floor)
     }
 
-    /// Whether the stable stamp is so far past the table's last change that no older versions travel again.
+    /// Whether what is stable is so far past the table's last change that no older versions travel again. It may have
+    /// come from another group, whose logs bring what was made of it there.
     pub(super) fn is_settled(&self, txn: &dyn ReadTxn, def: &TableDef) -> Result<bool, StoreError> {
-        let stable = self.stable.stamps.get(&def.group).copied();
-        let stable = stable.unwrap_or(Stamp::MIN);
         let defined = entry::entry(txn, &def.name)?.map_or(Stamp::MIN, |e| e.version.issued);
         let settle_us = self.config.retention.settle_us;
-        Ok(stable.physical_us >= defined.physical_us.saturating_add(settle_us))
+        let settled_us = defined.physical_us.saturating_add(settle_us);
+        let others = def.group.without(self.config.region);
+        let groups = self.frontier.keys().map(|log| log.group);
+        let carriers = groups.filter(|group| group.0 & others.0 != 0);
+        Ok(carriers.chain([def.group]).all(|group| {
+            let stable = self.stable.stamps.get(&group);
+            stable.is_some_and(|stable| stable.physical_us >= settled_us)
+        }))
     }
 
     /// Drops commits that every member has and that are old enough.

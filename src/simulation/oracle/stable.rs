@@ -163,13 +163,16 @@ impl Oracles {
             // A newcomer goes by the group that its table came to it in.
             let late = self.late.contains(region);
             let moved = self.regions[here].stable.get(&def.group).filter(|_| late);
-            let allowed = stable.max(moved) >= Some(&shadow.version.issued);
+            let known = stable.max(moved).copied();
+            let allowed = known >= Some(shadow.version.issued);
             self.check(OracleId::StableStamp, allowed, |world| {
                 format!(
-                    "{} has forgotten the deletion of {}, {}, which not all have",
+                    "{} has forgotten the deletion of {}, {} in {:?}, which not all have: it holds {} to be stable",
                     world.name(region),
                     workload::name_of(&world.keys[number]),
-                    world.show_version(shadow.version)
+                    world.show_version(shadow.version),
+                    shadow.version.dot.log.group,
+                    known.map_or("nothing".into(), |s| s.to_string())
                 )
             });
             let older = version.map(|version| Shadow {
