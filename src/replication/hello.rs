@@ -25,6 +25,7 @@ impl Replicator {
             self.drop_session(peer);
             self.sessions.insert(peer, Session::new(scene.now));
             self.stable.forget(peer);
+            self.life.forget(peer);
         }
         self.meet(scene, peer, &hello);
         let Some(session) = self.sessions.get_mut(&peer) else {

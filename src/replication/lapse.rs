@@ -157,6 +157,7 @@ impl Replicator {
             }
             self.known.remove(&region);
             self.stable.forget(region);
+            self.life.forget(region);
             for (log, intake) in &mut self.intakes {
                 if log.origin.region == region {
                     let durable = self.durable.get(log).copied().unwrap_or(0);

@@ -31,10 +31,10 @@ use crate::replica::mutation::{Frontier, LogId};
 /// A store that began empty.
 #[derive(Debug, Default)]
 struct Newborn {
-    /// When it was first seen to wait.
+    /// When it was first seen to wait, for the first time or for another.
     since_us: Option<u64>,
     /// What the whole peer that was heard first had.
-    target: Option<Frontier>,
+    target: Option<(RegionId, Frontier)>,
 }
 
 /// Whether this region knows what it knew of the members.
@@ -57,8 +57,8 @@ pub(super) struct Life {
     memory: Memory,
     /// Members heard in this life.
     heard: BTreeSet<RegionId>,
-    /// The most that any peer has said to have of this region's logs.
-    owed: Frontier,
+    /// The most that each peer has said to have of this region's logs.
+    owed: BTreeMap<RegionId, Frontier>,
     /// Every member has been heard, and what they had of this region is here.
     settled: bool,
     asked_us: Option<u64>,
@@ -74,6 +74,20 @@ impl Life {
             newborn: newborn.then(Newborn::default),
             ..Life::default()
         }
+    }
+
+    /// A peer begins anew, or is not counted any more: what it had it may have no longer, or keep.
+    pub fn forget(&mut self, peer: RegionId) {
+        self.owed.remove(&peer);
+        let by_peer = |newborn: &Newborn| newborn.target.as_ref().is_some_and(|t| t.0 == peer);
+        if self.newborn.as_ref().is_some_and(by_peer) {
+            self.newborn = Some(Newborn::default());
+        }
+    }
+
+    /// Whether all is in `durable` that any peer has said to have of this region's logs.
+    fn is_paid(&self, durable: &Frontier) -> bool {
+        self.owed.values().all(|owed| covers(durable, owed))
     }
 }
 
@@ -92,13 +106,13 @@ impl Replicator {
     /// A peer has said hello.
     pub(super) fn meet(&mut self, scene: &mut Scene<'_>, peer: RegionId, hello: &Hello) {
         self.life.heard.insert(peer);
-        self.note_owed(&hello.frontier);
-        self.note_owed(&hello.seen_of_you);
+        self.note_owed(peer, &hello.frontier);
+        self.note_owed(peer, &hello.seen_of_you);
         self.mend(scene);
     }
 
     /// Takes in what a peer says to have of our own logs.
-    pub(super) fn note_owed(&mut self, frontier: &Frontier) {
+    pub(super) fn note_owed(&mut self, peer: RegionId, frontier: &Frontier) {
         let us = self.config.region;
         let newborn = self.life.newborn.is_some();
         let lost = |(log, seq): (&LogId, &u64)| {
@@ -110,8 +124,9 @@ impl Replicator {
             let since_us = self.clocks.now.mono_us;
             self.life.memory = Memory::Lost { since_us };
         }
+        let owed = self.life.owed.entry(peer).or_default();
         for (log, seq) in frontier.iter().filter(|(log, _)| log.origin.region == us) {
-            let owed = self.life.owed.entry(*log).or_insert(0);
+            let owed = owed.entry(*log).or_insert(0);
             *owed = (*owed).max(*seq);
         }
     }
@@ -157,7 +172,7 @@ impl Replicator {
     /// Peers know more of us than we do: what we make from now on must not be taken for what we made.
     fn be_reborn(&mut self, scene: &mut Scene<'_>) {
         let ours = self.config.origin;
-        let more = (self.life.owed.iter())
+        let more = (self.life.owed.values().flatten())
             .filter(|(log, seq)| log.origin >= ours && self.durable_seq(**log) < **seq)
             .map(|(log, _)| log.origin.incarnation)
             .max();
@@ -177,8 +192,7 @@ impl Replicator {
         }
         let others = self.others();
         let heard = others.regions().all(|peer| self.life.heard.contains(&peer));
-        let settled = heard && self.is_past_all() && covers(&self.durable, &self.life.owed);
-        self.life.settled = settled;
+        self.life.settled = heard && self.is_past_all() && self.life.is_paid(&self.durable);
     }
 
     /// A member says up to when it has made everything. It counts once all others know the members that this
@@ -215,9 +229,9 @@ impl Replicator {
         let (heard, unheard): (Vec<_>, Vec<_>) =
             others.partition(|peer| self.life.heard.contains(peer));
         let knows = self.knows_members();
-        let whole = |s: &&super::session::Session| s.open() && s.whole && knows;
-        let first = self.sessions.values().find(whole);
-        let found = first.map(|session| session.frontier.clone());
+        let whole = |s: &super::session::Session| s.open() && s.whole && knows;
+        let first = self.sessions.iter().find(|(_, session)| whole(session));
+        let found = first.map(|(peer, session)| (*peer, session.frontier.clone()));
         let joins = self.config.manifest.state(self.config.region) == Some(State::Joining);
         let Some(newborn) = &mut self.life.newborn else {
             return;
@@ -228,10 +242,12 @@ impl Replicator {
             newborn.target = found;
         }
         let grown = match &newborn.target {
-            Some(target) => covers(&self.durable, target),
+            Some((_, target)) => covers(&self.durable, target),
             None => {
                 let waited = now_us.saturating_sub(since_us) >= NEWBORN_US;
-                unheard.is_empty() || waited && heard.len() + 1 > unheard.len()
+                // What has lived waits in any case: who has everything may be about to say so.
+                let new = self.life.memory == Memory::Kept && unheard.is_empty();
+                new || waited && heard.len() + 1 > unheard.len()
             }
         };
         if grown && knows && self.joins.is_empty() && (self.life.settled || !joins) {
@@ -303,7 +319,7 @@ impl Replicator {
                 None => {
                     "the data folder is new: waiting to hear from a majority of the regions".into()
                 }
-                Some(target) => format!(
+                Some((_, target)) => format!(
                     "the data folder is new: {} commits of this cluster are still to come",
                     lacking(&self.durable, target)
                 ),

@@ -343,7 +343,7 @@ impl Replicator {
         peer: RegionId,
         beat: Heartbeat,
     ) -> Result<(), StoreError> {
-        self.note_owed(&beat.frontier);
+        self.note_owed(peer, &beat.frontier);
         if let Some(session) = self.sessions.get_mut(&peer) {
             // Only a peer that has accepted our hello sends heartbeats.
             session.confirmed = true;
@@ -376,7 +376,7 @@ impl Replicator {
         peer: RegionId,
         frontier: &Frontier,
     ) -> Result<(), StoreError> {
-        self.note_owed(frontier);
+        self.note_owed(peer, frontier);
         self.learn(scene, peer, frontier, None);
         self.push(scene, peer)
     }

@@ -82,6 +82,50 @@ fn an_old_copy_takes_nothing_either() {
 }
 
 #[test]
+fn what_a_region_had_that_lapses_is_not_waited_for() {
+    let mut world = World::new(3);
+    world.write(0, 3, 10);
+    world.write(2, 4, 10);
+    // Of an earlier life of region 1 that only region 2 heard of.
+    let only_there = seal(
+        Dot {
+            log: log_of(1),
+            seq: 1,
+        },
+        10,
+    );
+    let shelf = &mut world.nodes[2].shelf.0;
+    shelf.insert(log_of(1), vec![only_there]);
+    world.durable(2);
+    world.lose_disk(1);
+    for (a, b) in [(0, 1), (1, 2), (0, 2)] {
+        world.link(a, b, true);
+    }
+    // What it hears of both comes, but nothing that is sent.
+    world.cut = vec![(0, 1), (2, 1)];
+    world.cut_lane = Some(Lane::Log);
+    world.run_ms(1_000);
+    world.link(1, 2, false);
+    world.link(0, 2, false);
+    let lapse = Change::Lapse {
+        region: RegionId(2),
+    };
+    let next = Manifest::of([1; 16], MEMBERS).propose(&lapse);
+    world.step(0, Event::Members(Arc::new(next.expect("legal"))));
+    world.cut.clear();
+    world.run_ms(20_000);
+    assert_eq!(world.closed(1), None, "it has all that region 0 has");
+    let word = Stamp {
+        physical_us: 7,
+        ..Stamp::MIN
+    };
+    let frontier = world.frontier(1);
+    world.step(1, Event::Durable(frontier, word));
+    world.run_ms(1_000);
+    assert_eq!(world.status(0, 1).watermark, Some(word));
+}
+
+#[test]
 fn where_too_few_are_left_to_ask_it_goes_on_after_a_minute_and_says_so() {
     let mut world = world();
     world.lose_disk(1);
