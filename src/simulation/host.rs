@@ -442,6 +442,9 @@ impl Region {
             }
         };
         self.high_us = self.high_us.max(finished.watermark.physical_us);
+        if finished.wiped {
+            self.drop_backup();
+        }
         Ok(Some(finished))
     }
 
@@ -453,8 +456,8 @@ impl Region {
         Ok(self.synced.is_none())
     }
 
-    /// No copy is put back any more: a region has lapsed since, and whoever comes from before does not know it
-    /// (docs/operating.md).
+    /// No copy is put back any more: a region has lapsed since, and whoever comes from before does not know it; or
+    /// this one has come back since (docs/operating.md).
     pub fn drop_backup(&mut self) {
         self.backup = None;
     }

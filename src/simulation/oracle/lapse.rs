@@ -106,6 +106,7 @@ impl Oracles {
                 )
             });
         }
+        self.backups.remove(&here);
         let records = stream::all_records(txn)?.len() as u64;
         let before = std::mem::take(&mut self.regions[here]);
         self.regions[here] = Known {
