@@ -76,6 +76,19 @@ pub const MARKS: &[(&str, &str)] = &[
         "a region that leaves lost a table",
     ),
     (
+        "replica gone",
+        "a region said that its replica of a table is gone",
+    ),
+    ("replica whole", "a new replica had everything, and said so"),
+    (
+        "replica back too soon",
+        "a replica came back before the rows that it had were removed",
+    ),
+    (
+        "stray forwarded",
+        "a version went on to replicas that the log it came in does not reach",
+    ),
+    (
         "definitions joined",
         "two definitions of a table knew different replicas, and both counted",
     ),

@@ -67,7 +67,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// The version as it travels again.
-    fn mutation(&self) -> Mutation {
+    pub(super) fn mutation(&self) -> Mutation {
         Mutation {
             version: Some(self.version),
             change: self.record().change(self.table, self.key.clone()),
@@ -251,9 +251,7 @@ impl Replica {
                 Change::Report { table, report } => {
                     self.apply_report(txn, *table, dot.log.origin.region, report)?
                 }
-                Change::Sent { table, to, upto } => {
-                    self.apply_sent(txn, *table, dot.log.origin, to, upto)?
-                }
+                Change::Sent { table, to, upto } => self.apply_sent(txn, *table, dot, to, upto)?,
                 Change::Restored { conflict } => conflict::mark_restored(txn, *conflict, version)?,
                 Change::Local { table, settings } => {
                     // Nobody changes what is another region's own.
@@ -285,9 +283,6 @@ impl Replica {
             TableState::Live(def) => Some(def),
             TableState::Unknown => None,
         };
-        if let Some(def) = &def {
-            self.forward_stray(carrier.0, carrier.1, def, || item.mutation());
-        }
         let row = keys::item_row(uid, key);
         let stored = txn.get(Db::Items, &row)?.map(<[u8]>::to_vec);
         let current = stored.as_deref().map(Record::decode).transpose()?;
@@ -302,6 +297,7 @@ impl Replica {
             .as_ref()
             .is_some_and(|def| def.merging != Merging::Items);
         if merges || item.marks.is_some() || current.is_some_and(|c| c.marks.is_some()) {
+            self.forward_stray(carrier, def.as_deref(), item);
             let there = (row.as_slice(), current.as_ref());
             return self.merge_item(txn, now, def.as_deref(), item, there);
         }
@@ -312,6 +308,7 @@ impl Replica {
             crate::mark!("sent again too early");
             return Ok(());
         }
+        self.forward_stray(carrier, def.as_deref(), item);
         if let Some(current) = &current {
             if current.version == version {
                 return Ok(());

@@ -176,6 +176,12 @@ impl TableDef {
         members.find(|m| m.region == region && m.state != MemberState::Gone)
     }
 
+    /// Whether it may have had another group than it has.
+    pub fn has_moved(&self) -> bool {
+        let founding = |m: &Member| m.added == Stamp::MIN && m.state == MemberState::Active;
+        !self.members.iter().all(founding)
+    }
+
     /// A region is no member any more.
     pub fn drop_member(&mut self, region: RegionId) {
         if let Some(member) = self.members.iter_mut().find(|m| m.region == region) {

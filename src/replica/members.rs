@@ -15,13 +15,14 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
+use super::apply::Incoming;
 use super::catalog::{Member, MemberState, TableDef, TableUid};
 use super::chores::Chore;
 use super::entry::{self, TableEntry};
 use super::keys::meta;
-use super::mutation::{Change, Dot, GroupId, LogId, Mutation, Origin, Version};
+use super::mutation::{Change, Dot, GroupId, LogId, Mutation, Version};
 use super::work;
-use super::{Replica, TableState, read};
+use super::{PlantedBug, Replica, TableState, log, read};
 use crate::clock::{Now, RegionId, Stamp};
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
@@ -67,12 +68,11 @@ struct Announcement {
     report: Report,
 }
 
-/// What [`Change::Sent`] said, kept until all of it has arrived.
+/// What [`Change::Sent`] said, and what its source had, kept until all of it has arrived.
 #[derive(Clone, Debug, Encode, Decode)]
 struct Arrival {
     added: Stamp,
-    source: Origin,
-    upto: Vec<(GroupId, u64)>,
+    upto: Vec<(LogId, u64)>,
 }
 
 /// What a region last reported of its replica.
@@ -245,12 +245,16 @@ impl Replica {
                 if told.is_none() || old.is_none_or(|old| old.group != def.group) {
                     let joined = Report {
                         added,
-                        progress: Progress::Joined,
+                        progress: match self.has_bug(PlantedBug::WholeBeforeCopy) {
+                            true => Progress::Ready,
+                            false => Progress::Joined,
+                        },
                     };
                     self.announce(txn, def.uid, def.group, told.unwrap_or(joined))?;
                 }
             }
             MemberState::Deleting { .. } if !def.group.contains(me) => {
+                crate::mark!("replica gone");
                 let progress = Progress::Gone;
                 self.announce(txn, def.uid, def.group.with(me), Report { added, progress })?;
             }
@@ -351,7 +355,7 @@ impl Replica {
         &mut self,
         txn: &mut dyn WriteTxn,
         uid: TableUid,
-        from: Origin,
+        dot: Dot,
         to: &[(RegionId, Stamp)],
         upto: &[(GroupId, u64)],
     ) -> Result<(), StoreError> {
@@ -362,10 +366,26 @@ impl Replica {
             return Ok(());
         };
         if to.contains(&(member.region, member.added)) {
+            let origin = dot.log.origin;
+            let mut wanted: Vec<(LogId, u64)> = upto
+                .iter()
+                .map(|(group, seq)| {
+                    (
+                        LogId {
+                            group: *group,
+                            origin,
+                        },
+                        *seq,
+                    )
+                })
+                .collect();
+            // And what the source had of others by then: it may have replaced what it would have sent.
+            wanted.extend(log::context(txn.as_read(), dot)?);
+            let me = self.config.region;
+            wanted.retain(|(log, _)| log.group.contains(me) && log.origin.region != me);
             let arrival = Arrival {
                 added: member.added,
-                source: from,
-                upto: upto.to_vec(),
+                upto: wanted,
             };
             txn.put(Db::Meta, &meta::arrival(uid), &work::encode(&arrival)?)?;
             self.wake_chores();
@@ -395,13 +415,7 @@ impl Replica {
         }
         for row in read::rows(txn.as_read(), Db::Meta, meta::ARRIVALS, usize::MAX)? {
             let arrival: Arrival = work::decode(txn.get(Db::Meta, &row)?.unwrap_or_default())?;
-            let has = |(group, seq): &(GroupId, u64)| {
-                let log = LogId {
-                    group: *group,
-                    origin: arrival.source,
-                };
-                self.frontier.get(&log).is_some_and(|have| have >= seq)
-            };
+            let has = |(log, seq): &(LogId, u64)| self.frontier.get(log) >= Some(seq);
             if arrival.upto.iter().all(has) {
                 let (uid, _) = work::parse(meta::ARRIVALS, &row)?;
                 txn.delete(Db::Meta, &row)?;
@@ -412,7 +426,8 @@ impl Replica {
         self.finish_departures(txn, now)
     }
 
-    fn ready(
+    /// This region's replica has everything: tells the others.
+    pub(super) fn ready(
         &mut self,
         txn: &mut dyn WriteTxn,
         uid: TableUid,
@@ -424,6 +439,7 @@ impl Replica {
         if self.asked_to_join(&def) != Some(added) {
             return Ok(());
         }
+        crate::mark!("replica whole");
         let progress = Progress::Ready;
         self.announce(txn, uid, def.group, Report { added, progress })
     }
@@ -484,30 +500,43 @@ impl Replica {
     }
 
     /// A version came in a log that does not reach all who need it, from a region that will not send it again:
-    /// it left the group, or came to it later. It travels on in a log that does.
+    /// it left the group, or came to it later; or it will, in pieces and when it has heard of the new member, whose
+    /// source this region is. It travels on in a log that does.
     pub(super) fn forward_stray(
         &mut self,
-        dot: Dot,
-        issued: Stamp,
-        def: &TableDef,
-        mutation: impl FnOnce() -> Mutation,
+        (dot, issued): (Dot, Stamp),
+        def: Option<&TableDef>,
+        item: &Incoming<'_>,
     ) {
+        let Some(def) = def else { return };
         if dot.log.origin == self.origin || def.group.0 & !dot.log.group.0 == 0 {
             return;
         }
-        let sender = dot.log.origin.region;
+        let (sender, me) = (dot.log.origin.region, self.config.region);
         let stays =
             def.group.contains(sender) && def.member(sender).is_none_or(|m| m.added < issued);
-        if !stays && def.group.contains(self.config.region) {
-            self.forwards.push((def.group, mutation()));
+        let out = |m: &&Member| !dot.log.group.contains(m.region);
+        let mut new = def.members.iter().filter(out);
+        let is_source = new.any(|m| def.source_of(m) == Some(me));
+        if (!stays || is_source) && def.group.contains(me) {
+            crate::mark!("stray forwarded");
+            self.forwards.push((def.group, item.mutation()));
         }
     }
 
     /// Commits what was found to have to travel on, in the transaction of what it was found in.
     pub(super) fn forward(&mut self, txn: &mut dyn WriteTxn, now: Now) -> Result<(), StoreError> {
-        for (group, mutation) in std::mem::take(&mut self.forwards) {
+        let forwards = std::mem::take(&mut self.forwards);
+        // What came together goes on together (I6).
+        let from =
+            |(group, mutation): &(GroupId, Mutation)| (*group, mutation.version.map(|v| v.dot));
+        for together in forwards.chunk_by(|a, b| from(a) == from(b)) {
+            let Some((group, _)) = together.first() else {
+                continue;
+            };
+            let mutations = together.iter().map(|(_, mutation)| mutation.clone());
             let issued = self.hlc.tick(now);
-            self.commit_local(txn, now, group, vec![mutation], issued)?;
+            self.commit_local(txn, now, *group, mutations.collect(), issued)?;
         }
         Ok(())
     }

@@ -40,6 +40,8 @@ pub enum PlantedBug {
     ConflictDropUncounted,
     /// A region that joins is not waited for (against I8).
     JoinerUncounted,
+    /// A new replica says that it has everything when it has heard that it is one (global-tables.md section 3).
+    WholeBeforeCopy,
     /// The building of an index leaves out the first item of each step (against I7).
     BackfillSkips,
     /// Of a table that merges, what a region added counts again with each later addition (docs/merging.md).

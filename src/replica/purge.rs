@@ -86,6 +86,7 @@ impl Replica {
     ) -> Result<(), StoreError> {
         let row = meta::purge_table(uid);
         while txn.get(Db::Meta, &row)?.is_some() {
+            crate::mark!("replica back too soon");
             let mut budget = self.config.limits.chore_rows;
             purge_step(txn, now, &row, &mut budget)?;
         }

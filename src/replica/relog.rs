@@ -8,18 +8,52 @@
 //! it hears of that. So nothing is missed, and what travels twice is known by its version and changes
 //! nothing.
 
+use super::apply::Incoming;
 use super::catalog::TableUid;
 use super::chores::Chore;
 use super::keys::{self, meta};
 use super::mutation::{Dot, Mutation};
 use super::record::Record;
 use super::work::{self, Relog};
-use super::{Replica, TableState, merge, read};
+use super::{Replica, TableState, log, merge, read};
 use crate::clock::{Now, Stamp};
-use crate::store::{Db, StoreError, WriteTxn};
+use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
 /// Versions that travel again in one commit.
 const RELOG_CHUNK: usize = 256;
+
+/// What the commit that made the version at `row` made besides, where it is still there. A commit that is not in the
+/// log any more came to all long ago.
+fn made_with(
+    txn: &dyn ReadTxn,
+    uid: TableUid,
+    row: &[u8],
+    dot: Dot,
+) -> Result<Vec<Mutation>, StoreError> {
+    let mut found = Vec::new();
+    let Some(sealed) = txn.get(Db::Log, &keys::dot_row(dot))? else {
+        return Ok(found);
+    };
+    let commit = log::open(sealed).map_err(read::damaged)?;
+    for mutation in &commit.mutations {
+        let Some(item) = Incoming::of(&mutation.change, mutation.version_in(dot, commit.issued))
+        else {
+            continue;
+        };
+        let other = keys::item_row(item.table, item.key);
+        if item.table != uid || other == row {
+            continue;
+        }
+        let Some(stored) = txn.get(Db::Items, &other)? else {
+            continue;
+        };
+        let record = Record::decode(stored)?;
+        if record.version == item.version {
+            found.push(item.mutation());
+        }
+    }
+    Ok(found)
+}
 
 impl Replica {
     /// A new member has heard of the table: begins, or begins again. `all`: not only what this region made.
@@ -53,6 +87,10 @@ impl Replica {
         let Some(row) = read::rows(txn.as_read(), Db::Meta, meta::RELOGS, 1)?.pop() else {
             return Ok(Chore::Done);
         };
+        // Who is given what it lost itself sends nothing until it has it.
+        if self.rebuilding || txn.get(Db::Meta, meta::NEWBORN)?.is_some() {
+            return Ok(Chore::Done);
+        }
         let (uid, _) = work::parse(meta::RELOGS, &row)?;
         let mut relog: Relog = work::decode(txn.get(Db::Meta, &row)?.unwrap_or_default())?;
         if self.relog_step(txn, now, uid, &mut relog)? {
@@ -106,6 +144,10 @@ impl Replica {
                     version: Some(record.version),
                     change: record.change(uid, read::item_key(row, &record)),
                 });
+                // The new member may be read already: what was made together comes together (I6).
+                if !relog.all {
+                    moving.extend(made_with(txn.as_read(), uid, row, record.version.dot)?);
+                }
             }
         }
         if !moving.is_empty() {

@@ -9,11 +9,17 @@
 //! - Every version of the group that the base covers, or one that beat it, is in the copy, save for deletions
 //!   that all members had and that are forgotten. So what the joiner holds of such versions where the copy
 //!   has nothing was deleted, and goes.
+//! - A table whose replicas have come or gone has versions of several groups: it is in the copy of each, save where
+//!   it is in none that both regions are of.
+//! - Whoever is being given a replica of such a table itself sends none of it, unless nobody else can.
 //! - What the sponsor came to have after the base is left out, and comes with the logs. Taken in now, it would
 //!   stay here alone if the sponsor lost its disk before the logs brought it. Until they have, the region is not
 //!   whole, since what such a version replaced is not in the copy either.
-//! - What this region has applied before is left out too: it has met all that is here. Not so where the copy before
-//!   did not become whole: what newer versions had replaced at its sponsor is covered, and was never here.
+//! - What this region has applied before, and has, is left out too: it has met all that is here. (What it has
+//!   applied and has not was of a table that it had no replica of, or of a group whose copy had not that table.)
+//!   Not so where the copy before did not become whole: what newer versions had replaced at its sponsor is
+//!   covered, and was never here.
+//! - What members reported of their replicas comes with the definitions.
 //! - A version here that the base covers has met the sponsor's already: no conflict is looked for. Any other
 //!   one meets the sponsor's here, so the causal contexts of what is copied come along.
 //! - What changes by a copy is a change like any other: streams have a record of it (I12).
@@ -28,10 +34,13 @@ use bincode::{Decode, Encode};
 use super::apply::Incoming;
 use super::catalog::{TableDef, TableUid};
 use super::keys::{self, meta};
-use super::mutation::{Change, Dot, Frontier, GroupId, LogId, Mutation, Version};
+use super::members::{self, MemberStatus};
+use super::mutation::{
+    Change, Dot, Frontier, GroupId, LogId, Mutation, Origin, Rank, RankKind, Version,
+};
 use super::record::Record;
 use super::{PlantedBug, Replica, entry, log, merge, read, stable, ttl};
-use crate::clock::{Now, RegionId};
+use crate::clock::{Now, RegionId, Stamp};
 use crate::store::{Db, Range, ReadTxn, StoreError, Visit, WriteTxn};
 
 /// Where a copy stands: what was copied last.
@@ -69,15 +78,21 @@ pub struct Portion {
     pub again: bool,
 }
 
-/// Reads the part of `group` after `after`: about `bytes_max`, and at least one row. The caller sets its
-/// frontier.
+/// Reads the part of `group` after `after` for the region `to`: about `bytes_max`, and at least one row. The caller
+/// sets its frontier. `None`: another region has more.
 pub fn read_part(
     txn: &dyn ReadTxn,
-    region: RegionId,
+    (region, to): (RegionId, RegionId),
     group: GroupId,
     after: Option<&Place>,
     bytes_max: usize,
-) -> Result<Part, StoreError> {
+) -> Result<Option<Part>, StoreError> {
+    let tables = tables_for(txn, (region, to), group)?;
+    for def in &tables {
+        if lacks_much(txn, (region, to), def)? {
+            return Ok(None);
+        }
+    }
     let mut part = Part::default();
     let mut bytes = 0;
     if after.is_none() {
@@ -89,17 +104,18 @@ pub fn read_part(
         }
     }
     if !matches!(after, Some(Place::Item(_))) {
-        let last = read_tables(txn, group, after, bytes_max, &mut bytes, &mut part)?;
+        let last = read_tables(txn, (group, to), after, bytes_max, &mut bytes, &mut part)?;
         if last.is_some() {
             part.next = last;
-            return Ok(part);
+            return Ok(Some(part));
         }
     }
     let after_row = match after {
         Some(Place::Item(row)) => Some(row.as_slice()),
         _ => None,
     };
-    for uid in uids_of(txn, region, group)? {
+    let uids: BTreeSet<TableUid> = tables.iter().map(|def| def.uid).collect();
+    for uid in uids {
         let last = read_items(txn, uid, after_row, bytes_max, &mut bytes, &mut part)?;
         if last.is_some() {
             part.next = last;
@@ -107,14 +123,14 @@ pub fn read_part(
         }
     }
     add_contexts(txn, &mut part)?;
-    Ok(part)
+    Ok(Some(part))
 }
 
 /// Definitions of the group's tables, and of those that its logs last spoke of. The last one read, when
 /// there may be more.
 fn read_tables(
     txn: &dyn ReadTxn,
-    group: GroupId,
+    (group, to): (GroupId, RegionId),
     after: Option<&Place>,
     bytes_max: usize,
     bytes: &mut usize,
@@ -133,11 +149,15 @@ fn read_tables(
         let Some(entry) = entry::entry(txn, &name)? else {
             continue;
         };
-        let here = entry.def.as_ref().is_some_and(|def| def.group == group);
+        let of_group = |def: &TableDef| may_be_of(def, group, to);
+        let here = entry.def.as_ref().is_some_and(of_group);
         if !here && entry.version.dot.log.group != group {
             continue;
         }
         *bytes += txn.get(Db::Meta, &row)?.map_or(0, <[u8]>::len);
+        if let Some(def) = &entry.def {
+            part.mutations.extend(reports_of(txn, group, def)?);
+        }
         part.mutations.push(Mutation {
             version: Some(entry.version),
             change: Change::Table {
@@ -153,15 +173,67 @@ fn read_tables(
     Ok(None)
 }
 
-/// The tables that live in `group`, in the order of their rows.
-fn uids_of(
+/// What the members of a table have reported, as if it had just come. The region that says it is all that counts of
+/// such a version.
+fn reports_of(
     txn: &dyn ReadTxn,
-    region: RegionId,
     group: GroupId,
-) -> Result<BTreeSet<TableUid>, StoreError> {
-    let defs = read::tables(txn, region)?;
-    let in_group = defs.iter().filter(|def| def.group == group);
-    Ok(in_group.map(|def| def.uid).collect())
+    def: &TableDef,
+) -> Result<Vec<Mutation>, StoreError> {
+    let mut told = Vec::new();
+    for member in &def.members {
+        let Some(report) = members::report(txn, def.uid, member.region)? else {
+            continue;
+        };
+        let origin = Origin {
+            region: member.region,
+            incarnation: 0,
+        };
+        let log = LogId { group, origin };
+        let (stamp, kind) = (Stamp::MIN, RankKind::Write);
+        let version = Version {
+            rank: Rank { stamp, kind },
+            dot: Dot { log, seq: 0 },
+            issued: stamp,
+        };
+        let table = def.uid;
+        told.push(Mutation {
+            version: Some(version),
+            change: Change::Report { table, report },
+        });
+    }
+    Ok(told)
+}
+
+/// The tables that two regions have and that may have versions of `group`.
+fn tables_for(
+    txn: &dyn ReadTxn,
+    (region, to): (RegionId, RegionId),
+    group: GroupId,
+) -> Result<Vec<TableDef>, StoreError> {
+    let mut tables = read::tables(txn, region)?;
+    tables.retain(|def| may_be_of(def, group, to));
+    Ok(tables)
+}
+
+/// Whether what `to` has of a table may be versions of `group`.
+fn may_be_of(def: &TableDef, group: GroupId, to: RegionId) -> bool {
+    def.group == group || def.group.contains(to) && def.has_moved()
+}
+
+/// Whether this region is being given its replica of a table itself, and another than `to` has it.
+fn lacks_much(
+    txn: &dyn ReadTxn,
+    (region, to): (RegionId, RegionId),
+    def: &TableDef,
+) -> Result<bool, StoreError> {
+    if !members::is_joining(txn, def, region)? {
+        return Ok(false);
+    }
+    let has = |(other, status): &(RegionId, MemberStatus)| {
+        *other != region && *other != to && *status == MemberStatus::Active
+    };
+    Ok(members::statuses(txn, def)?.iter().any(has))
 }
 
 /// Items and tombstones of one table after a row. The last one read, when there may be more.
@@ -261,11 +333,10 @@ fn covers(base: &Frontier, dot: Dot) -> bool {
     base.get(&dot.log).is_some_and(|seq| dot.seq <= *seq)
 }
 
-/// The commit that an item of a copy is said to come in. Whoever the copy is for has all of it: nothing must
-/// travel on from here.
-fn carrier(portion: &Portion, version: Version) -> Dot {
+/// The commit that something in a copy is said to come in, in a log of these regions.
+fn carrier(group: GroupId, version: Version) -> Dot {
     let log = LogId {
-        group: portion.group,
+        group,
         origin: version.dot.log.origin,
     };
     Dot { log, ..version.dot }
@@ -299,12 +370,18 @@ impl Replica {
             let Some(version) = mutation.version else {
                 continue;
             };
-            if let Some(item) = Incoming::of(&mutation.change, version) {
-                present.insert(keys::item_row(item.table, item.key));
+            if let Change::Report { table, report } = &mutation.change {
+                self.apply_report(txn, *table, version.dot.log.origin.region, report)?;
+                continue;
             }
             // A definition may know of more replicas than when its version was made.
-            let is_table = matches!(mutation.change, Change::Table { .. });
-            let seen = covers(&self.frontier, version.dot) && !is_table && !portion.again;
+            let mut seen = false;
+            if let Some(item) = Incoming::of(&mutation.change, version) {
+                let row = keys::item_row(item.table, item.key);
+                let has = txn.get(Db::Items, &row)?.is_some();
+                seen = has && covers(&self.frontier, version.dot) && !portion.again;
+                present.insert(row);
+            }
             // What merges is taken whole: it may hold what other versions brought of commits that will never come.
             let merges = matches!(mutation.change, Change::Merged { .. });
             if !merges && (!covers(&portion.base, version.dot) || seen) {
@@ -312,17 +389,19 @@ impl Replica {
             }
             self.hlc
                 .observe(version.rank.stamp.max(version.issued), now);
-            let carrier = carrier(portion, version);
+            // Whoever the copy is for has all of it: nothing must travel on from here.
+            let everyone = carrier(GroupId(u64::MAX), version);
             match &mutation.change {
                 Change::Item { image, .. } | Change::Merged { image, .. } => {
                     let skip = self.config.planted == Some(PlantedBug::CopyWithoutTombstones);
                     let item = Incoming::of(&mutation.change, version);
                     if let Some(item) = item.filter(|_| image.is_some() || !skip) {
-                        self.apply_item(txn, now, (carrier, version.issued), &item)?;
+                        self.apply_item(txn, now, (everyone, version.issued), &item)?;
                     }
                 }
                 Change::Table { name, uid, def } => {
                     let table = (name.as_str(), *uid, def.as_deref());
+                    let carrier = carrier(portion.group, version);
                     self.apply_table(txn, now, carrier, version, table)?;
                 }
                 // A copy has outcomes, not what led to them.
@@ -479,6 +558,14 @@ impl Replica {
         let row = group.map_or_else(|| meta::NEWBORN.to_vec(), meta::joining);
         txn.delete(Db::Meta, &row)?;
         self.rebuilding = !joining(txn.as_read())?.is_empty();
+        // What this region was to send others, it can now.
+        self.wake_chores();
+        for def in read::tables(txn.as_read(), self.config.region)? {
+            let added = self.asked_to_join(&def);
+            if let Some(added) = added.filter(|_| Some(def.group) == group) {
+                self.ready(txn, def.uid, added)?;
+            }
+        }
         Ok(())
     }
 }

@@ -52,12 +52,15 @@ impl Node {
         };
         let at_us = 1_000_000;
         let replica = Replica::open(store.clone(), config.clone(), now(at_us), 0).unwrap();
-        Node {
+        let mut node = Node {
             store,
             config,
             replica,
             at_us,
-        }
+        };
+        // It begins with nothing, and nobody has more.
+        node.unchecked(vec![Job::Whole(None)]);
+        node
     }
 
     /// The process dies and another begins on the same store.

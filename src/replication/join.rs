@@ -263,7 +263,10 @@ impl Replicator {
         }
         let tiny = maybe!("tiny part", us, peer, scene.now);
         let bytes_max = if tiny { 1 } else { self.config.part_bytes_max };
-        let mut part = scene.shelf.part(us, group, after.as_ref(), bytes_max)?;
+        let part = (scene.shelf).part((us, peer), group, after.as_ref(), bytes_max)?;
+        let Some(mut part) = part else {
+            return Ok(());
+        };
         part.frontier = self.durable.clone();
         let chunk = Message::Chunk { group, after, part };
         self.send(scene, peer, Lane::Bulk, chunk);

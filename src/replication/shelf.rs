@@ -17,14 +17,15 @@ pub(super) trait Shelf {
     ) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
     /// The first commit of `log` that is there, or would be.
     fn start(&self, log: LogId) -> Result<u64, StoreError>;
-    /// A part of a copy of `group`, as `region` has it; without its frontier.
+    /// A part of a copy of `group`, as the first region has it, for the second; without its frontier. `None`: another
+    /// region has more.
     fn part(
         &self,
-        region: RegionId,
+        regions: (RegionId, RegionId),
         group: GroupId,
         after: Option<&Place>,
         bytes_max: usize,
-    ) -> Result<Part, StoreError>;
+    ) -> Result<Option<Part>, StoreError>;
     /// The store itself; `None` where there is only a shelf.
     fn txn(&self) -> Option<&dyn ReadTxn> {
         None
@@ -52,12 +53,12 @@ impl Shelf for StoreShelf<'_> {
 
     fn part(
         &self,
-        region: RegionId,
+        regions: (RegionId, RegionId),
         group: GroupId,
         after: Option<&Place>,
         bytes_max: usize,
-    ) -> Result<Part, StoreError> {
-        snapshot::read_part(self.0, region, group, after, bytes_max)
+    ) -> Result<Option<Part>, StoreError> {
+        snapshot::read_part(self.0, regions, group, after, bytes_max)
     }
 
     fn txn(&self) -> Option<&dyn ReadTxn> {

@@ -6,8 +6,9 @@ use super::*;
 pub(super) fn copy_of(sponsor: &Node, base: &Frontier) -> Job {
     let group = sponsor.def().group;
     let txn = sponsor.store.begin_read().unwrap();
-    let region = sponsor.config.region;
-    let part = snapshot::read_part(&*txn, region, group, None, usize::MAX).unwrap();
+    let regions = (sponsor.config.region, RegionId(1));
+    let part = snapshot::read_part(&*txn, regions, group, None, usize::MAX);
+    let part = part.unwrap().expect("the sponsor has everything");
     Job::Snapshot(Box::new(Portion {
         group,
         base: base.clone(),

@@ -110,6 +110,102 @@ fn a_replica_that_returns_gets_what_was_written_unaware() {
     assert_eq!(images(&c), images(&b));
 }
 
+/// A new store of `lost`, which is given copies of these groups by `sponsor`, one after the other.
+fn copied(lost: &Node, sponsor: &Node, groups: &[GroupId]) -> Node {
+    let mut new = Node::new(lost.config.region.0, small());
+    new.at_us = lost.at_us + 1_000_000;
+    new.reopen();
+    let regions = (sponsor.config.region, new.config.region);
+    for group in groups {
+        let part = {
+            let txn = sponsor.store.begin_read().unwrap();
+            snapshot::read_part(&*txn, regions, *group, None, usize::MAX)
+        };
+        let portion = snapshot::Portion {
+            group: *group,
+            base: sponsor.replica.frontier().clone(),
+            after: None,
+            part: part.unwrap().expect("the sponsor has everything"),
+            again: false,
+        };
+        new.group(vec![Job::Snapshot(Box::new(portion))]);
+        new.group(vec![Job::Whole(Some(*group))]);
+    }
+    new.group(vec![Job::Whole(None)]);
+    new
+}
+
+/// What was written before a replica went is of another group than the table is now.
+#[test]
+fn a_lost_disk_gets_back_what_was_written_in_an_earlier_group() {
+    let (mut a, mut b, mut c) = trio();
+    a.put(11, "of three").unwrap();
+    b.put(12, "of three").unwrap();
+    exchange(&mut [&mut a, &mut b, &mut c]);
+    a.write(update(TableChange::RemoveReplica(RegionId(2))))
+        .unwrap();
+    exchange(&mut [&mut a, &mut b, &mut c]);
+    let of = |n: u16| GroupId::of((0..n).map(RegionId));
+    for groups in [[of(3), of(2)], [of(2), of(3)]] {
+        let new = copied(&b, &a, &groups);
+        assert_eq!(new.details().counts, a.details().counts);
+        assert_eq!(new.member_statuses(), a.member_statuses());
+    }
+}
+
+/// That a replica has come to be is known by what its region reported, which a copy has too. One that had not yet
+/// has by the copy.
+#[test]
+fn a_new_replica_whose_disk_is_lost_is_still_there() {
+    let (a, b, c) = trio();
+    let group = a.def().group;
+    let new = copied(&c, &a, &[group]);
+    assert_eq!(new.member_statuses(), vec![MemberStatus::Active; 3]);
+    assert_eq!(new.details().counts.items, 5);
+    let new = copied(&b, &a, &[group]);
+    assert_eq!(new.member_statuses(), vec![MemberStatus::Active; 3]);
+
+    let (mut a, mut b) = (filled(5), Node::new(1, small()));
+    a.write(update(TableChange::AddReplica(RegionId(1))))
+        .unwrap();
+    b.pull(&a);
+    b.settle();
+    a.pull(&b);
+    let group = a.def().group;
+    let mut new = copied(&b, &a, &[group]);
+    new.settle();
+    assert!(!new.joining());
+    assert_eq!(new.details().counts.items, 5);
+    a.pull(&new);
+    assert_eq!(a.member_statuses(), vec![MemberStatus::Active; 2]);
+}
+
+/// A region that is being given a table gives nobody a copy of it, while another has it.
+#[test]
+fn nobody_copies_from_a_replica_that_is_not_whole() {
+    let ((mut a, b), mut c) = (pair(5), Node::new(2, small()));
+    a.write(update(TableChange::AddReplica(RegionId(2))))
+        .unwrap();
+    c.pull(&a);
+    assert!(c.joining());
+    let part = |to: &Node| {
+        let txn = c.store.begin_read().unwrap();
+        let regions = (RegionId(2), to.config.region);
+        snapshot::read_part(&*txn, regions, c.def().group, None, usize::MAX).unwrap()
+    };
+    assert_eq!((part(&a), part(&b)), (None, None));
+}
+
+/// Three regions that have the table, two of which were given it one after the other.
+fn trio() -> (Node, Node, Node) {
+    let ((mut a, mut b), mut c) = (pair(5), Node::new(2, small()));
+    a.write(update(TableChange::AddReplica(RegionId(2))))
+        .unwrap();
+    exchange(&mut [&mut a, &mut b, &mut c]);
+    assert_eq!(c.member_statuses(), vec![MemberStatus::Active; 3]);
+    (a, b, c)
+}
+
 /// Two regions that have the table, in which both are active.
 fn pair(items: usize) -> (Node, Node) {
     let (mut a, mut b) = (filled(items), Node::new(1, small()));

@@ -59,12 +59,12 @@ impl Shelf for MemShelf {
 
     fn part(
         &self,
-        _: RegionId,
+        _: (RegionId, RegionId),
         _: GroupId,
         _: Option<&Place>,
         _: usize,
-    ) -> Result<Part, StoreError> {
-        Ok(Part::default())
+    ) -> Result<Option<Part>, StoreError> {
+        Ok(Some(Part::default()))
     }
 
     fn header(&self, sealed: &[u8]) -> Option<(Dot, Stamp)> {
