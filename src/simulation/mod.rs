@@ -31,6 +31,7 @@ mod load;
 mod measure;
 mod merging;
 mod meter;
+mod movers;
 mod net;
 mod operators;
 mod oracle;

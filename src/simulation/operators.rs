@@ -28,12 +28,22 @@ pub enum Command {
     Remove {
         region: usize,
     },
+    /// The table is given a replica in the region, or it is taken away.
+    Give {
+        region: usize,
+    },
+    Take {
+        region: usize,
+    },
 }
 
 impl Command {
     pub fn region_mut(&mut self) -> &mut usize {
         match self {
-            Command::Add { region } | Command::Remove { region } => region,
+            Command::Add { region }
+            | Command::Remove { region }
+            | Command::Give { region }
+            | Command::Take { region } => region,
         }
     }
 
@@ -50,8 +60,13 @@ pub fn newcomers(scenario: &Scenario, regions: usize) -> usize {
 /// Older versions travel again when a table moves to another group: where it does, tombstones stay as long as in
 /// production, which is longer than a world lasts. A region that was cut off sends its versions again when it is
 /// back, and nothing here tells when it has.
-pub fn retention(scenario: &Scenario, regions: usize, drawn: Retention) -> Retention {
-    match newcomers(scenario, regions) {
+pub fn retention(
+    scenario: &Scenario,
+    regions: usize,
+    movers: usize,
+    drawn: Retention,
+) -> Retention {
+    match newcomers(scenario, regions) + movers {
         0 => drawn,
         _ => Retention {
             log_us: drawn.log_us,
@@ -110,12 +125,19 @@ impl World<'_> {
 
     /// Every command that is not done is asked for, of an active region that is alive.
     pub(super) fn pursue(&mut self) -> Result<(), Trouble> {
+        let mut waited_for = BTreeSet::new();
         for command in std::mem::take(&mut self.commands) {
             let region = command.region();
+            if !waited_for.insert(region) {
+                self.commands.push(command);
+                continue;
+            }
             let state = self.newest_state(region);
             let done = match command {
                 Command::Add { .. } => !matches!(state, None | Some(State::Joining)),
                 Command::Remove { .. } => state == Some(State::Removed),
+                Command::Give { .. } => self.is_moved(region, true)?,
+                Command::Take { .. } => self.is_moved(region, false)?,
             };
             if done {
                 self.trace(Some(region), || format!("{command:?} is done"));

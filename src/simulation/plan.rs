@@ -17,7 +17,7 @@ use super::rng::{Chance, Rng};
 use super::scenario::{self, Scenario};
 use super::service::Service;
 use super::steady::{self, Pace, weighted};
-use super::{clocks, dead, expiries, links, load, script, storms};
+use super::{clocks, dead, expiries, links, load, movers, script, storms};
 use crate::replica::conflict;
 use crate::replica::stable::Retention;
 use crate::whims::WHIMS;
@@ -80,6 +80,8 @@ pub struct Config {
     pub item_bytes: usize,
     /// How many of the regions, the last ones, are no founders: operators add them.
     pub newcomers: usize,
+    /// Of how many of the regions, the last founders, the replica of the table comes and goes.
+    pub movers: usize,
     /// How much of the operations each region's clients ask; empty: the same.
     pub shares: Vec<u64>,
     /// Items of a table that merges; 0 = there is none.
@@ -326,6 +328,7 @@ impl Plan {
             steps.extend(storms::drawn(&config, chance));
         }
         steps.extend(operators::drawn(&config, chance));
+        steps.extend(movers::drawn(&config, chance));
         assert!(count <= steps.len(), "faults are added to operations");
         steps.sort_by_key(|step| step.at_us);
         Plan { config, steps }
@@ -339,8 +342,11 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         let mut names = aws.names();
         rng.shuffle(&mut names);
         let count = rng.pick(&[2, 3, 3, 4, 5]);
+        let count = count.max(movers::regions_min(scenario));
         names.into_iter().take(count).map(str::to_owned).collect()
     });
+    let newcomers = operators::newcomers(scenario, regions.len());
+    let movers = movers::count(scenario, regions.len() - newcomers);
     let mut rng = chance.of("tunables", &[]);
     let storm_us = rng.between(20, 50) * 1_000_000;
     let storm_us = scenario.duration.map_or(storm_us, |d| d.forward_us());
@@ -373,6 +379,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         retention: operators::retention(
             scenario,
             regions.len(),
+            movers,
             Retention {
                 tombstones_us: rng.pick(&[0, 0, 2_000_000, 3_600_000_000]),
                 log_us: rng.pick(&[0, 0, 2_000_000, 900_000_000]),
@@ -391,7 +398,8 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         reindexes: if rng.coin() { rng.between(5, 60) } else { 0 },
         chore_rows: rng.pick(&[1, 3, 8, 512]),
         item_bytes: workload.item_bytes.unwrap_or(0),
-        newcomers: operators::newcomers(scenario, regions.len()),
+        newcomers,
+        movers,
         shares: steady::shares(workload, &regions),
         merged: (workload.merged).unwrap_or_else(|| merging::draw(scenario, chance)),
         places: places::named(scenario),
@@ -402,6 +410,7 @@ fn config(scenario: &Scenario, chance: Chance) -> Config {
         regions,
     };
     dead::allow_for_returns(&mut config);
+    movers::allow_for_them(&mut config);
     if scenario.steady {
         steady::set(&mut config);
     }

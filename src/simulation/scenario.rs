@@ -67,6 +67,8 @@ pub struct Scenario {
     /// Operators change the members: the last region is added while the others are busy, and one may be removed.
     #[serde(default)]
     pub membership: bool,
+    /// Whether the replicas of the table that some regions have are removed and added. Absent: no.
+    pub movers: Option<bool>,
     #[serde(default, rename = "fault")]
     pub faults: Vec<Fault>,
     /// `[[table]]`, `[[step]]` and `[[expect]]`: clients that do something particular, and no others.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::file::{PlanFile, regions_named, visit_regions};
 use super::plan::{Act, Config, Damage, OperationKind, Plan, Step, index};
 use super::report::{OracleId, RunReport};
-use super::{Options, Planted, play};
+use super::{Options, Planted, movers, play};
 
 /// The most runs that one shrinking takes.
 pub const RUNS_MAX: u32 = 500;
@@ -301,6 +301,9 @@ fn simplify(step: &mut Step) -> bool {
 
 /// The plan without a region and what is about it; the regions after it move up.
 fn without(plan: &Plan, region: usize) -> Option<Plan> {
+    if plan.config.movers > 0 && region < movers::STAY {
+        return None;
+    }
     let mut plan = plan.clone();
     let gone = index(region);
     plan.steps.retain_mut(|step| {

@@ -85,6 +85,12 @@ fn sentence(step: &Step, names: &[String]) -> String {
         )]
         Act::Operate(Command::Add { region }) => format!("{} is added", name(*region)),
         Act::Operate(Command::Remove { region }) => format!("{} is removed", name(*region)),
+        Act::Operate(Command::Give { region }) => {
+            format!("the table is given a replica in {}", name(*region))
+        }
+        Act::Operate(Command::Take { region }) => {
+            format!("the replica in {} is removed", name(*region))
+        }
         Act::Expiry(on) => {
             let what = if *on { "enabled" } else { "disabled" };
             format!("Time To Live is {what}")

@@ -215,7 +215,7 @@ impl<'o> World<'o> {
             Region::new(replica, clock, tuning)
         };
         let regions: Vec<Region> = config.regions.iter().enumerate().map(region).collect();
-        let mut oracles = Oracles::new(seed, config.regions.clone());
+        let mut oracles = Oracles::new(seed, config);
         oracles.late = GroupId(all.0 & !founders.0);
         World {
             chance,

@@ -118,6 +118,7 @@ const ROWS: &[Row] = &[
     replica(FenceForgotten, "clocks.toml", Fence, &[]),
     replica(IncarnationKept, "disks.toml", Dots, &[]),
     replica(JoinerUncounted, "membership.toml", StableStamp, &[]).from(16),
+    replica(WholeBeforeCopy, "movers.toml", Atomicity, &["replica gone"]),
     replica(CopyWithoutTombstones, "disks.toml", NoGoingBack, &[]).from(4),
     replica(TransactionSplit, "smoke.toml", Atomicity, &[]),
     replica(StreamRecordForgotten, "smoke.toml", Streams, &[]),

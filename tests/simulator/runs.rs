@@ -11,7 +11,7 @@ use meridian::simulation::scenario::Scenario;
 use meridian::simulation::{Options, RunReport, run};
 
 /// Of `simulations/`, in turn.
-const SCENARIOS: [&str; 9] = [
+const SCENARIOS: [&str; 10] = [
     "disks.toml",
     "smoke.toml",
     "expiry.toml",
@@ -21,9 +21,10 @@ const SCENARIOS: [&str; 9] = [
     "dead.toml",
     "ahead.toml",
     "membership.toml",
+    "movers.toml",
 ];
 /// Six of each scenario. A release build plays many more in little time: `.ci/run` does.
-pub const COUNT: u64 = 54;
+pub const COUNT: u64 = 60;
 
 pub fn load(name: &str) -> Scenario {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("simulations");

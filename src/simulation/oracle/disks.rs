@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::super::plan::index;
 use super::super::report::OracleId;
 use super::super::workload;
-use super::{Known, MadeChange, Met, Oracles};
+use super::{Known, MadeChange, Met, Oracles, movers};
 use crate::clock::RegionId;
 use crate::replica::catalog::TableDef;
 use crate::replica::mutation::{Change, Dot, Frontier, LogId};
@@ -113,6 +113,7 @@ impl Oracles {
         };
         let mut present = BTreeSet::new();
         for mutation in &portion.part.mutations {
+            self.follow_replicas(here, movers::replicas_of(&mutation.change));
             let (Change::Item { table, key, image }, Some(version)) =
                 (&mutation.change, mutation.version)
             else {
@@ -132,7 +133,8 @@ impl Oracles {
             let key = self.key_number(*table, key);
             present.insert(key);
             let applied = self.regions[here].applied.get(&version.dot.log);
-            let had = applied.is_some_and(|seq| version.dot.seq <= *seq);
+            let had = applied.is_some_and(|seq| version.dot.seq <= *seq)
+                && self.regions[here].shadow(key).is_some();
             if had || !covered(version.dot) {
                 continue;
             }

@@ -7,7 +7,7 @@ use super::super::merging::MergeAct;
 use super::super::plan::{Operation, OperationKind};
 use super::super::report::OracleId;
 use super::super::workload;
-use super::{Made, MadeChange, Met, Oracles, Pair, Shadow, hash_of};
+use super::{Made, MadeChange, Met, Oracles, Pair, Shadow, hash_of, movers};
 use crate::clock::RegionId;
 use crate::replica::mutation::{Change, Commit, Dot, ItemKey, Rank, RankKind, Version};
 use crate::replica::request::WriteResponse;
@@ -156,16 +156,19 @@ impl Oracles {
             return;
         }
         let changes = self.changes_of(commit);
+        let replicas = movers::replicas_in(commit);
         let made = Made {
             hash,
             issued: commit.issued,
             at_us: self.now_us,
             seen: self.regions[home].applied.clone(),
             changes: changes.clone(),
+            replicas: replicas.clone(),
             of_clients: !is_of_members(commit),
         };
         self.logs.entry(dot.log).or_default().push(made);
         self.meter.made(self.now_us, dot);
+        self.follow_replicas(home, &replicas);
         for change in changes {
             // Who writes has seen what is there.
             self.meet(home, change, touched);
@@ -239,9 +242,14 @@ impl Oracles {
             if dot.seq <= applied {
                 continue;
             }
-            let known = self
-                .made(dot)
-                .map(|made| (made.hash, made.at_us, made.changes.clone()));
+            let known = self.made(dot).map(|made| {
+                (
+                    made.hash,
+                    made.at_us,
+                    made.changes.clone(),
+                    made.replicas.clone(),
+                )
+            });
             let intact = known
                 .as_ref()
                 .is_some_and(|(hash, ..)| *hash == hash_of(sealed));
@@ -252,12 +260,13 @@ impl Oracles {
                     world.show_dot(dot)
                 )
             });
-            let Some((_, at_us, changes)) = known else {
+            let Some((_, at_us, changes, replicas)) = known else {
                 continue;
             };
             self.must_arrive_above(region, dot);
             self.lags_us.push(self.now_us.saturating_sub(at_us));
             self.meter.applied(self.now_us, region, dot);
+            self.follow_replicas(here, &replicas);
             for change in changes {
                 // What travels again waits for its own commit, where that comes too.
                 let made = change.version.dot;
@@ -291,6 +300,9 @@ impl Oracles {
         change: MadeChange,
         touched: &mut BTreeSet<usize>,
     ) -> Option<Pair> {
+        if !self.regions[here].has_replica() {
+            return None;
+        }
         touched.insert(change.key);
         let incoming = Shadow {
             version: change.version,

@@ -12,6 +12,7 @@ mod holds;
 mod lapse;
 mod last;
 mod merging;
+mod movers;
 mod reads;
 mod stable;
 mod streams;
@@ -23,10 +24,11 @@ use std::sync::Arc;
 use siphasher::sip::SipHasher13;
 
 use super::meter::Meter;
+use super::plan::Config;
 use super::report::{OracleId, Violation};
 use super::workload;
 use crate::clock::{RegionId, Stamp};
-use crate::replica::catalog::{TableDef, TableUid};
+use crate::replica::catalog::{Member, TableDef, TableUid};
 use crate::replica::mutation::{Dot, GroupId, ItemKey, LogId, Rank, Version};
 use crate::replica::{log, read};
 use crate::replication::wire::{self, Message};
@@ -41,6 +43,8 @@ struct Made {
     /// How many commits of each log its origin had applied when it was made: true causality.
     seen: BTreeMap<LogId, u64>,
     changes: Vec<MadeChange>,
+    /// What it says of the replicas of the table.
+    replicas: Vec<Member>,
     /// A client asked for it, or an item expired; not of what regions tell each other of replicas.
     of_clients: bool,
 }
@@ -90,6 +94,8 @@ struct Known {
     conflicts: BTreeSet<Pair>,
     /// Of those, how often one met again after its record was dropped, and was recorded anew.
     recorded_anew: u64,
+    /// What the region was told of its replica of the table.
+    stay: Option<movers::Stay>,
     /// Changes of an item that a reader here could see.
     visible: u64,
     last_issued: Option<Stamp>,
@@ -146,6 +152,8 @@ pub struct Oracles {
     /// Regions that are no members any more, and those that came later than the world.
     pub gone: GroupId,
     pub late: GroupId,
+    /// Replicas of the table come and go.
+    pub moving: bool,
     pub acknowledged: u64,
     pub lags_us: Vec<u64>,
     pub checks: BTreeMap<OracleId, u64>,
@@ -177,7 +185,8 @@ fn at(seq: u64) -> usize {
 }
 
 impl Oracles {
-    pub fn new(seed: u64, names: Vec<String>) -> Self {
+    pub fn new(seed: u64, config: &Config) -> Self {
+        let names = config.regions.clone();
         Oracles {
             seed,
             regions: names.iter().map(|_| Known::default()).collect(),
@@ -195,6 +204,7 @@ impl Oracles {
             merging: merging::Merging::default(),
             gone: GroupId(0),
             late: GroupId(0),
+            moving: config.movers > 0,
             acknowledged: 0,
             lags_us: Vec::new(),
             checks: BTreeMap::new(),
@@ -209,7 +219,7 @@ impl Oracles {
     /// O8 is not looked at where tables move between groups: what a version that travels again has met is not
     /// known from its new place.
     pub(super) fn judges_conflicts(&self) -> bool {
-        self.late == GroupId(0)
+        self.late == GroupId(0) && !self.moving
     }
 
     /// The true time, which only oracles know.

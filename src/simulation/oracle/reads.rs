@@ -22,7 +22,7 @@ impl Oracles {
         operation: &Operation,
         config: &Config,
     ) -> Result<bool, ApiError> {
-        let Some(def) = self.table(txn, region)? else {
+        let Some(def) = self.readable(txn, region)? else {
             return Ok(false);
         };
         match &operation.kind {
@@ -121,7 +121,8 @@ impl Oracles {
         };
         self.see_all_collected(txn, region)?;
         // A copy under way has parts of transactions, which is why nobody may read it.
-        for cohort in (0..config.cohorts).filter(|_| serves) {
+        let whole = serves && self.readable(txn, region)?.is_some();
+        for cohort in (0..config.cohorts).filter(|_| whole) {
             self.check_cohort(txn, region, &def, cohort, config)?;
         }
         self.check_kept_conflicts(txn, region)?;

@@ -101,6 +101,12 @@ impl Oracles {
 
     /// Whether some region may have forgotten a deletion: all have it.
     pub(super) fn is_collectable(&self, deletion: Version) -> bool {
+        if self.moving {
+            return self.is_stable(Rank {
+                stamp: deletion.issued,
+                ..deletion.rank
+            });
+        }
         let group = deletion.dot.log.group;
         let known = self.regions.iter();
         let stables = known.filter_map(|known| known.stable.get(&group));
@@ -160,8 +166,8 @@ impl Oracles {
                 continue;
             }
             let stable = self.regions[here].stable.get(&shadow.version.dot.log.group);
-            // A newcomer goes by the group that its table came to it in.
-            let late = self.late.contains(region);
+            // A newcomer goes by the group that its table came to it in, and so do all where replicas come and go.
+            let late = self.moving || self.late.contains(region);
             let moved = self.regions[here].stable.get(&def.group).filter(|_| late);
             let known = stable.max(moved).copied();
             let allowed = known >= Some(shadow.version.issued);
