@@ -79,6 +79,25 @@ pub fn decode(bytes: &[u8]) -> Result<Item, CodecError> {
     Ok(item)
 }
 
+/// Decodes those top-level attributes of an item whose names are wanted, and looks at the others only as far as it
+/// takes to get past them.
+pub fn pick(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Result<Item, CodecError> {
+    let (mut reader, _) = Reader::open(bytes)?;
+    let mut item = Item::new();
+    let mut last = None;
+    for _ in 0..reader.count()? {
+        let name = reader.name(last)?;
+        last = Some(name);
+        if wanted(name) {
+            item.insert(name.to_owned(), reader.value(0)?);
+        } else {
+            reader.skip(0)?;
+        }
+    }
+    reader.finish()?;
+    Ok(item)
+}
+
 /// Appends the item as JSON, straight from its bytes. After an error, `out` holds a part of it.
 pub fn write_json(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
     let (mut reader, _) = Reader::open(bytes)?;
@@ -365,6 +384,53 @@ impl<'a> Reader<'a> {
             tag::M => Value::M(self.fields(deeper(depth)?)?),
             _ => return Err(CodecError::Malformed("tag")),
         })
+    }
+
+    /// Gets past a value.
+    fn skip(&mut self, depth: usize) -> Result<(), CodecError> {
+        match self.byte()? {
+            tag::S | tag::B => {
+                self.bytes()?;
+            }
+            tag::N => self.skip_number()?,
+            tag::FALSE | tag::TRUE | tag::NULL => {}
+            tag::SS | tag::BS => {
+                for _ in 0..self.set_count()? {
+                    self.bytes()?;
+                }
+            }
+            tag::NS => {
+                for _ in 0..self.set_count()? {
+                    self.skip_number()?;
+                }
+            }
+            tag::L => {
+                let depth = deeper(depth)?;
+                for _ in 0..self.count()? {
+                    self.skip(depth)?;
+                }
+            }
+            tag::M => {
+                let depth = deeper(depth)?;
+                for _ in 0..self.count()? {
+                    self.bytes()?;
+                    self.skip(depth)?;
+                }
+            }
+            _ => return Err(CodecError::Malformed("tag")),
+        }
+        Ok(())
+    }
+
+    fn skip_number(&mut self) -> Result<(), CodecError> {
+        let head = self.byte()?;
+        let exponent = match head & (head::EXPONENT | head::EXPONENT_LONG) {
+            0 => 0,
+            head::EXPONENT => 1,
+            _ => 2,
+        };
+        self.take(exponent + usize::from(head & head::LENGTH))?;
+        Ok(())
     }
 
     fn fields_json(&mut self, depth: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {

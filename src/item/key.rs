@@ -182,13 +182,22 @@ impl KeySchema {
     /// The key bytes of an item's entry in an index with this schema. `None` when the item has no entry
     /// because it lacks a key attribute; attributes that are there must be valid all the same.
     pub fn admit_index(&self, index_name: &str, item: &Item) -> Result<Option<KeyBytes>, KeyError> {
+        if !self.admits_index(index_name, item)? {
+            return Ok(None);
+        }
+        self.bytes(item).map(Some)
+    }
+
+    /// Whether an item has an entry in an index with this schema, as [`KeySchema::admit_index`] tells.
+    pub fn admits_index(&self, index_name: &str, item: &Item) -> Result<bool, KeyError> {
         for attribute in self.attributes() {
             let Some(value) = item.get(&attribute.name) else {
                 continue;
             };
-            let (name, index) = (attribute.name.clone(), index_name.to_owned());
+            let names = || (attribute.name.clone(), index_name.to_owned());
             if !attribute.kind.matches(value) {
                 let (expected, actual) = (attribute.kind.name(), value.type_name());
+                let (name, index) = names();
                 return Err(KeyError::IndexTypeMismatch {
                     name,
                     expected,
@@ -197,6 +206,7 @@ impl KeySchema {
                 });
             }
             if let Some(what) = emptiness(value) {
+                let (name, index) = names();
                 return Err(KeyError::IndexEmpty { name, what, index });
             }
         }
@@ -213,10 +223,7 @@ impl KeySchema {
         if present(&self.sort) > SORT_SIZE_MAX {
             return Err(KeyError::SortTooLong);
         }
-        if !self.names().all(|name| item.contains_key(name)) {
-            return Ok(None);
-        }
-        self.bytes(item).map(Some)
+        Ok(self.names().all(|name| item.contains_key(name)))
     }
 
     /// Holds the values of a key condition against the rules on emptiness and length. Values stand for
@@ -362,9 +369,13 @@ fn scalar_len(value: &Value) -> usize {
 /// The canonical bytes of one partition key value behind a tag of its type; `None` unless it is a
 /// string, number or binary.
 pub fn partition_bytes(value: &Value) -> Option<Vec<u8>> {
-    let mut bytes = value.type_name().as_bytes().to_vec();
-    bytes.extend_from_slice(&sort_bytes(value)?);
-    Some(bytes)
+    let tag = value.type_name().as_bytes();
+    Some(match value {
+        Value::S(text) => [tag, text.as_bytes()].concat(),
+        Value::N(number) => [tag, &number.to_sort_bytes()].concat(),
+        Value::B(bytes) => [tag, bytes].concat(),
+        _ => return None,
+    })
 }
 
 /// Bytes in the order of the values of one type; `None` unless it is a string, number or binary.

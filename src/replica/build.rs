@@ -14,7 +14,7 @@ use super::read::{self, TableCounts, damaged};
 use super::record::Record;
 use super::work::{self, COLLECTIONS};
 use super::{PlantedBug, Replica, TableState, collection, index};
-use crate::item::{Item, codec};
+use crate::item::codec;
 use crate::maybe;
 use crate::store::{Db, ReadTxn, StoreError, WriteTxn};
 
@@ -39,17 +39,19 @@ impl Replica {
             return Ok(());
         }
         let row = keys::item_row(def.uid, key);
-        let decode = |image: Option<&[u8]>| image.map(codec::decode).transpose().map_err(damaged);
-        let (old, new) = (decode(old)?, decode(new)?);
         for index in &def.indexes {
             if self.covers(def.uid, index.id, &row) {
-                let tally = index::update(txn, def, index, key, old.as_ref(), new.as_ref())?;
+                let tally = index::update(txn, def, index, key, old, new)?;
                 self.tally(txn.as_read(), def.uid, index.id, tally)?;
             }
         }
         if collection::has_collections(def) && self.covers(def.uid, COLLECTIONS, &row) {
-            let share = |item: &Option<Item>| collection::share(def, item.as_ref());
-            collection::update(txn, def.uid, &key.partition, share(&old), share(&new))?;
+            let share = |image: Option<&[u8]>| {
+                let item = image.map(codec::decode).transpose().map_err(damaged)?;
+                Ok::<_, StoreError>(collection::share(def, item.as_ref()))
+            };
+            let (old, new) = (share(old)?, share(new)?);
+            collection::update(txn, def.uid, &key.partition, old, new)?;
         }
         Ok(())
     }
@@ -215,14 +217,14 @@ impl Replica {
             return Ok(());
         };
         let key = read::item_key(row, &record);
-        let item = codec::decode(image).map_err(damaged)?;
         if index == COLLECTIONS {
+            let item = codec::decode(image).map_err(damaged)?;
             let share = collection::share(def, Some(&item));
             return collection::update(txn, def.uid, &key.partition, 0, share);
         }
         if let Some(index) = def.indexes.iter().find(|i| i.id == index) {
             crate::mark!("index backfilled");
-            let tally = index::update(txn, def, index, &key, None, Some(&item))?;
+            let tally = index::update(txn, def, index, &key, None, Some(image))?;
             self.tally(txn.as_read(), def.uid, index.id, tally)?;
         }
         Ok(())

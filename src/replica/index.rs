@@ -7,8 +7,9 @@ use super::build::Tally;
 use super::catalog::{IndexDef, IndexKind, Projection, TableDef};
 use super::keys;
 use super::mutation::ItemKey;
-use super::read::TableCounts;
-use crate::item::{Item, KeyError, codec, size};
+use super::read::{TableCounts, damaged};
+use crate::item::codec::{self, CodecError};
+use crate::item::{Item, KeyError, size};
 use crate::store::{Db, KEY_BYTES_MAX, StoreError, WriteTxn};
 
 /// Bytes in one write unit.
@@ -21,7 +22,8 @@ pub(super) fn projected<'i>(
     index: &IndexDef,
     item: &'i Item,
 ) -> Option<Cow<'i, Item>> {
-    index.keys.admit_index(&index.name, item).ok().flatten()?;
+    let is_in = index.keys.admits_index(&index.name, item);
+    is_in.ok().filter(|is_in| *is_in)?;
     let mut entry = match &index.projection {
         Projection::All => return Some(Cow::Borrowed(item)),
         Projection::KeysOnly => Item::new(),
@@ -74,34 +76,76 @@ pub(super) fn expected_row(
     Some((entry_row(def, index, key, &entry)?, codec::encode(&entry)))
 }
 
+/// What an index holds of an item, made of the item's own encoding.
+#[derive(PartialEq, Eq)]
+struct Entry<'i> {
+    /// The attributes of the index's key.
+    keys: Item,
+    encoded: Cow<'i, [u8]>,
+}
+
+impl<'i> Entry<'i> {
+    /// As [`projected`]; an entry that has all of the item is encoded as the item is.
+    fn of(
+        def: &TableDef,
+        index: &IndexDef,
+        image: Option<&'i [u8]>,
+    ) -> Result<Option<Entry<'i>>, CodecError> {
+        let Some(image) = image else { return Ok(None) };
+        let is_key = |name: &str| index.keys.names().any(|key| key == name);
+        let keys = codec::pick(image, is_key)?;
+        if !(index.keys.admits_index(&index.name, &keys)).is_ok_and(|is_in| is_in) {
+            return Ok(None);
+        }
+        let is_base_key = |name: &str| def.keys.names().any(|key| key == name);
+        let include: &[String] = match &index.projection {
+            Projection::All => {
+                let encoded = Cow::Borrowed(image);
+                return Ok(Some(Entry { keys, encoded }));
+            }
+            Projection::KeysOnly => &[],
+            Projection::Include(names) => names,
+        };
+        let entry = codec::pick(image, |name| {
+            is_key(name) || is_base_key(name) || include.iter().any(|n| n == name)
+        })?;
+        let encoded = Cow::Owned(codec::encode(&entry));
+        Ok(Some(Entry { keys, encoded }))
+    }
+
+    fn counts(&self) -> Result<TableCounts, CodecError> {
+        let bytes = codec::item_size(&self.encoded)? as u64;
+        Ok(TableCounts { items: 1, bytes })
+    }
+}
+
 /// Moves one index's entry of one item from its old image to its new one.
-pub(super) fn update<'i>(
+pub(super) fn update(
     txn: &mut dyn WriteTxn,
     def: &TableDef,
     index: &IndexDef,
     key: &ItemKey,
-    old: Option<&'i Item>,
-    new: Option<&'i Item>,
+    old: Option<&[u8]>,
+    new: Option<&[u8]>,
 ) -> Result<Tally, StoreError> {
-    let entry = |item: &'i Item| {
-        let entry = projected(def, index, item)?;
-        Some((entry_row(def, index, key, &entry)?, entry))
-    };
-    let (old, new) = (old.and_then(entry), new.and_then(entry));
+    let old = Entry::of(def, index, old).map_err(damaged)?;
+    let new = Entry::of(def, index, new).map_err(damaged)?;
     let mut tally = Tally::default();
+    // The row of an entry is made of what is in it.
     if old == new {
         return Ok(tally);
     }
-    let new_row = new.as_ref().map(|(row, _)| row);
-    if let Some((row, entry)) = &old {
-        tally.minus = TableCounts::of(entry);
-        if Some(row) != new_row {
+    let row = |entry: &Option<Entry<'_>>| entry_row(def, index, key, &entry.as_ref()?.keys);
+    let (old_row, new_row) = (row(&old), row(&new));
+    if let (Some(entry), Some(row)) = (&old, &old_row) {
+        tally.minus = entry.counts().map_err(damaged)?;
+        if old_row != new_row {
             txn.delete(Db::Index, row)?;
         }
     }
-    if let Some((row, entry)) = &new {
-        tally.plus = TableCounts::of(entry);
-        txn.put(Db::Index, row, &codec::encode(entry))?;
+    if let (Some(entry), Some(row)) = (&new, &new_row) {
+        tally.plus = entry.counts().map_err(damaged)?;
+        txn.put(Db::Index, row, &entry.encoded)?;
     }
     Ok(tally)
 }

@@ -73,7 +73,11 @@ pub fn index_partition_prefix(table: TableUid, index: u32, partition: &[u8]) -> 
 /// The row of an index entry: the index key in order, then a digest of the base key that keeps equal
 /// index keys apart.
 pub fn index_row(table: TableUid, index: u32, key: &KeyBytes, base: &ItemKey) -> Vec<u8> {
-    let mut row = index_partition_prefix(table, index, &key.partition);
+    let sort = (key.sort.len() / CHUNK + 1) * (CHUNK + 1);
+    let mut row = Vec::with_capacity(INDEX_PREFIX_LEN + HASH_LEN + sort + HASH_LEN);
+    row.extend_from_slice(&table.0.to_be_bytes());
+    row.extend_from_slice(&index.to_be_bytes());
+    row.extend_from_slice(&hash(&key.partition));
     push_terminated(&mut row, &key.sort);
     row.extend_from_slice(&base_digest(base));
     row

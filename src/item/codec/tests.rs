@@ -133,5 +133,14 @@ proptest! {
             prop_assert_eq!(encode(&item), bytes.clone());
         }
         let _ = write_json(&bytes, &mut Vec::new());
+        let _ = pick(&bytes, |name| name < "m");
+    }
+
+    #[test]
+    fn what_is_picked_is_what_an_item_has(item in any_item()) {
+        let wanted = |name: &str| name.len() % 2 == 0;
+        let mut expected = item.clone();
+        expected.retain(|name, _| wanted(name));
+        prop_assert_eq!(pick(&encode(&item), wanted), Ok(expected));
     }
 }
