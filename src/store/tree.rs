@@ -51,22 +51,33 @@ fn head_of(bytes: &[u8]) -> Head {
     head
 }
 
+/// A head as numbers that are in the order of its bytes; the last two share one.
+type Words = (u64, u64, u64);
+
+fn words(head: &Head) -> Words {
+    let word = |at: usize| {
+        let bytes = head.get(at..at + 8).and_then(|word| word.try_into().ok());
+        u64::from_be_bytes(bytes.unwrap_or_default())
+    };
+    (word(0), word(8), word(HEAD - 8))
+}
+
 /// A key that is looked for.
 #[derive(Clone, Copy)]
 struct Sought<'k> {
-    head: Head,
+    words: Words,
     bytes: &'k [u8],
 }
 
 impl<'k> Sought<'k> {
     fn of(bytes: &'k [u8]) -> Self {
-        let head = head_of(bytes);
-        Sought { head, bytes }
+        let words = words(&head_of(bytes));
+        Sought { words, bytes }
     }
 
     /// What `key` is to it. Zeros where a key ends are before whatever another has there, or the same.
     fn order_of(&self, key: &Key) -> Ordering {
-        (key.head().cmp(&self.head)).then_with(|| key.deref().cmp(self.bytes))
+        (words(key.head()).cmp(&self.words)).then_with(|| key.deref().cmp(self.bytes))
     }
 }
 
@@ -102,7 +113,7 @@ impl Borrow<[u8]> for Key {
 
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
-        (self.head().cmp(other.head())).then_with(|| self.deref().cmp(other))
+        (words(self.head()).cmp(&words(other.head()))).then_with(|| self.deref().cmp(other))
     }
 }
 
@@ -238,9 +249,13 @@ fn put(node: &mut Arc<Node>, key: Key, value: Bytes) -> Option<Child> {
     }
 }
 
-/// The upper half of an overfull node.
+/// The upper half of an overfull node, with room for as many as may be in it until it is split itself.
 fn split<T>(entries: &mut Vec<T>) -> Option<Vec<T>> {
-    (entries.len() > NODE_ENTRIES_MAX).then(|| entries.split_off(NODE_ENTRIES_MAX / 2))
+    (entries.len() > NODE_ENTRIES_MAX).then(|| {
+        let mut upper = Vec::with_capacity(NODE_ENTRIES_MAX + 1);
+        upper.extend(entries.drain(NODE_ENTRIES_MAX / 2..));
+        upper
+    })
 }
 
 /// Removes a key that is there; true when the subtree is empty afterwards.
