@@ -201,7 +201,9 @@ impl Replicator {
         let mut behind = BTreeSet::new();
         for session in self.sessions.values().filter(|s| s.open()) {
             for (log, seq) in &session.frontier {
-                if self.is_wanted(*log) && *seq > self.received(*log) {
+                // What is durable was received; most often that is all there is.
+                let more = *seq > self.durable_seq(*log) && *seq > self.received(*log);
+                if more && self.is_wanted(*log) {
                     behind.insert(*log);
                 }
             }
