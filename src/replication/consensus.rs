@@ -38,6 +38,8 @@ const BACKOFFS_MAX: u64 = 8;
 /// How far above every ballot that it hears of a voter asks that forgot what it promised: what is still on its way
 /// to it is of an older ballot.
 const RECOVERY_ROUNDS: u64 = 1 << 20;
+/// How long such a one waits for an answer before it asks again: its region serves nobody meanwhile.
+const RECOVERY_ASK_US: u64 = 200_000;
 /// How long a voter that has accepted a value waits for its decision before it sees to it itself.
 pub const FINISH_US: u64 = 5_000_000;
 
@@ -492,7 +494,11 @@ impl<I: Clone, V: Clone> Consensus<I, V> {
         if let Some(proposal) = &self.proposal {
             let ballot = proposal.ballot;
             let waits = |p: &Pending<I, V>| matches!(p, Pending::Ask(b) if *b == ballot);
-            if since(proposal.asked_us) >= ASK_US && !self.pending.iter().any(waits) {
+            let patience_us = match self.recovering {
+                true => RECOVERY_ASK_US,
+                false => ASK_US,
+            };
+            if since(proposal.asked_us) >= patience_us && !self.pending.iter().any(waits) {
                 self.ask(now_us, out);
             }
             return;

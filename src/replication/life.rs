@@ -15,8 +15,8 @@
 //! - A store that lost what its region did has lost as well who the members are, and what this region bound itself to
 //!   about them. It takes nothing from anyone, or it might take what a region that has lapsed made for what counts;
 //!   and it votes for nothing, before so many voters have told it what they know that they know of all that was ever
-//!   decided (`consensus`). A store that began empty where others have anything is taken for such a one. Where too
-//!   few answer it goes on after [`MEMORY_US`] with those that do, and says so.
+//!   decided (`consensus`). A store that began empty where others have anything of an earlier time is taken for such
+//!   a one. Where too few answer it goes on after [`MEMORY_US`] with those that do, and says so.
 //! - Frontier entries of earlier incarnations stay for good: a few bytes for each start that wrote something.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,9 @@ struct Newborn {
     /// What the whole peer that was heard first had.
     target: Option<(RegionId, Frontier)>,
 }
+
+/// Stores whose first incarnations, counted in quarters of a second, are no further apart began with their cluster.
+const TOGETHER: u32 = 4;
 
 /// Whether this region knows what it knew of the members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,9 +117,10 @@ impl Replicator {
     /// Takes in what a peer says to have of our own logs.
     pub(super) fn note_owed(&mut self, peer: RegionId, frontier: &Frontier) {
         let us = self.config.region;
-        let newborn = self.life.newborn.is_some();
+        let (newborn, life) = (self.life.newborn.is_some(), self.config.origin.incarnation);
         let lost = |(log, seq): (&LogId, &u64)| {
-            newborn || log.origin.region == us && *seq > self.durable_seq(*log)
+            let of_before = newborn && log.origin.incarnation.abs_diff(life) > TOGETHER;
+            of_before || log.origin.region == us && *seq > self.durable_seq(*log)
         };
         if self.life.memory == Memory::Kept && frontier.iter().any(lost) {
             crate::mark!("memory lost");
@@ -132,7 +136,8 @@ impl Replicator {
     }
 
     /// Others tell who the members are, or there are too few that do.
-    fn remember(&mut self, now_us: u64) {
+    fn remember(&mut self, scene: &mut Scene<'_>) {
+        let now_us = scene.now.mono_us;
         let Memory::Lost { since_us } = self.life.memory else {
             return;
         };
@@ -144,6 +149,7 @@ impl Replicator {
         }
         if told {
             self.life.memory = Memory::Restored;
+            self.ask_origins(scene);
         } else if now_us.saturating_sub(since_us) >= MEMORY_US {
             self.council.stop_recovering();
             self.life.memory = Memory::Guessed;
@@ -162,7 +168,7 @@ impl Replicator {
 
     /// Looks after everything that the store may lack.
     pub(super) fn mend(&mut self, scene: &mut Scene<'_>) {
-        self.remember(scene.now.mono_us);
+        self.remember(scene);
         self.be_reborn(scene);
         self.settle();
         self.grow_up(scene);

@@ -27,7 +27,7 @@ impl World {
         self.restart(at);
         let mut config = config(at);
         // As its store is after it has begun anew.
-        config.origin.incarnation = 2;
+        config.origin.incarnation = 1_000;
         config.lacks.newborn = true;
         let node = &mut self.nodes[usize::from(at)];
         node.replicator = Replicator::new(config, Frontier::new());
