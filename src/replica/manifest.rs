@@ -484,6 +484,12 @@ impl Replica {
             return Ok(());
         }
         save(txn, new)?;
+        let joins =
+            |manifest: &Manifest| manifest.state(self.config.region) == Some(State::Joining);
+        if joins(new) && !joins(known) {
+            // Whatever it has, it lacks what the others made without it.
+            txn.put(Db::Meta, meta::NEWBORN, &[])?;
+        }
         self.manifest = Arc::new(new.clone());
         self.resident = false;
         self.forget_tables();

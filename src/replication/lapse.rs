@@ -151,8 +151,10 @@ impl Replicator {
     pub(super) fn follow_states(&mut self, scene: &mut Scene<'_>, old: &Manifest) {
         let us = self.config.region;
         let new = std::sync::Arc::clone(&self.config.manifest);
+        // Nor does one that has lapsed hear any more where the others are, or what their clocks show.
+        let lapsed = self.is_lapsed();
         for region in old.counted().regions() {
-            if new.counted().contains(region) {
+            if new.counted().contains(region) && !lapsed {
                 continue;
             }
             self.known.remove(&region);
@@ -175,6 +177,9 @@ impl Replicator {
         }
         if old.state(us) != new.state(us) {
             self.returning = Return::new(false);
+            if new.state(us) == Some(State::Joining) {
+                self.life.join();
+            }
         }
     }
 

@@ -92,6 +92,13 @@ impl Life {
     fn is_paid(&self, durable: &Frontier) -> bool {
         self.owed.values().all(|owed| covers(durable, owed))
     }
+
+    /// This region comes to be one that joins: whatever it has, and had heard, it lacks what the others made without it.
+    pub fn join(&mut self) {
+        self.newborn.get_or_insert_default();
+        self.settled = false;
+        self.since.clear();
+    }
 }
 
 pub(super) fn covers(durable: &Frontier, wanted: &Frontier) -> bool {
@@ -226,9 +233,9 @@ impl Replicator {
         least.is_some_and(|least| self.watermark > least)
     }
 
-    /// A store that began empty has what it found when it came.
+    /// A store that began empty has what it found when it came. Not while it has lapsed: it is given nothing.
     fn grow_up(&mut self, scene: &mut Scene<'_>) {
-        if self.life.newborn.is_none() {
+        if self.life.newborn.is_none() || self.is_lapsed() {
             return;
         }
         let others = self.others().regions();

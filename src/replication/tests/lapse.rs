@@ -37,23 +37,25 @@ fn changed(changes: &[Change]) -> Arc<Manifest> {
     Arc::new(changes.iter().fold(founding, next))
 }
 
-/// Their readings had drawn the line; alone with another, nobody can say whose clock is wrong.
+/// Their readings had drawn the line; alone with another, nobody can say whose clock is wrong. Nor can one that lapsed.
 #[test]
 fn a_fence_is_lifted_when_too_few_members_are_left_to_judge() {
-    let mut world = World::new(3);
-    world.ahead_us = 10 * MAX_OFFSET_US;
-    let mut world = world.connect();
-    world.run_ms(3_000);
-    let now = Now {
-        wall_us: world.now_us + world.ahead_us,
-        mono_us: world.now_us,
-    };
-    let fenced = |line: Option<&FenceLine>| line.and_then(|line| line.ahead_us(now)).is_some();
-    assert!(fenced(world.fences.last()));
-    let region = RegionId(2);
-    world.step(0, Event::Members(changed(&[Change::Lapse { region }])));
-    world.run_ms(3_000);
-    assert!(!fenced(world.fences.last()));
+    for lapses in [2, 0] {
+        let mut world = World::new(3);
+        world.ahead_us = 10 * MAX_OFFSET_US;
+        let mut world = world.connect();
+        world.run_ms(3_000);
+        let now = Now {
+            wall_us: world.now_us + world.ahead_us,
+            mono_us: world.now_us,
+        };
+        let fenced = |line: Option<&FenceLine>| line.and_then(|line| line.ahead_us(now)).is_some();
+        assert!(fenced(world.fences.last()));
+        let region = RegionId(lapses);
+        world.step(0, Event::Members(changed(&[Change::Lapse { region }])));
+        world.run_ms(50);
+        assert!(!fenced(world.fences.last()), "{region} lapsed");
+    }
 }
 
 fn at_second(physical: u64, region: u16) -> Stamp {
