@@ -32,6 +32,7 @@ mod malformed;
 mod membership;
 mod merging;
 mod metrics;
+mod movers;
 mod partiql;
 mod replication;
 mod scenarios;
