@@ -157,6 +157,19 @@ pub fn version(
     Ok(Some((record.version, record.image.map(<[u8]>::to_vec))))
 }
 
+/// The version at `key`, and whether it is an item rather than a tombstone, for oracles.
+pub fn header(
+    txn: &dyn ReadTxn,
+    def: &TableDef,
+    key: &ItemKey,
+) -> Result<Option<(Version, bool)>, StoreError> {
+    let Some(stored) = txn.get(Db::Items, &keys::item_row(def.uid, key))? else {
+        return Ok(None);
+    };
+    let record = Record::decode(stored)?;
+    Ok(Some((record.version, record.image.is_some())))
+}
+
 pub fn counts(txn: &dyn ReadTxn, def: &TableDef) -> Result<TableCounts, StoreError> {
     counts_of(txn, def.uid, 0)
 }
@@ -244,14 +257,15 @@ pub fn index_rows(txn: &dyn ReadTxn, def: &TableDef) -> Result<Rows, StoreError>
     Ok(entries)
 }
 
-/// A row of items without its table: the same in whatever table its item is.
-pub fn below_table(row: &[u8]) -> &[u8] {
-    row.get(keys::TABLE_PREFIX_LEN..).unwrap_or_default()
+/// The number of the partition that a row of items is in: the same in whatever table its item is.
+pub fn partition_of_row(row: &[u8]) -> Option<u128> {
+    let hash = row.get(keys::TABLE_PREFIX_LEN..)?.first_chunk()?;
+    Some(u128::from_be_bytes(*hash))
 }
 
-/// What [`below_table`] is of an item's row, for oracles.
-pub fn row_in_table(key: &ItemKey) -> Vec<u8> {
-    below_table(&keys::item_row(TableUid(0), key)).to_vec()
+/// What [`partition_of_row`] is of an item's row, for oracles.
+pub fn partition_number(key: &ItemKey) -> u128 {
+    u128::from_be_bytes(keys::hash(&key.partition))
 }
 
 /// The key of the item stored at `row`.

@@ -1,5 +1,7 @@
 //! What clients ask, as the requests that `api` would hand to the replica.
 
+use std::borrow::Cow;
+
 use super::merging::MergeAct;
 use super::plan::{Operation, OperationKind};
 use super::rng::Chance;
@@ -158,7 +160,10 @@ pub fn time_to_live(enabled: bool) -> WriteRequest {
 
 /// The second at which an image expires, on the wall clock of whoever looks.
 pub fn expiry_of(image: &[u8]) -> Option<u64> {
-    match codec::decode(image).ok()?.get(EXPIRES)? {
+    match codec::pick(image, |name| name == EXPIRES)
+        .ok()?
+        .get(EXPIRES)?
+    {
         Value::N(number) => u64::try_from(number.to_i64()?).ok(),
         _ => None,
     }
@@ -187,7 +192,7 @@ pub fn name_of(key: &ItemKey) -> String {
 
 /// The id of the operation that wrote an image.
 pub fn writer_of(image: &[u8]) -> Option<u64> {
-    let item = codec::decode(image).ok()?;
+    let item = codec::pick(image, |name| name == WRITER).ok()?;
     writer_in(&item)
 }
 
@@ -311,13 +316,13 @@ fn create_second() -> TableChange {
 }
 
 /// What an index should hold of an item: all of it, or the keys that the second has.
-pub fn entry_of(index: &str, item: &Item) -> Option<Item> {
+pub fn entry_of<'i>(index: &str, item: &'i Item) -> Option<Cow<'i, Item>> {
     item.get(SHELF)?;
     if index == INDEX {
-        return Some(item.clone());
+        return Some(Cow::Borrowed(item));
     }
     let keys = [KEY, SHELF, WRITER].map(|name| Some((name.to_owned(), item.get(name)?.clone())));
-    keys.into_iter().collect()
+    keys.into_iter().collect::<Option<Item>>().map(Cow::Owned)
 }
 
 fn item_write(action: WriteAction, condition: Option<Condition>) -> ItemWrite {

@@ -50,12 +50,9 @@ impl Oracles {
         items: &[Item],
         details: &TableDetails,
     ) -> Result<(), ApiError> {
-        let entry = |item: &Item| workload::entry_of(&index.name, item);
-        let mut expected: Vec<Vec<u8>> = items
-            .iter()
-            .filter_map(entry)
-            .map(|e| codec::encode(&e))
-            .collect();
+        let entries = items.iter();
+        let entries = entries.filter_map(|item| workload::entry_of(&index.name, item));
+        let mut expected: Vec<Vec<u8>> = entries.map(|e| codec::encode(&e)).collect();
         expected.sort_unstable();
         let stored = stored(txn, def, index.id)?;
         let building = details.building.contains(&index.id);

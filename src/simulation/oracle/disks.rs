@@ -172,7 +172,7 @@ impl Oracles {
                 continue;
             };
             let may_go = covered(shadow.version.dot) && !present.contains(&number);
-            if may_go && read::version(txn, def, &self.keys[number])?.is_none() {
+            if may_go && read::header(txn, def, &self.keys[number])?.is_none() {
                 self.regions[here].set_shadow(number, None);
                 self.regions[here].visible += u64::from(!shadow.deleted);
             }

@@ -157,11 +157,12 @@ impl Oracles {
         }
         let changes = self.changes_of(commit);
         let replicas = movers::replicas_in(commit);
+        let applied = self.regions[home].applied.iter();
         let made = Made {
             hash,
             issued: commit.issued,
             at_us: self.now_us,
-            seen: self.regions[home].applied.clone(),
+            seen: applied.map(|(log, seq)| (*log, *seq)).collect(),
             changes: changes.clone(),
             replicas: replicas.clone(),
             of_clients: !is_of_members(commit),
@@ -185,7 +186,7 @@ impl Oracles {
             }
             let (table, key, image, rank) = match &mutation.change {
                 Change::Item { table, key, image } => {
-                    (*table, key, image.clone(), write_rank(commit))
+                    (*table, key, image.as_deref(), write_rank(commit))
                 }
                 Change::Expire {
                     table,
@@ -208,9 +209,9 @@ impl Oracles {
                 issued: commit.issued,
             });
             let key = self.key_number(table, key);
-            let expires = image.as_deref().and_then(workload::expiry_of);
+            let expires = image.and_then(workload::expiry_of);
             let deletes = image.is_none();
-            self.versions[key].push((version, image));
+            self.versions[key].push((version, image.map(hash_of)));
             changes.push(MadeChange {
                 key,
                 version,
@@ -377,8 +378,8 @@ impl Oracles {
         if a.log == b.log {
             return b.seq < a.seq;
         }
-        let seen = self.made(a).and_then(|made| made.seen.get(&b.log));
-        seen.is_some_and(|seq| b.seq <= *seq)
+        let seen = self.made(a).and_then(|made| made.seen_of(b.log));
+        seen.is_some_and(|seq| b.seq <= seq)
     }
 
     /// A write was done or refused: its commit is there exactly when it should be (O2), and whole (O5).
@@ -464,10 +465,10 @@ impl Oracles {
         for key in touched {
             let shadow = self.regions[usize::from(region.0)].shadow(*key);
             let Some(expected) = shadow else { continue };
-            let visible = read::version(txn, &def, &self.keys[*key])?;
+            let visible = read::header(txn, &def, &self.keys[*key])?;
             let holds = match &visible {
                 Some((visible, _)) if visible.rank >= expected.version.rank => true,
-                Some((_, Some(_))) => false,
+                Some((_, true)) => false,
                 _ => expected.deleted && self.is_collectable(expected.version),
             };
             let visible = visible.map(|(version, _)| version);

@@ -64,7 +64,7 @@ impl Oracles {
             changes.extend(kept.flat_map(|made| made.changes.clone()));
         }
         for change in changes {
-            let there = read::version(txn, &def, &self.keys[change.key])?;
+            let there = read::header(txn, &def, &self.keys[change.key])?;
             let there = there.map(|(version, _)| version.rank);
             let holds = there >= Some(change.version.rank) || self.is_stable(change.version.rank);
             self.check(OracleId::Clocks, holds, |world| {

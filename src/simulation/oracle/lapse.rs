@@ -235,8 +235,8 @@ impl Oracles {
         }
         let maker = dot.log.origin.region;
         let seen = self.made(dot).map(|made: &Made| {
-            let seen = made.seen.get(&there.version.dot.log);
-            seen.is_some_and(|seq| there.version.dot.seq <= *seq)
+            let seen = made.seen_of(there.version.dot.log);
+            seen.is_some_and(|seq| there.version.dot.seq <= seq)
         });
         let knew = seen.unwrap_or(false) || current.stamp.region == maker;
         let both_deleted = there.deleted && change.deletes;

@@ -77,7 +77,7 @@ impl Oracles {
         // Of two expiries of one version, which have one rank, the one issued last.
         there
             .max_by_key(|(version, _)| (version.rank, version.issued))
-            .cloned()
+            .copied()
     }
 
     /// O1: the region's versions are the fold of all commits.
@@ -88,7 +88,7 @@ impl Oracles {
         let stored: BTreeMap<ItemKey, Folded> = match self.table(txn, region)? {
             Some(def) => read::versions(txn, &def)?
                 .into_iter()
-                .map(|(key, version, image)| (key, (version, image)))
+                .map(|(key, version, image)| (key, (version, image.as_deref().map(hash_of))))
                 .collect(),
             None => BTreeMap::new(),
         };

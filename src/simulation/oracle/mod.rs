@@ -40,8 +40,8 @@ struct Made {
     hash: u64,
     issued: Stamp,
     at_us: u64,
-    /// How many commits of each log its origin had applied when it was made: true causality.
-    seen: BTreeMap<LogId, u64>,
+    /// How many commits of each log its origin had applied when it was made, in the order of logs: true causality.
+    seen: Box<[(LogId, u64)]>,
     changes: Vec<MadeChange>,
     /// What it says of the replicas of the table.
     replicas: Vec<Member>,
@@ -78,8 +78,16 @@ struct Met {
     again: u64,
 }
 
-/// A version of an item and its image.
-type Folded = (Version, Option<Vec<u8>>);
+impl Made {
+    /// How many commits of that log its origin had applied.
+    fn seen_of(&self, log: LogId) -> Option<u64> {
+        let at = self.seen.binary_search_by_key(&log, |(log, _)| *log).ok()?;
+        self.seen.get(at).map(|(_, seq)| *seq)
+    }
+}
+
+/// A version of an item and the hash of its image.
+type Folded = (Version, Option<u64>);
 
 /// One region, as the world knows it.
 #[derive(Clone, Debug, Default)]
@@ -136,8 +144,8 @@ pub struct Oracles {
     /// Keys are numbered as they appear.
     key_numbers: BTreeMap<(TableUid, ItemKey), usize>,
     keys: Vec<ItemKey>,
-    /// The numbers of the keys at a row, which is the same in whatever table.
-    rows: BTreeMap<Vec<u8>, Vec<usize>>,
+    /// The numbers of the keys in a partition, which is the same in whatever table.
+    partitions: BTreeMap<u128, Vec<usize>>,
     /// Every version that was made, by key number.
     versions: Vec<Vec<Folded>>,
     /// The clients' table as each region has it, and the row that says so.
@@ -195,7 +203,7 @@ impl Oracles {
             logs: BTreeMap::new(),
             key_numbers: BTreeMap::new(),
             keys: Vec::new(),
-            rows: BTreeMap::new(),
+            partitions: BTreeMap::new(),
             versions: Vec::new(),
             tables: BTreeMap::new(),
             backups: BTreeMap::new(),
@@ -331,16 +339,17 @@ impl Oracles {
         }
         let number = self.keys.len();
         self.key_numbers.insert(named, number);
-        let row = read::row_in_table(key);
-        self.rows.entry(row).or_default().push(number);
+        let partition = read::partition_number(key);
+        self.partitions.entry(partition).or_default().push(number);
         self.keys.push(key.clone());
         self.versions.push(Vec::new());
         number
     }
 
-    /// The numbers of the keys at a row of items.
-    fn numbers_at(&self, row: &[u8]) -> &[usize] {
-        let numbers = self.rows.get(read::below_table(row));
+    /// The numbers of the keys in the partition of a row of items.
+    fn numbers_near(&self, row: &[u8]) -> &[usize] {
+        let partition = read::partition_of_row(row);
+        let numbers = partition.and_then(|partition| self.partitions.get(&partition));
         numbers.map(Vec::as_slice).unwrap_or_default()
     }
 

@@ -127,7 +127,7 @@ impl Oracles {
         rows: &[Vec<u8>],
     ) -> Result<(), StoreError> {
         let here = usize::from(region.0);
-        let numbers = rows.iter().flat_map(|row| self.numbers_at(row));
+        let numbers = rows.iter().flat_map(|row| self.numbers_near(row));
         let tombstones = &self.regions[here].tombstones;
         let numbers = numbers.filter(|number| tombstones.contains(number));
         self.see_gone(txn, region, &numbers.copied().collect::<Vec<_>>())
@@ -160,7 +160,7 @@ impl Oracles {
             let Some(shadow) = self.regions[here].shadow(number) else {
                 continue;
             };
-            let stored = read::version(txn, &def, &self.keys[number])?;
+            let stored = read::header(txn, &def, &self.keys[number])?;
             let version = stored.map(|(version, _)| version);
             if version.is_some_and(|v| v.rank >= shadow.version.rank) {
                 continue;
