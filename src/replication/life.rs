@@ -143,8 +143,7 @@ impl Replicator {
     }
 
     /// Others tell who the members are, or there are too few that do.
-    fn remember(&mut self, scene: &mut Scene<'_>) {
-        let now_us = scene.now.mono_us;
+    fn remember(&mut self, now_us: u64) {
         let Memory::Lost { since_us } = self.life.memory else {
             return;
         };
@@ -156,7 +155,6 @@ impl Replicator {
         }
         if told {
             self.life.memory = Memory::Restored;
-            self.ask_origins(scene);
         } else if now_us.saturating_sub(since_us) >= MEMORY_US {
             self.council.stop_recovering();
             self.life.memory = Memory::Guessed;
@@ -175,7 +173,7 @@ impl Replicator {
 
     /// Looks after everything that the store may lack.
     pub(super) fn mend(&mut self, scene: &mut Scene<'_>) {
-        self.remember(scene);
+        self.remember(scene.now.mono_us);
         self.be_reborn(scene);
         self.settle();
         self.grow_up(scene);

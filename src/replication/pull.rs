@@ -218,23 +218,6 @@ impl Replicator {
         }
     }
 
-    /// Asks every origin for what it sent here in vain.
-    pub(super) fn ask_origins(&mut self, scene: &mut Scene<'_>) {
-        let mut lacking = Vec::new();
-        for (peer, session) in self.sessions.iter().filter(|(_, s)| s.open()) {
-            let own = session.frontier.iter();
-            for (log, seq) in own.filter(|(log, _)| log.origin.region == *peer) {
-                let received = self.received(*log);
-                if self.is_wanted(*log) && *seq > received {
-                    lacking.push((*peer, *log, received.saturating_add(1)));
-                }
-            }
-        }
-        for (peer, log, from) in lacking {
-            self.send_want(scene, peer, log, from);
-        }
-    }
-
     /// Asks a peer to relay `log`, where its origin has not delivered for too long. Receiver-driven and
     /// sticky: one asks, one serves.
     fn pull(&mut self, scene: &mut Scene<'_>, log: LogId) {

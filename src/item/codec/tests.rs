@@ -138,7 +138,7 @@ proptest! {
 
     #[test]
     fn what_is_picked_is_what_an_item_has(item in any_item()) {
-        let wanted = |name: &str| name.len() % 2 == 0;
+        let wanted = |name: &str| name.len().is_multiple_of(2);
         let mut expected = item.clone();
         expected.retain(|name, _| wanted(name));
         prop_assert_eq!(pick(&encode(&item), wanted), Ok(expected));
