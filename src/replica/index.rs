@@ -9,7 +9,7 @@ use super::keys;
 use super::mutation::ItemKey;
 use super::read::{TableCounts, damaged};
 use crate::item::codec::{self, CodecError};
-use crate::item::{Item, KeyError, size};
+use crate::item::{Item, KeyError, KeySchema, size};
 use crate::store::{Db, KEY_BYTES_MAX, StoreError, WriteTxn};
 
 /// Bytes in one write unit.
@@ -24,17 +24,24 @@ pub(super) fn projected<'i>(
 ) -> Option<Cow<'i, Item>> {
     let is_in = index.keys.admits_index(&index.name, item);
     is_in.ok().filter(|is_in| *is_in)?;
-    let mut entry = match &index.projection {
-        Projection::All => return Some(Cow::Borrowed(item)),
-        Projection::KeysOnly => Item::new(),
-        Projection::Include(names) => names
-            .iter()
-            .filter_map(|n| item.get(n).map(|v| (n.clone(), v.clone())))
-            .collect(),
+    if index.projection == Projection::All {
+        return Some(Cow::Borrowed(item));
+    }
+    let entry = (item.iter())
+        .filter(|(name, _)| projects(def, index, name))
+        .map(|(name, value)| (name.clone(), value.clone()));
+    Some(Cow::Owned(entry.collect()))
+}
+
+/// Whether an index's entries have this attribute of their items.
+fn projects(def: &TableDef, index: &IndexDef, name: &str) -> bool {
+    let is_key = |keys: &KeySchema| keys.names().any(|key| key == name);
+    let included = match &index.projection {
+        Projection::All => true,
+        Projection::KeysOnly => false,
+        Projection::Include(names) => names.iter().any(|n| n == name),
     };
-    entry.extend(def.keys.key_of(item));
-    entry.extend(index.keys.key_of(item));
-    Some(Cow::Owned(entry))
+    included || is_key(&index.keys) || is_key(&def.keys)
 }
 
 fn entry_row(def: &TableDef, index: &IndexDef, key: &ItemKey, entry: &Item) -> Option<Vec<u8>> {
@@ -97,19 +104,13 @@ impl<'i> Entry<'i> {
         if !(index.keys.admits_index(&index.name, &keys)).is_ok_and(|is_in| is_in) {
             return Ok(None);
         }
-        let is_base_key = |name: &str| def.keys.names().any(|key| key == name);
-        let include: &[String] = match &index.projection {
-            Projection::All => {
-                let encoded = Cow::Borrowed(image);
-                return Ok(Some(Entry { keys, encoded }));
+        let encoded = match &index.projection {
+            Projection::All => Cow::Borrowed(image),
+            _ => {
+                let entry = codec::pick(image, |name| projects(def, index, name))?;
+                Cow::Owned(codec::encode(&entry))
             }
-            Projection::KeysOnly => &[],
-            Projection::Include(names) => names,
         };
-        let entry = codec::pick(image, |name| {
-            is_key(name) || is_base_key(name) || include.iter().any(|n| n == name)
-        })?;
-        let encoded = Cow::Owned(codec::encode(&entry));
         Ok(Some(Entry { keys, encoded }))
     }
 

@@ -65,7 +65,14 @@ pub fn index_prefix(table: TableUid, index: u32) -> Vec<u8> {
 
 /// What the rows of one partition of an index begin with.
 pub fn index_partition_prefix(table: TableUid, index: u32, partition: &[u8]) -> Vec<u8> {
-    let mut row = index_prefix(table, index);
+    begin_index_row(table, index, partition, 0)
+}
+
+/// The same, with room for what follows.
+fn begin_index_row(table: TableUid, index: u32, partition: &[u8], room: usize) -> Vec<u8> {
+    let mut row = Vec::with_capacity(INDEX_PREFIX_LEN + HASH_LEN + room);
+    row.extend_from_slice(&table.0.to_be_bytes());
+    row.extend_from_slice(&index.to_be_bytes());
     row.extend_from_slice(&hash(partition));
     row
 }
@@ -74,10 +81,7 @@ pub fn index_partition_prefix(table: TableUid, index: u32, partition: &[u8]) -> 
 /// index keys apart.
 pub fn index_row(table: TableUid, index: u32, key: &KeyBytes, base: &ItemKey) -> Vec<u8> {
     let sort = (key.sort.len() / CHUNK + 1) * (CHUNK + 1);
-    let mut row = Vec::with_capacity(INDEX_PREFIX_LEN + HASH_LEN + sort + HASH_LEN);
-    row.extend_from_slice(&table.0.to_be_bytes());
-    row.extend_from_slice(&index.to_be_bytes());
-    row.extend_from_slice(&hash(&key.partition));
+    let mut row = begin_index_row(table, index, &key.partition, sort + HASH_LEN);
     push_terminated(&mut row, &key.sort);
     row.extend_from_slice(&base_digest(base));
     row

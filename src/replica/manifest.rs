@@ -222,6 +222,11 @@ impl Manifest {
         self.member(region).map(|m| m.state)
     }
 
+    /// Whether a region is one that joins.
+    pub fn joins(&self, region: RegionId) -> bool {
+        self.state(region) == Some(State::Joining)
+    }
+
     /// The members in one of these states.
     pub fn in_state(&self, is: impl Fn(State) -> bool) -> GroupId {
         let members = self.members.iter().filter(|m| is(m.state));
@@ -484,9 +489,8 @@ impl Replica {
             return Ok(());
         }
         save(txn, new)?;
-        let joins =
-            |manifest: &Manifest| manifest.state(self.config.region) == Some(State::Joining);
-        if joins(new) && !joins(known) {
+        let us = self.config.region;
+        if new.joins(us) && !known.joins(us) {
             // Whatever it has, it lacks what the others made without it.
             txn.put(Db::Meta, meta::NEWBORN, &[])?;
         }

@@ -367,18 +367,9 @@ impl Replica {
         };
         if to.contains(&(member.region, member.added)) {
             let origin = dot.log.origin;
-            let mut wanted: Vec<(LogId, u64)> = upto
-                .iter()
-                .map(|(group, seq)| {
-                    (
-                        LogId {
-                            group: *group,
-                            origin,
-                        },
-                        *seq,
-                    )
-                })
-                .collect();
+            let log_of = |group: GroupId| LogId { group, origin };
+            let sent = upto.iter().map(|(group, seq)| (log_of(*group), *seq));
+            let mut wanted: Vec<(LogId, u64)> = sent.collect();
             // And what the source had of others by then: it may have replaced what it would have sent.
             wanted.extend(log::context(txn.as_read(), dot)?);
             let me = self.config.region;

@@ -130,17 +130,22 @@ pub fn get_encoded(
     def: &TableDef,
     key: &KeyBytes,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    let row = keys::item_row(
-        def.uid,
-        &ItemKey {
-            partition: key.partition.clone(),
-            sort: key.sort.clone(),
-        },
-    );
-    match txn.get(Db::Items, &row)? {
-        None => Ok(None),
-        Some(stored) => Ok(Record::decode(stored)?.image.map(<[u8]>::to_vec)),
-    }
+    let key = ItemKey {
+        partition: key.partition.clone(),
+        sort: key.sort.clone(),
+    };
+    let image = record(txn, def, &key)?.and_then(|record| record.image);
+    Ok(image.map(<[u8]>::to_vec))
+}
+
+/// What is stored of the item at `key`.
+fn record<'t>(
+    txn: &'t dyn ReadTxn,
+    def: &TableDef,
+    key: &ItemKey,
+) -> Result<Option<Record<'t>>, StoreError> {
+    let row = keys::item_row(def.uid, key);
+    txn.get(Db::Items, &row)?.map(Record::decode).transpose()
 }
 
 /// The version at `key` and its image (`None` = a tombstone), for oracles.
@@ -150,11 +155,8 @@ pub fn version(
     def: &TableDef,
     key: &ItemKey,
 ) -> Result<Option<(Version, Option<Vec<u8>>)>, StoreError> {
-    let Some(stored) = txn.get(Db::Items, &keys::item_row(def.uid, key))? else {
-        return Ok(None);
-    };
-    let record = Record::decode(stored)?;
-    Ok(Some((record.version, record.image.map(<[u8]>::to_vec))))
+    let record = record(txn, def, key)?;
+    Ok(record.map(|record| (record.version, record.image.map(<[u8]>::to_vec))))
 }
 
 /// The version at `key`, and whether it is an item rather than a tombstone, for oracles.
@@ -163,11 +165,8 @@ pub fn header(
     def: &TableDef,
     key: &ItemKey,
 ) -> Result<Option<(Version, bool)>, StoreError> {
-    let Some(stored) = txn.get(Db::Items, &keys::item_row(def.uid, key))? else {
-        return Ok(None);
-    };
-    let record = Record::decode(stored)?;
-    Ok(Some((record.version, record.image.is_some())))
+    let record = record(txn, def, key)?;
+    Ok(record.map(|record| (record.version, record.image.is_some())))
 }
 
 pub fn counts(txn: &dyn ReadTxn, def: &TableDef) -> Result<TableCounts, StoreError> {

@@ -36,7 +36,7 @@ pub fn unsettled(
     replicate_all: bool,
     region: RegionId,
 ) -> Result<Vec<String>, StoreError> {
-    let joins = manifest.state(region) == Some(State::Joining);
+    let joins = manifest.joins(region);
     let leaves = manifest.state(region).is_some_and(goes);
     let mut found = Vec::new();
     for def in read::tables(txn, us)? {
@@ -92,7 +92,7 @@ impl Replica {
     /// Whether it may make one now. Where it joins, the others have held stamps to be stable without asking it, and
     /// its own are above those only once it lacks nothing.
     pub(super) fn may_commit(&self, txn: &dyn ReadTxn) -> Result<bool, StoreError> {
-        let joins = self.manifest.state(self.config.region) == Some(State::Joining);
+        let joins = self.manifest.joins(self.config.region);
         Ok(self.may_originate() && !(joins && txn.get(Db::Meta, meta::NEWBORN)?.is_some()))
     }
 

@@ -177,7 +177,7 @@ impl Replicator {
         }
         if old.state(us) != new.state(us) {
             self.returning = Return::new(false);
-            if new.state(us) == Some(State::Joining) {
+            if new.joins(us) {
                 self.life.join();
             }
         }

@@ -220,7 +220,7 @@ impl Replicator {
     /// their word as late.
     fn is_past_all(&self) -> bool {
         let manifest = &self.config.manifest;
-        if manifest.state(self.config.region) != Some(State::Joining) {
+        if !manifest.joins(self.config.region) {
             return true;
         }
         let asked = manifest.in_state(|state| matches!(state, State::Active | State::Leaving));
@@ -243,7 +243,7 @@ impl Replicator {
         let whole = |s: &super::session::Session| s.open() && s.whole && knows;
         let first = self.sessions.iter().find(|(_, session)| whole(session));
         let found = first.map(|(peer, session)| (*peer, session.frontier.clone()));
-        let joins = self.config.manifest.state(self.config.region) == Some(State::Joining);
+        let joins = self.config.manifest.joins(self.config.region);
         let Some(newborn) = &mut self.life.newborn else {
             return;
         };
@@ -289,9 +289,8 @@ impl Replicator {
 
     /// Why clients are not served; `None` when they are.
     pub fn closed(&self) -> Option<String> {
-        let state = self.config.manifest.state(self.config.region);
         let rebuilding = self.rebuilding();
-        if state != Some(State::Joining) {
+        if !self.config.manifest.joins(self.config.region) {
             return rebuilding;
         }
         let waits = self.waits().get(&self.config.region).cloned();

@@ -283,23 +283,23 @@ fn delete(node: &mut Arc<Node>, key: &Sought<'_>) -> bool {
 fn walk(node: &Node, range: Range<'_>, visit: &mut Visit<'_>) -> ControlFlow<()> {
     match node {
         Node::Leaf(entries) => {
+            let before = |key: &[u8]| {
+                let key = Sought::of(key);
+                entries.partition_point(|e| key.order_of(&e.key).is_lt())
+            };
+            let through = |key: &[u8]| {
+                let key = Sought::of(key);
+                entries.partition_point(|e| key.order_of(&e.key).is_le())
+            };
             let low = match range.from {
                 Bound::Unbounded => 0,
-                Bound::Included(k) => {
-                    entries.partition_point(|e| Sought::of(k).order_of(&e.key).is_lt())
-                }
-                Bound::Excluded(k) => {
-                    entries.partition_point(|e| Sought::of(k).order_of(&e.key).is_le())
-                }
+                Bound::Included(key) => before(key),
+                Bound::Excluded(key) => through(key),
             };
             let high = match range.to {
                 Bound::Unbounded => entries.len(),
-                Bound::Included(k) => {
-                    entries.partition_point(|e| Sought::of(k).order_of(&e.key).is_le())
-                }
-                Bound::Excluded(k) => {
-                    entries.partition_point(|e| Sought::of(k).order_of(&e.key).is_lt())
-                }
+                Bound::Included(key) => through(key),
+                Bound::Excluded(key) => before(key),
             };
             let inside = entries.get(low..high).unwrap_or_default();
             each(inside, range.reverse, |e| visit(&e.key, &e.value))
