@@ -4,7 +4,16 @@
 //! The joiner asks for one part after the other; a part that does not come is asked for again, and when its
 //! sponsor has gone, or has begun anew, the copy begins anew with another. Meanwhile no commit of the group is
 //! applied. Then ordinary delivery goes on from where the sponsor was when the copy began, and the region is
-//! whole once it has what the sponsor had when it ended.
+//! whole once it has what the sponsor had when it ended: from whomever. What a version that came after the base had
+//! replaced at the sponsor is missing here, and that version is among what is waited for.
+//!
+//! Whoever is not whole gives no copy, so too many copies may leave nobody to give one. Hence:
+//!
+//! - Nothing is copied that logs can bring: one peer may have dropped commits that another has. A region that was
+//!   given a copy has none of what it copied in its logs.
+//! - Before the first part is taken in, a region is as whole as it was, and gives copies itself.
+//! - While there is nobody to copy from, commits are applied: they may make whole who only has to catch up, whatever
+//!   became of its sponsor. A copy is begun again only where what it waits for is with nobody who is connected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,10 +34,12 @@ const TRIES_MAX: u32 = 3;
 #[derive(Debug, Default)]
 struct Copy {
     sponsor: Option<RegionId>,
-    /// Who did not answer last.
-    failed: Option<RegionId>,
+    /// Who did not answer, or went, since all were asked in turn.
+    failed: BTreeSet<RegionId>,
     /// It follows one that was not whole: the frontier may say more than is here.
     again: bool,
+    /// The store has taken in parts of it.
+    begun: bool,
     /// The sponsor's frontier when the first part was read.
     base: Option<Frontier>,
     after: Option<Place>,
@@ -48,11 +59,10 @@ pub(super) struct Joins {
     catching_up: BTreeMap<GroupId, CatchUp>,
 }
 
-/// What the sponsor had when the copy ended. Should the session with it end before all that is here, the copy
-/// begins anew: the sponsor may have lost what only it had, and what that replaced is not here.
+/// What the sponsor had when the copy ended. Where nobody has all that any more, the copy begins anew: the sponsor may
+/// have lost what only it had, and what that replaced is not here.
 #[derive(Debug)]
 struct CatchUp {
-    sponsor: RegionId,
     wanted: Frontier,
 }
 
@@ -68,9 +78,10 @@ impl Joins {
         self.copies.is_empty() && self.catching_up.is_empty()
     }
 
-    /// Whether a copy of the group is under way, so that none of its commits may be applied.
+    /// Whether a sponsor is asked for a copy of the group, so that none of its commits may be applied.
     pub fn is_copying(&self, group: GroupId) -> bool {
-        self.copies.contains_key(&group)
+        let copy = self.copies.get(&group);
+        copy.is_some_and(|copy| copy.sponsor.is_some())
     }
 
     /// The session with `peer` ended.
@@ -80,20 +91,12 @@ impl Joins {
                 copy.begin_anew();
             }
         }
-        let mut again = Vec::new();
-        self.catching_up.retain(|group, after| {
-            let ended = after.sponsor == peer;
-            again.extend(ended.then_some(*group));
-            !ended
-        });
-        for group in again {
-            self.copies.insert(group, Copy::again());
-        }
     }
 
+    /// What the store lacks. Before it takes in the first part of a copy it is as whole as it was, however old.
     pub fn show(&self, durable: &Frontier, name: impl Fn(RegionId) -> String) -> Option<String> {
         let rows: usize = self.copies.values().map(|copy| copy.rows).sum();
-        if let Some(copy) = self.copies.values().next() {
+        if let Some(copy) = self.copies.values().find(|copy| copy.is_begun()) {
             return Some(match copy.sponsor {
                 None => "waiting for a region to copy from".into(),
                 Some(sponsor) => {
@@ -120,12 +123,28 @@ impl Copy {
     /// From the first part, with whatever sponsor; a part that the store is taking in is harmless.
     fn begin_anew(&mut self) {
         crate::mark!("copy begun anew");
+        self.failed.extend(self.sponsor);
         *self = Copy {
             applying: self.applying.take(),
-            failed: self.sponsor,
+            failed: std::mem::take(&mut self.failed),
             again: self.again,
+            begun: self.begun,
             ..Copy::default()
         };
+    }
+
+    /// Who is asked for it: the first that has not failed, or the first of all again.
+    fn choose(&mut self, sponsors: &[RegionId]) {
+        let fresh = sponsors.iter().find(|peer| !self.failed.contains(peer));
+        if fresh.is_none() {
+            self.failed.clear();
+        }
+        self.sponsor = fresh.or(sponsors.first()).copied();
+    }
+
+    /// Whether the store is between what it was and what the copy makes of it.
+    fn is_begun(&self) -> bool {
+        self.again || self.begun || self.applying.is_some()
     }
 }
 
@@ -157,7 +176,7 @@ impl Replicator {
         Ok(())
     }
 
-    /// A peer has dropped commits that we lack: the group is copied.
+    /// A peer has dropped commits that we lack.
     pub(super) fn on_gone(
         &mut self,
         scene: &mut Scene<'_>,
@@ -167,30 +186,76 @@ impl Replicator {
     ) {
         let (group, us) = (log.group, self.config.region);
         let permitted = group.contains(peer) && group.contains(us);
-        let own = log.origin == self.config.origin;
-        if !permitted || own || start <= self.received(log).saturating_add(1) {
+        if !permitted || log.origin == self.config.origin {
             return;
         }
-        let again = self.joins.catching_up.remove(&group).is_some();
-        self.joins.copies.entry(group).or_default().again |= again;
-        self.mend(scene);
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.starts.insert(log, start);
+        }
+        if let Some(intake) = self.intakes.get_mut(&log) {
+            intake.forget(peer);
+        }
+        self.copy_if_gone(scene, log);
+    }
+
+    /// Whether a peer has dropped commits of `log` that we lack, and no other that is connected has them.
+    fn is_gone(&self, log: LogId) -> bool {
+        let next = self.received(log).saturating_add(1);
+        let mut open = self.sessions.values().filter(|s| s.open());
+        let dropped = |start: &u64| *start > next;
+        open.any(|s| s.starts.get(&log).is_some_and(dropped))
+            && !self.sessions.values().any(|s| s.can_send(log, next))
+    }
+
+    /// Copies the group of a log that is gone.
+    pub(super) fn copy_if_gone(&mut self, scene: &mut Scene<'_>, log: LogId) {
+        if self.is_gone(log) {
+            let again = self.joins.catching_up.remove(&log.group).is_some();
+            self.joins.copies.entry(log.group).or_default().again |= again;
+            self.mend(scene);
+        }
+    }
+
+    /// Whether any log of the group is gone.
+    fn has_gone(&self, group: GroupId) -> bool {
+        let of_it = |log: &LogId| log.group == group;
+        let logs = self.sessions.values().flat_map(|s| s.starts.keys());
+        logs.copied().filter(of_it).any(|log| self.is_gone(log))
     }
 
     /// Asks for what comes next of every copy, and looks whether those that ended are whole.
     pub(super) fn join_all(&mut self, scene: &mut Scene<'_>) {
         let groups: Vec<GroupId> = self.joins.copies.keys().copied().collect();
         for group in groups {
+            let unasked = |copy: &Copy| copy.sponsor.is_none() && !copy.is_begun();
+            if self.joins.copies.get(&group).is_some_and(unasked) && !self.has_gone(group) {
+                self.joins.copies.remove(&group);
+            }
             self.fetch_next(scene, group);
         }
-        let durable = &self.durable;
-        let whole = |after: &CatchUp| lacking(durable, &after.wanted) == 0;
-        let caught_up: Vec<GroupId> = (self.joins.catching_up.iter())
-            .filter(|(_, after)| whole(after))
-            .map(|(group, _)| *group)
-            .collect();
-        for group in caught_up {
+        let catching_up: Vec<GroupId> = self.joins.catching_up.keys().copied().collect();
+        for group in catching_up {
+            self.catch_up(scene, group);
+        }
+    }
+
+    fn catch_up(&mut self, scene: &mut Scene<'_>, group: GroupId) {
+        let Some(CatchUp { wanted }) = self.joins.catching_up.get(&group) else {
+            return;
+        };
+        if lacking(&self.durable, wanted) == 0 {
             self.joins.catching_up.remove(&group);
             scene.out.push(Action::Whole(Some(group)));
+            return;
+        }
+        let open = || self.sessions.values().filter(|s| s.open());
+        let here = |log: &LogId, seq: &u64| self.durable_seq(*log) >= *seq;
+        let mut lost = wanted.iter().filter(|(log, seq)| !here(log, seq));
+        let is_lost = lost.any(|(log, seq)| !open().any(|s| s.acked(*log) >= *seq));
+        if is_lost && !self.sponsors(group).is_empty() {
+            self.joins.catching_up.remove(&group);
+            self.joins.copies.insert(group, Copy::again());
+            self.fetch_next(scene, group);
         }
     }
 
@@ -224,8 +289,7 @@ impl Replicator {
             copy.begin_anew();
         }
         if copy.sponsor.is_none() {
-            let other = sponsors.iter().find(|peer| Some(**peer) != copy.failed);
-            copy.sponsor = other.or(sponsors.first()).copied();
+            copy.choose(&sponsors);
         }
         let Some(sponsor) = copy.sponsor else { return };
         copy.asked_us = Some(now_us);
@@ -310,6 +374,7 @@ impl Replicator {
         let Some(part) = copy.applying.take() else {
             return;
         };
+        copy.begun |= ok;
         // Begun anew meanwhile, or refused: the part does not count.
         if let (true, true, Some(sponsor)) = (ok, copy.base.is_some(), copy.sponsor) {
             copy.rows += part.mutations.len();
@@ -319,12 +384,30 @@ impl Replicator {
                 crate::mark!("copied");
                 let mut wanted = part.frontier;
                 wanted.retain(|log, _| log.group == group && log.origin != self.config.origin);
+                self.learn(scene, sponsor, &wanted, None);
                 self.joins.copies.remove(&group);
-                let after = CatchUp { sponsor, wanted };
-                self.joins.catching_up.insert(group, after);
+                self.joins.catching_up.insert(group, CatchUp { wanted });
                 self.pull_all(scene);
             }
         }
         self.mend(scene);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_give_a_copy_is_asked_in_turn() {
+        let sponsors: Vec<RegionId> = [3, 2, 1].map(RegionId).into();
+        let mut copy = Copy::default();
+        let mut asked = Vec::new();
+        for _ in 0..5 {
+            copy.choose(&sponsors);
+            asked.extend(copy.sponsor.map(|peer| peer.0));
+            copy.begin_anew();
+        }
+        assert_eq!(asked, [3, 2, 1, 3, 2]);
     }
 }

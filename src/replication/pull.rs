@@ -214,7 +214,10 @@ impl Replicator {
             }
         }
         for log in behind {
-            self.pull(scene, log);
+            self.copy_if_gone(scene, log);
+            if self.takes(log.group) {
+                self.pull(scene, log);
+            }
         }
     }
 
@@ -274,9 +277,9 @@ impl Replicator {
 
     /// The peers that can relay `log` to us, nearest first. Its origin is not among them: it pushes.
     fn relays_ahead(&self, log: LogId) -> Vec<RegionId> {
-        let received = self.received(log);
+        let next = self.received(log).saturating_add(1);
         let mut relays: Vec<(u64, RegionId)> = (self.sessions.iter())
-            .filter(|(peer, s)| **peer != log.origin.region && s.open() && s.acked(log) > received)
+            .filter(|(peer, s)| **peer != log.origin.region && s.can_send(log, next))
             .map(|(peer, s)| (s.rtt_us.unwrap_or(u64::MAX), *peer))
             .collect();
         relays.sort_unstable();

@@ -42,6 +42,8 @@ pub(super) struct Session {
     pub epoch: u64,
     /// The peer lapsed, and has handed over all it had.
     pub is_clean: bool,
+    /// Where each log begins that the peer said does not reach back far enough for us.
+    pub starts: BTreeMap<LogId, u64>,
     /// When the peer was last told that a log does not reach back far enough.
     pub gone_sent_us: BTreeMap<LogId, u64>,
     pub hello_sent_us: u64,
@@ -78,6 +80,7 @@ impl Session {
             whole: false,
             epoch: 0,
             is_clean: false,
+            starts: BTreeMap::new(),
             gone_sent_us: BTreeMap::new(),
             hello_sent_us: now.mono_us,
             heartbeat_sent_us: None,
@@ -110,6 +113,12 @@ impl Session {
 
     pub fn acked(&self, log: LogId) -> u64 {
         self.frontier.get(&log).copied().unwrap_or(0)
+    }
+
+    /// Whether the peer has commit `seq` of `log` and is not known to have dropped it.
+    pub fn can_send(&self, log: LogId, seq: u64) -> bool {
+        let start = self.starts.get(&log).copied().unwrap_or(0);
+        self.open() && self.acked(log) >= seq && start <= seq
     }
 
     /// The next seq to push; never one that the peer has acknowledged.

@@ -2,6 +2,7 @@
 //! instead of stores.
 
 mod amnesia;
+mod copies;
 mod delivery;
 mod handshake;
 mod lapse;
@@ -25,9 +26,9 @@ const DELAY_US: u64 = 20_000;
 const STEP_US: u64 = 10_000;
 const MEMBERS: GroupId = GroupId(0b111);
 
-/// Sealed bytes here: the dot, then some payload.
+/// Sealed bytes here: the dot, then some payload. And where logs begin that do not reach back to their first commit.
 #[derive(Default)]
-struct MemShelf(BTreeMap<LogId, Vec<Vec<u8>>>);
+struct MemShelf(BTreeMap<LogId, Vec<Vec<u8>>>, BTreeMap<LogId, u64>);
 
 fn seal(dot: Dot, payload: usize) -> Vec<u8> {
     bincode::encode_to_vec((dot, vec![7u8; payload]), bincode::config::standard())
@@ -43,6 +44,9 @@ impl Shelf for MemShelf {
     ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         let commits = self.0.get(&log).map(Vec::as_slice).unwrap_or_default();
         let (mut out, mut bytes) = (Vec::new(), 0);
+        if from < self.start(log)? {
+            return Ok(out);
+        }
         for (seq, sealed) in (1u64..).zip(commits).skip_while(|(seq, _)| *seq < from) {
             if !out.is_empty() && bytes + sealed.len() > bytes_max {
                 break;
@@ -53,8 +57,8 @@ impl Shelf for MemShelf {
         Ok(out)
     }
 
-    fn start(&self, _: LogId) -> Result<u64, StoreError> {
-        Ok(1)
+    fn start(&self, log: LogId) -> Result<u64, StoreError> {
+        Ok(self.1.get(&log).copied().unwrap_or(1))
     }
 
     fn part(
@@ -107,6 +111,8 @@ struct World {
     /// By how much the clock of region 0 is ahead, and by which lines it was told to go.
     ahead_us: u64,
     fences: Vec<FenceLine>,
+    /// Which regions were sent a part of a copy.
+    copies: Vec<u16>,
     delay_us: u64,
 }
 
@@ -169,6 +175,7 @@ impl World {
             beats: Vec::new(),
             ahead_us: 0,
             fences: Vec::new(),
+            copies: Vec::new(),
             delay_us: DELAY_US,
         }
     }
@@ -235,7 +242,9 @@ impl World {
             Action::Fence(line) if at == 0 => self.fences.push(line),
             // The tests that need a new life begin with it.
             Action::Fence(_) | Action::Reborn { .. } => {}
-            Action::Snapshot(_) | Action::Rescue { .. } | Action::Wipe(_) => {
+            // Taken in by no shelf.
+            Action::Snapshot(_) => self.copies.push(at),
+            Action::Rescue { .. } | Action::Wipe(_) => {
                 unreachable!("no shelf lacks anything")
             }
             Action::Disconnect(peer, reason) => {

@@ -1,0 +1,77 @@
+//! When a region is given a copy, and when it need not be.
+
+use super::*;
+
+/// Region 1 has made ten commits, of which region 2 has the last five in its log: it was given a copy. Region 0 has
+/// none yet, and what region 1 sends it comes to nothing.
+fn world() -> World {
+    let mut world = World::new(3);
+    world.link(1, 2, true);
+    world.write(1, 10, 10);
+    world.run_ms(1_000);
+    world.nodes[2].shelf.1.insert(log_of(1), 6);
+    world.cut = vec![(1, 0)];
+    world.cut_lane = Some(Lane::Log);
+    world.link(0, 1, true);
+    world.link(0, 2, true);
+    world.run_ms(5_000);
+    world
+}
+
+#[test]
+fn what_one_peer_has_dropped_another_may_have() {
+    let mut world = world();
+    assert_eq!(world.copies, [0_u16; 0], "region 1 has it all");
+    assert_eq!(world.nodes[0].replicator.rebuilding(), None);
+    world.cut.clear();
+    world.run_ms(20_000);
+    assert_eq!(world.has(0, log_of(1)), 10);
+    assert_eq!(world.copies, [0_u16; 0]);
+}
+
+#[test]
+fn what_every_peer_that_had_it_has_dropped_is_copied() {
+    let mut gone = world();
+    gone.nodes[1].shelf.1.insert(log_of(1), 6);
+    gone.run_ms(5_000);
+    assert!(gone.copies.contains(&0), "both have dropped it");
+    // Who was the other is not there any more.
+    let mut alone = world();
+    alone.link(0, 1, false);
+    alone.run_ms(5_000);
+    assert!(alone.copies.contains(&0), "who is there has dropped it");
+}
+
+/// What the sponsor had when the copy ended makes it whole, whoever brings it.
+#[test]
+fn who_only_has_to_catch_up_needs_its_sponsor_no_more() {
+    let mut world = World::new(3);
+    world.link(1, 2, true);
+    world.write(1, 10, 10);
+    world.run_ms(1_000);
+    world.nodes[1].shelf.1.insert(log_of(1), 6);
+    world.cut = vec![(1, 0)];
+    world.cut_lane = Some(Lane::Log);
+    world.link(0, 1, true);
+    world.run_ms(2_000);
+    assert_eq!(world.copies, [0]);
+    let lacks = |world: &World| world.nodes[0].replicator.rebuilding().unwrap_or_default();
+    // The last commit was made while the copy was under way.
+    let mut copied = world.nodes[1].shelf.0[&log_of(1)].clone();
+    copied.truncate(9);
+    world.nodes[0].shelf.0.insert(log_of(1), copied);
+    world.durable(0);
+    let (group, ok) = (MEMBERS, true);
+    world.step(0, Event::Copied { group, ok });
+    assert!(lacks(&world).contains("1 newer"), "{}", lacks(&world));
+    world.link(0, 1, false);
+    world.run_ms(2_000);
+    assert!(lacks(&world).contains("1 newer"), "{}", lacks(&world));
+    world.link(0, 2, true);
+    world.run_ms(5_000);
+    assert_eq!(
+        (lacks(&world), world.has(0, log_of(1))),
+        (String::new(), 10)
+    );
+    assert_eq!(world.copies, [0]);
+}
