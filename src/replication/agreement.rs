@@ -143,12 +143,14 @@ impl Replicator {
             })
     }
 
-    /// Whether a member may be taken for dead, for that reason.
+    /// Whether a member may be taken for dead, for that reason. Who lacks something waits with that: the silent one
+    /// may be the one that has it. Only a person may know better.
     pub(super) fn has_lapsed(&self, region: RegionId, cause: Cause) -> bool {
         let silence = self.contacts.silence(region, self.clocks.now.mono_us);
+        let dead = silence.unheard_us >= self.config.limits.dead_after_us;
         match cause {
-            Cause::Silent => silence.unheard_us >= self.config.limits.dead_after_us,
-            Cause::LogFull => self.log_full && self.is_quiet(region),
+            Cause::Silent => dead && self.is_whole(),
+            Cause::LogFull => self.log_full && self.is_quiet(region) && self.is_whole(),
             Cause::Person => self.is_quiet(region),
             Cause::Progress => false,
         }

@@ -155,7 +155,9 @@ impl Replicator {
         let fine = match intent.change {
             Change::Lapse { region } if region == us => false,
             // The log may be full elsewhere only.
-            Change::Lapse { region } if intent.cause == Cause::LogFull => self.is_quiet(region),
+            Change::Lapse { region } if intent.cause == Cause::LogFull => {
+                self.is_quiet(region) && self.is_whole()
+            }
             Change::Lapse { region } => self.has_lapsed(region, intent.cause),
             _ => true,
         };

@@ -22,7 +22,7 @@ fn world() -> World {
 }
 
 impl World {
-    fn lose_disk(&mut self, at: u16) {
+    pub(super) fn lose_disk(&mut self, at: u16) {
         self.nodes[usize::from(at)].shelf = MemShelf::default();
         self.restart(at);
         let mut config = config(at);

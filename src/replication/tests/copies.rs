@@ -1,6 +1,7 @@
 //! When a region is given a copy, and when it need not be.
 
 use super::*;
+use crate::replica::manifest::State;
 
 /// Region 1 has made ten commits, of which region 2 has the last five in its log: it was given a copy. Region 0 has
 /// none yet, and what region 1 sends it comes to nothing.
@@ -74,4 +75,36 @@ fn who_only_has_to_catch_up_needs_its_sponsor_no_more() {
         (String::new(), 10)
     );
     assert_eq!(world.copies, [0]);
+}
+
+#[test]
+fn a_region_that_lacks_something_takes_nobody_for_dead() {
+    let mut world = World::connected(3);
+    world.write(1, 10, 10);
+    world.run_ms(1_000);
+    world.lose_disk(2);
+    world.cut = vec![(0, 2), (1, 2)];
+    world.cut_lane = Some(Lane::Log);
+    for at in [0, 1] {
+        world.link(at, 2, true);
+    }
+    world.run_ms(5_000);
+    assert!(world.nodes[2].replicator.rebuilding().is_some());
+    for at in [0, 2] {
+        world.link(at, 1, false);
+    }
+    for node in &mut world.nodes {
+        node.replicator.config.limits.dead_after_us = 5_000_000;
+    }
+    world.run_ms(20_000);
+    let state = |world: &World| {
+        let manifest = &world.nodes[0].replicator.config.manifest;
+        manifest.state(RegionId(1))
+    };
+    assert_eq!(state(&world), Some(State::Active), "2 may need it");
+    world.cut.clear();
+    world.run_ms(20_000);
+    assert_eq!(world.nodes[2].replicator.rebuilding(), None);
+    world.run_ms(20_000);
+    assert_eq!(state(&world), Some(State::Lapsed));
 }
