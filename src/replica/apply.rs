@@ -410,7 +410,7 @@ impl Replica {
         if loser.rank.kind == RankKind::Expire {
             crate::mark!("expiry beaten");
         }
-        if loser.rank.kind == RankKind::Expire || self.has_met_already(current.dot) {
+        if loser.rank.kind == RankKind::Expire || self.has_met_already(current.dot, incoming.dot) {
             return Ok(false);
         }
         let with_replica = |old: Version, new: Version| {

@@ -20,8 +20,9 @@
 //!   Not so where the copy before did not become whole: what newer versions had replaced at its sponsor is
 //!   covered, and was never here.
 //! - What members reported of their replicas comes with the definitions.
-//! - A version here that the base covers has met the sponsor's already: no conflict is looked for. Any other
-//!   one meets the sponsor's here, so the causal contexts of what is copied come along.
+//! - A version here that the base covers has met the sponsor's already: no conflict is looked for. Nor with what this
+//!   region's frontier covers, which a copy brings again after one that did not become whole. Any other one meets
+//!   the sponsor's here, so the causal contexts of what is copied come along.
 //! - What changes by a copy is a change like any other: streams have a record of it (I12).
 //! - No commit of the group from another region may be applied between the first part and the last: it would
 //!   bring back what the copy has passed. Replication sees to that.
@@ -543,9 +544,11 @@ impl Replica {
         Ok(())
     }
 
-    /// Whether a version stored here has met the sponsor's already, elsewhere.
-    pub(super) fn has_met_already(&self, dot: Dot) -> bool {
-        self.copying.as_ref().is_some_and(|base| covers(base, dot))
+    /// Whether a version stored here and one that comes in a copy have met already, elsewhere: the sponsor has had the
+    /// one, or what this region has, be it of another sponsor, the other.
+    pub(super) fn has_met_already(&self, stored: Dot, coming: Dot) -> bool {
+        (self.copying.as_ref())
+            .is_some_and(|base| covers(base, stored) || covers(&self.frontier, coming))
     }
 
     /// The store lacks nothing any more: of a group it was given a copy of, or, with `None`, of all that

@@ -42,6 +42,34 @@ fn a_copy_after_one_that_did_not_become_whole_brings_what_that_left_out() {
     assert_eq!(joiner.details().counts.items, 1);
 }
 
+/// The first sponsor had both versions, and they met there; the second has one of them yet.
+#[test]
+fn what_an_earlier_sponsor_had_is_in_no_conflict_with_what_came_of_it() {
+    let mut regions = [0, 1, 2].map(|id| Node::new(id, small()));
+    for node in &mut regions {
+        node.config.replicate_all = true;
+        node.reopen();
+    }
+    let [mut first, mut joiner, mut second] = regions;
+    first.write(simple()).unwrap();
+    second.pull(&first);
+    second.put(1, "one").unwrap();
+    first.at_us = second.at_us + 1_000_000;
+    first.put(1, "other").unwrap();
+    first.pull(&second);
+    joiner.group(vec![copy_of(&first, first.replica.frontier())]);
+    let mut again = copy_of(&second, second.replica.frontier());
+    if let Job::Snapshot(portion) = &mut again {
+        portion.again = true;
+    }
+    joiner.group(vec![again]);
+    let conflicts = [first, joiner].map(|node| {
+        let txn = node.store.begin_read().unwrap();
+        conflict::count(&*txn).unwrap()
+    });
+    assert_eq!(conflicts, [1, 0]);
+}
+
 fn sync(regions: &mut Vec<Node>) {
     for _ in 0..4 {
         for at in 0..regions.len() {
