@@ -11,7 +11,9 @@
 //!   has nothing was deleted, and goes.
 //! - A table whose replicas have come or gone has versions of several groups: it is in the copy of each, save where
 //!   it is in none that both regions are of.
-//! - Whoever is being given a replica of such a table itself sends none of it, unless nobody else can.
+//! - Whoever is being given a replica of such a table itself, or has given it up, sends none of it, unless nobody else
+//!   can. One that gives it up amid the copy ends it so: the rest is not to be had there.
+//! - A region that had a replica and has none any more hears so by any copy, whatever group says it by now.
 //! - What the sponsor came to have after the base is left out, and comes with the logs. Taken in now, it would
 //!   stay here alone if the sponsor lost its disk before the logs brought it. Until they have, the region is not
 //!   whole, since what such a version replaced is not in the copy either.
@@ -88,12 +90,14 @@ pub fn read_part(
     after: Option<&Place>,
     bytes_max: usize,
 ) -> Result<Option<Part>, StoreError> {
-    let tables = tables_for(txn, (region, to), group)?;
+    let mut tables = read::tables(txn, to)?;
+    tables.retain(|def| may_be_of(def, group, to));
     for def in &tables {
-        if lacks_much(txn, (region, to), def)? {
+        if lacks_much(txn, (region, to), group, def)? {
             return Ok(None);
         }
     }
+    tables.retain(|def| def.group.contains(region));
     let mut part = Part::default();
     let mut bytes = 0;
     if after.is_none() {
@@ -150,7 +154,8 @@ fn read_tables(
         let Some(entry) = entry::entry(txn, &name)? else {
             continue;
         };
-        let of_group = |def: &TableDef| may_be_of(def, group, to);
+        // That it has no replica any more `to` may not know, in whatever group that was said again.
+        let of_group = |def: &TableDef| may_be_of(def, group, to) || has_left(def, to);
         let here = entry.def.as_ref().is_some_and(of_group);
         if !here && entry.version.dot.log.group != group {
             continue;
@@ -206,33 +211,32 @@ fn reports_of(
     Ok(told)
 }
 
-/// The tables that two regions have and that may have versions of `group`.
-fn tables_for(
-    txn: &dyn ReadTxn,
-    (region, to): (RegionId, RegionId),
-    group: GroupId,
-) -> Result<Vec<TableDef>, StoreError> {
-    let mut tables = read::tables(txn, region)?;
-    tables.retain(|def| may_be_of(def, group, to));
-    Ok(tables)
-}
-
 /// Whether what `to` has of a table may be versions of `group`.
 fn may_be_of(def: &TableDef, group: GroupId, to: RegionId) -> bool {
     def.group == group || def.group.contains(to) && def.has_moved()
 }
 
-/// Whether this region is being given its replica of a table itself, and another than `to` has it.
+/// Whether a table had a replica in a region that has none any more.
+fn has_left(def: &TableDef, region: RegionId) -> bool {
+    !def.group.contains(region) && def.members.iter().any(|m| m.region == region)
+}
+
+/// Whether this region is being given its replica of a table itself, and another than `to` has it. Or it has none any
+/// more, be it since the copy began, and another of the group has it, who can give the copy.
 fn lacks_much(
     txn: &dyn ReadTxn,
     (region, to): (RegionId, RegionId),
+    group: GroupId,
     def: &TableDef,
 ) -> Result<bool, StoreError> {
-    if !members::is_joining(txn, def, region)? {
-        return Ok(false);
-    }
+    let others = match has_left(def, region) {
+        true => group,
+        false if members::is_joining(txn, def, region)? => def.group,
+        false => return Ok(false),
+    };
+    let others = others.without(region).without(to);
     let has = |(other, status): &(RegionId, MemberStatus)| {
-        *other != region && *other != to && *status == MemberStatus::Active
+        others.contains(*other) && *status == MemberStatus::Active
     };
     Ok(members::statuses(txn, def)?.iter().any(has))
 }

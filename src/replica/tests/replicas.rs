@@ -196,6 +196,53 @@ fn nobody_copies_from_a_replica_that_is_not_whole() {
     assert_eq!((part(&a), part(&b)), (None, None));
 }
 
+/// Nor does one that has given its replica up: amid a copy it would seem to be the end of it.
+#[test]
+fn nobody_copies_from_a_replica_that_went() {
+    let (mut a, mut b, mut c) = trio();
+    let group = a.def().group;
+    let part = |to: &Node, after: Option<&snapshot::Place>, c: &Node| {
+        let txn = c.store.begin_read().unwrap();
+        let regions = (RegionId(2), to.config.region);
+        snapshot::read_part(&*txn, regions, group, after, 1).unwrap()
+    };
+    let first = part(&a, None, &c).expect("it has the table");
+    a.write(update(TableChange::RemoveReplica(RegionId(2))))
+        .unwrap();
+    exchange(&mut [&mut a, &mut b, &mut c]);
+    let rest = part(&a, first.next.as_ref(), &c);
+    assert_eq!((rest, part(&b, None, &c)), (None, None));
+}
+
+/// Its disk was put back as it was before its replica went. Meanwhile the table changed in the group of the others.
+#[test]
+fn a_region_hears_by_a_copy_that_its_replica_went() {
+    let (mut a, mut b, mut c) = trio();
+    let group = a.def().group;
+    a.write(update(TableChange::RemoveReplica(RegionId(2))))
+        .unwrap();
+    exchange(&mut [&mut a, &mut b]);
+    // Nobody waits longer for its word that it has gone.
+    a.at_us += 120_000_000;
+    a.write(add_index(INDEX)).unwrap();
+    exchange(&mut [&mut a, &mut b]);
+    let part = {
+        let txn = a.store.begin_read().unwrap();
+        let regions = (RegionId(0), RegionId(2));
+        snapshot::read_part(&*txn, regions, group, None, usize::MAX)
+    };
+    let portion = snapshot::Portion {
+        group,
+        base: a.replica.frontier().clone(),
+        after: None,
+        part: part.unwrap().expect("it has everything"),
+        again: false,
+    };
+    c.group(vec![Job::Snapshot(Box::new(portion))]);
+    let txn = c.store.begin_read().unwrap();
+    assert_eq!(read::table(&*txn, RegionId(2), TABLE).unwrap(), None);
+}
+
 /// Three regions that have the table, two of which were given it one after the other.
 fn trio() -> (Node, Node, Node) {
     let ((mut a, mut b), mut c) = (pair(5), Node::new(2, small()));
