@@ -81,8 +81,8 @@ pub struct Portion {
     pub again: bool,
 }
 
-/// Reads the part of `group` after `after` for the region `to`: about `bytes_max`, and at least one row. The caller
-/// sets its frontier. `None`: another region has more.
+/// Reads the part of `group` after `after` for the region `to`: about `bytes_max`, and at least one row. Its frontier is
+/// that of the store, which may show more than is durable. `None`: another region has more.
 pub fn read_part(
     txn: &dyn ReadTxn,
     (region, to): (RegionId, RegionId),
@@ -98,13 +98,19 @@ pub fn read_part(
         }
     }
     tables.retain(|def| def.group.contains(region));
-    let mut part = Part::default();
+    let mut part = Part {
+        frontier: log::frontier(txn)?,
+        ..Part::default()
+    };
     let mut bytes = 0;
     if after.is_none() {
-        for (log, seq) in log::frontier(txn)? {
+        for (log, seq) in &part.frontier {
             if log.group == group {
-                part.contexts
-                    .extend(log::context_entry(txn, Dot { log, seq })?);
+                let dot = Dot {
+                    log: *log,
+                    seq: *seq,
+                };
+                part.contexts.extend(log::context_entry(txn, dot)?);
             }
         }
     }

@@ -17,7 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::life::lacking;
+use super::life::{covers, lacking};
 use super::replicator::{Replicator, Scene};
 use super::wire::Message;
 use super::{Action, GONE_US, Lane, PART_US};
@@ -331,7 +331,12 @@ impl Replicator {
         let Some(mut part) = part else {
             return Ok(());
         };
-        part.frontier = self.durable.clone();
+        let seen = std::mem::replace(&mut part.frontier, self.durable.clone());
+        if part.next.is_none() && !covers(&self.durable, &seen) {
+            // The store shows commits that are not known to be durable. What they replaced is left out, so the copy
+            // does not end before it can say that they are to be waited for.
+            part.next = Some(after.clone().unwrap_or(Place::Item(Vec::new())));
+        }
         let chunk = Message::Chunk { group, after, part };
         self.send(scene, peer, Lane::Bulk, chunk);
         Ok(())

@@ -17,8 +17,8 @@ pub(super) trait Shelf {
     ) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
     /// The first commit of `log` that is there, or would be.
     fn start(&self, log: LogId) -> Result<u64, StoreError>;
-    /// A part of a copy of `group`, as the first region has it, for the second; without its frontier. `None`: another
-    /// region has more.
+    /// A part of a copy of `group`, as the first region has it, for the second, with the frontier of the store that it
+    /// was read from. `None`: another region has more.
     fn part(
         &self,
         regions: (RegionId, RegionId),

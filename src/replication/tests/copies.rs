@@ -43,6 +43,31 @@ fn what_every_peer_that_had_it_has_dropped_is_copied() {
     assert!(alone.copies.contains(&0), "who is there has dropped it");
 }
 
+/// What a commit replaced that the sponsor's store shows is left out of the copy: it must be among what is waited for.
+#[test]
+fn a_copy_does_not_end_before_all_that_it_saw_is_durable() {
+    let mut world = World::new(2);
+    world.write(1, 10, 10);
+    world.nodes[1].shelf.1.insert(log_of(1), 6);
+    world.append(1, MEMBERS, 10);
+    world.link(0, 1, true);
+    let lacks = |world: &World| world.nodes[0].replicator.rebuilding().unwrap_or_default();
+    let (group, ok) = (MEMBERS, true);
+    for _ in 0..3 {
+        world.run_ms(2_000);
+        assert!(lacks(&world).contains("copying from"), "{}", lacks(&world));
+        world.step(0, Event::Copied { group, ok });
+    }
+    world.durable(1);
+    world.run_ms(2_000);
+    let mut copied = world.nodes[1].shelf.0[&log_of(1)].clone();
+    copied.truncate(10);
+    world.nodes[0].shelf.0.insert(log_of(1), copied);
+    world.durable(0);
+    world.step(0, Event::Copied { group, ok });
+    assert!(lacks(&world).contains("1 newer"), "{}", lacks(&world));
+}
+
 /// What the sponsor had when the copy ended makes it whole, whoever brings it.
 #[test]
 fn who_only_has_to_catch_up_needs_its_sponsor_no_more() {

@@ -68,7 +68,11 @@ impl Shelf for MemShelf {
         _: Option<&Place>,
         _: usize,
     ) -> Result<Option<Part>, StoreError> {
-        Ok(Some(Part::default()))
+        let logs = self.0.iter();
+        Ok(Some(Part {
+            frontier: logs.map(|(log, c)| (*log, c.len() as u64)).collect(),
+            ..Part::default()
+        }))
     }
 
     fn header(&self, sealed: &[u8]) -> Option<(Dot, Stamp)> {
