@@ -133,13 +133,13 @@ impl Oracles {
             let key = self.key_number(*table, key);
             present.insert(key);
             let applied = self.regions[here].applied.get(&version.dot.log);
-            let had = applied.is_some_and(|seq| version.dot.seq <= *seq)
-                && self.regions[here].shadow(key).is_some();
+            let applied = applied.is_some_and(|seq| version.dot.seq <= *seq);
+            let had = applied && self.regions[here].shadow(key).is_some() && !portion.again;
             if had || !covered(version.dot) {
                 continue;
             }
             let there = self.regions[here].shadow(key);
-            let settled = there.is_some_and(|there| covered(there.version.dot));
+            let settled = applied || there.is_some_and(|there| covered(there.version.dot));
             let change = MadeChange {
                 key,
                 version,
