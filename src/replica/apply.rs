@@ -454,11 +454,11 @@ impl Replica {
         key: &ItemKey,
         winner: &Record<'_>,
         loser: &Record<'_>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let both_deleted = winner.image.is_none() && loser.image.is_none();
         if both_deleted {
             crate::mark!("both deleted");
-            return Ok(());
+            return Ok(false);
         }
         let conflict = Conflict {
             table: def.map(|d| d.name.clone()).unwrap_or_default(),
@@ -473,18 +473,21 @@ impl Replica {
         self.note_conflict(txn, &conflict)
     }
 
-    /// Records a conflict that was found here.
+    /// Records a conflict that was found here, and counts it, once. Says whether it is new.
     pub(super) fn note_conflict(
         &mut self,
         txn: &mut dyn WriteTxn,
         conflict: &Conflict,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         if self.config.planted == Some(PlantedBug::ConflictForgotten) {
-            return Ok(());
+            return Ok(true);
         }
-        let lost = self.noted.conflicts.entry(conflict.table.clone());
-        *lost.or_default() += 1;
-        conflict::record(txn, conflict)
+        let is_new = conflict::record(txn, conflict)?;
+        if is_new {
+            let lost = self.noted.conflicts.entry(conflict.table.clone());
+            *lost.or_default() += 1;
+        }
+        Ok(is_new)
     }
 
     /// Keeps the table's item and byte counts.

@@ -250,8 +250,8 @@ impl Replica {
             return Ok(Fate::Known);
         }
         crate::mark!("rescued to the conflict log");
-        self.record_conflict(txn, now, uid, def, key, current, &incoming)?;
-        Ok(Fate::Conflict)
+        let is_new = self.record_conflict(txn, now, uid, def, key, current, &incoming)?;
+        Ok(Fate::aside(is_new))
     }
 
     /// What merges is written again wherever there is something to merge with, older or newer: it takes nothing
@@ -349,8 +349,7 @@ impl Replica {
             loser_image: incoming.image.map(<[u8]>::to_vec),
             detected_us: now.wall_us,
         };
-        self.note_conflict(txn, &conflict)?;
-        Ok(Fate::Conflict)
+        Ok(Fate::aside(self.note_conflict(txn, &conflict)?))
     }
 }
 
@@ -367,6 +366,16 @@ enum Fate {
     Conflict,
     /// It is there already, or was nobody's loss.
     Known,
+}
+
+impl Fate {
+    /// Of what is in the conflict log: it may have come before.
+    fn aside(is_new: bool) -> Self {
+        match is_new {
+            true => Fate::Conflict,
+            false => Fate::Known,
+        }
+    }
 }
 
 /// Reads commits of a log as a tail: about so many bytes, at least one commit. `None` when there are none.

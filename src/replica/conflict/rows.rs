@@ -93,14 +93,14 @@ pub(super) fn detected_us(bytes: &[u8]) -> Result<u64, StoreError> {
         .ok_or_else(|| lost("a conflict is cut short"))
 }
 
-/// Records a conflict, unless this region has it already.
+/// Records a conflict, unless this region has it already, and says whether it is new.
 pub(in crate::replica) fn record(
     txn: &mut dyn WriteTxn,
     conflict: &Conflict,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let id = conflict.id()?;
     if txn.get(Db::Conflicts, &id_row(id))?.is_some() {
-        return Ok(());
+        return Ok(false);
     }
     let number = count(txn.as_read())? + 1;
     let mut bytes = vec![FORMAT];
@@ -128,7 +128,8 @@ pub(in crate::replica) fn record(
         None => 0,
         Some(bytes) => number_in(bytes).ok_or_else(|| lost("a counter of a link"))?,
     };
-    txn.put(Db::Conflicts, &link, &(before + 1).to_be_bytes())
+    txn.put(Db::Conflicts, &link, &(before + 1).to_be_bytes())?;
+    Ok(true)
 }
 
 /// Drops the conflict of that number and says how much room that makes. `counted` is false only where a bug is planted.

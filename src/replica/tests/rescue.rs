@@ -39,7 +39,8 @@ fn what_is_stamped_in_the_future_is_kept_aside() {
     let outcome = rescued(&mut a, &b, 1);
     assert_eq!((outcome.written, outcome.conflicts), (0, 3));
     // Twice is once.
-    rescued(&mut a, &b, 1);
+    assert_eq!(rescued(&mut a, &b, 1), Outcome::default());
+    assert_eq!(a.replica.take_noted().conflicts, BTreeMap::new());
     let txn = a.store.begin_read().unwrap();
     assert_eq!(conflict::count(&*txn).unwrap(), 3);
     drop(txn);
