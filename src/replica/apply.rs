@@ -297,7 +297,7 @@ impl Replica {
             .as_ref()
             .is_some_and(|def| def.merging != Merging::Items);
         if merges || item.marks.is_some() || current.is_some_and(|c| c.marks.is_some()) {
-            self.forward_stray(carrier, def.as_deref(), item);
+            self.forward_stray(carrier, def.as_deref(), item, current.as_ref());
             let there = (row.as_slice(), current.as_ref());
             return self.merge_item(txn, now, def.as_deref(), item, there);
         }
@@ -308,7 +308,7 @@ impl Replica {
             crate::mark!("sent again too early");
             return Ok(());
         }
-        self.forward_stray(carrier, def.as_deref(), item);
+        self.forward_stray(carrier, def.as_deref(), item, current.as_ref());
         if let Some(current) = &current {
             if current.version == version {
                 return Ok(());

@@ -203,7 +203,8 @@ impl Replica {
             def: def.cloned().map(Box::new),
         };
         let version = Some(version);
-        self.forwards.push((group, Mutation { version, change }));
+        self.forwards
+            .push((group, standing.0.dot, Mutation { version, change }));
     }
 }
 

@@ -21,6 +21,7 @@ use super::chores::Chore;
 use super::entry::{self, TableEntry};
 use super::keys::meta;
 use super::mutation::{Change, Dot, GroupId, LogId, Mutation, Version};
+use super::record::Record;
 use super::work;
 use super::{PlantedBug, Replica, TableState, log, read};
 use crate::clock::{Now, RegionId, Stamp};
@@ -492,12 +493,14 @@ impl Replica {
 
     /// A version came in a log that does not reach all who need it, from a region that will not send it again:
     /// it left the group, or came to it later; or it will, in pieces and when it has heard of the new member, whose
-    /// source this region is. It travels on in a log that does.
+    /// source this region is. It travels on in a log that does, after the deletion that beats it here, if one does: where
+    /// that is forgotten already, it would come back.
     pub(super) fn forward_stray(
         &mut self,
         (dot, issued): (Dot, Stamp),
         def: Option<&TableDef>,
         item: &Incoming<'_>,
+        current: Option<&Record<'_>>,
     ) {
         let Some(def) = def else { return };
         if dot.log.origin == self.origin || def.group.0 & !dot.log.group.0 == 0 {
@@ -511,7 +514,15 @@ impl Replica {
         let is_source = new.any(|m| def.source_of(m) == Some(me));
         if (!stays || is_source) && def.group.contains(me) {
             crate::mark!("stray forwarded");
-            self.forwards.push((def.group, item.mutation()));
+            let beaten = |c: &&Record<'_>| c.image.is_none() && c.version.rank > item.version.rank;
+            if let Some(deletion) = current.filter(beaten) {
+                let forward = Mutation {
+                    version: Some(deletion.version),
+                    change: deletion.change(item.table, item.key.clone()),
+                };
+                self.forwards.push((def.group, dot, forward));
+            }
+            self.forwards.push((def.group, dot, item.mutation()));
         }
     }
 
@@ -519,13 +530,11 @@ impl Replica {
     pub(super) fn forward(&mut self, txn: &mut dyn WriteTxn, now: Now) -> Result<(), StoreError> {
         let forwards = std::mem::take(&mut self.forwards);
         // What came together goes on together (I6).
-        let from =
-            |(group, mutation): &(GroupId, Mutation)| (*group, mutation.version.map(|v| v.dot));
-        for together in forwards.chunk_by(|a, b| from(a) == from(b)) {
-            let Some((group, _)) = together.first() else {
+        for together in forwards.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            let Some((group, ..)) = together.first() else {
                 continue;
             };
-            let mutations = together.iter().map(|(_, mutation)| mutation.clone());
+            let mutations = together.iter().map(|(.., mutation)| mutation.clone());
             let issued = self.hlc.tick(now);
             self.commit_local(txn, now, *group, mutations.collect(), issued)?;
         }

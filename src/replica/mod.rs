@@ -215,7 +215,7 @@ pub struct Replica {
     /// Heavy work may be under way.
     heavy: bool,
     /// What was found in the open group to have to travel on, and to whom.
-    forwards: Vec<(GroupId, Mutation)>,
+    forwards: Vec<(GroupId, Dot, Mutation)>,
     /// The table that a replica becomes in the open transaction: its rows have moved already.
     departed: Option<TableUid>,
     /// What every member has, as replication last said.

@@ -163,8 +163,8 @@ fn members_come_and_go() {
     let scenario = load("membership.toml");
     let mut done = 0;
     // 1 and 8 are what was found first: a region that left told of its replicas last, and an index that was added
-    // where nobody had heard of the newcomer.
-    for seed in 0..9 {
+    // where nobody had heard of the newcomer. In 160 all clocks leap by days while a replica is made.
+    for seed in (0..9).chain([160]) {
         let mut trace = |line: String| done += u64::from(line.contains("} is done"));
         let options = Options {
             trace: Some(&mut trace),

@@ -324,6 +324,54 @@ fn a_region_that_hears_late_of_a_new_replica_sends_what_it_wrote_meanwhile() {
     }
 }
 
+/// The new replica has forgotten a deletion that its region's groups made stable; then an earlier group's log, which does
+/// not come there, brings the region that sends everything what the deletion beat.
+#[test]
+fn what_a_forgotten_deletion_beat_does_not_come_back_with_the_log_of_an_earlier_group() {
+    let ((mut a, mut b), mut c) = (pair(5), Node::new(2, small()));
+    b.put(1, "late").unwrap();
+    let late = a.due(&b);
+    a.write(update(TableChange::AddReplica(RegionId(2))))
+        .unwrap();
+    exchange(&mut [&mut a, &mut c]);
+    assert!(!c.joining());
+    b.pull(&a);
+    b.pull(&c);
+    b.settle();
+    b.delete(1);
+    let group = a.def().group;
+    for node in [&mut a, &mut c] {
+        let of_group = |commits: &Vec<Vec<u8>>| {
+            let first = commits.first().map(|sealed| log::header(sealed).unwrap());
+            first.is_some_and(|(dot, _)| dot.log.group == group)
+        };
+        for commits in node.due(&b).into_iter().filter(of_group) {
+            node.group(vec![Job::Remote(commits)]);
+        }
+        node.settle();
+        assert_eq!(node.details().counts.items, 4);
+    }
+    c.at_us += 2 * c.config.retention.tombstones_us;
+    let stamp = Stamp {
+        physical_us: now(c.at_us).wall_us,
+        ..Stamp::MIN
+    };
+    let stamps = BTreeMap::from([(group, stamp)]);
+    c.group(vec![Job::Stable(stable::Stability {
+        stamps,
+        ..Default::default()
+    })]);
+    c.at_us += 1_000_000;
+    c.group(Vec::new());
+    c.settle();
+    assert_eq!((a.rows(Db::Gc), c.rows(Db::Gc)), (1, 0));
+    for commits in late {
+        a.group(vec![Job::Remote(commits)]);
+    }
+    c.pull(&a);
+    assert_eq!(c.details().counts.items, 4);
+}
+
 /// What a new replica is sent goes to the others too, who may lack the commit that it was made in. They wait for it.
 #[test]
 fn what_is_sent_again_does_not_tear_transactions() {

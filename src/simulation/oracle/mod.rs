@@ -224,10 +224,15 @@ impl Oracles {
         }
     }
 
+    /// Whether replicas come and go, so that tables move between groups.
+    pub(super) fn tables_move(&self) -> bool {
+        self.moving || self.late != GroupId(0)
+    }
+
     /// O8 is not looked at where tables move between groups: what a version that travels again has met is not
     /// known from its new place.
     pub(super) fn judges_conflicts(&self) -> bool {
-        self.late == GroupId(0) && !self.moving
+        !self.tables_move()
     }
 
     /// The true time, which only oracles know.

@@ -99,9 +99,10 @@ impl Oracles {
         });
     }
 
-    /// Whether some region may have forgotten a deletion: all have it.
+    /// Whether some region may have forgotten a deletion: all have it. Where tables move between groups, that may be
+    /// known in another than it was made in.
     pub(super) fn is_collectable(&self, deletion: Version) -> bool {
-        if self.moving {
+        if self.tables_move() {
             return self.is_stable(Rank {
                 stamp: deletion.issued,
                 ..deletion.rank
