@@ -170,8 +170,6 @@ pub enum CliError {
 
 /// Parses the arguments and runs the command.
 pub fn run() -> ExitCode {
-    // First of all, before much is allocated.
-    huge_pages(false);
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Up(args) => up::run(args),
@@ -200,16 +198,6 @@ pub fn run() -> ExitCode {
             }
         }
     }
-}
-
-/// Whether the kernel gives this process, and those that it starts, huge pages where its allocator asks for them. A
-/// world is an eighth faster with them; a region with nothing to do would hold seven times the memory. Nothing depends
-/// on it, so a kernel may refuse.
-fn huge_pages(given: bool) {
-    #[cfg(target_os = "linux")]
-    let _may_refuse = rustix::thread::disable_transparent_huge_pages(!given);
-    #[cfg(not(target_os = "linux"))]
-    let _every_system_has_its_way = given;
 }
 
 /// Runs a command's future on a runtime of its own.

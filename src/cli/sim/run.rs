@@ -17,7 +17,7 @@ use super::failures::{self, Failures};
 use super::interrupt::Interrupt;
 use super::progress::{PROGRESS_EVERY, Progress};
 use super::{RunArgs, Source, write_into};
-use crate::cli::{CliError, huge_pages};
+use crate::cli::CliError;
 use crate::simulation::file::PlanFile;
 use crate::simulation::page::Report;
 use crate::simulation::{Options, RunReport};
@@ -33,7 +33,6 @@ struct Ended {
 }
 
 pub fn run_all(args: &RunArgs) -> Result<(), CliError> {
-    huge_pages(true);
     let source = Source::of(args)?;
     let interrupt = Interrupt::listen()?;
     let crew = Crew {
