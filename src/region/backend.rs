@@ -34,8 +34,8 @@ pub(super) struct RegionBackend {
     pub clock: RegionClock,
     /// How long tables are busy with everything; 0 = not at all.
     pub table_delay_us: u64,
-    /// What the writer has made durable.
-    pub durable: watch::Receiver<Frontier>,
+    /// What the writer has made visible.
+    pub visible: watch::Receiver<Frontier>,
 }
 
 impl Backend for RegionBackend {
@@ -94,14 +94,14 @@ impl Backend for RegionBackend {
 
     fn reach(&self, wanted: &Frontier, wait: Duration) -> ReachFuture<'_> {
         let (region, wanted) = (self.info.id, wanted.clone());
-        let mut durable = self.durable.clone();
+        let mut visible = self.visible.clone();
         Box::pin(async move {
-            let there = durable.wait_for(|here| lacks(here, &wanted, region).is_empty());
+            let there = visible.wait_for(|here| lacks(here, &wanted, region).is_empty());
             // Where time is up or the writer has stopped, what is lacking says so.
             if let Ok(Ok(_)) = tokio::time::timeout(wait, there).await {
                 return Ok(Frontier::new());
             }
-            let lacking = lacks(&durable.borrow(), &wanted, region);
+            let lacking = lacks(&visible.borrow(), &wanted, region);
             Ok(lacking)
         })
     }

@@ -118,14 +118,14 @@ impl Status {
     /// The oldest above a number; as long as there are none, waits for the frontier to move.
     async fn newer(&self, query: &Query, after: u64) -> Result<Value, StoreError> {
         let deadline = Instant::now() + Duration::from_millis(query.wait_ms);
-        let mut durable = self.backend.durable.clone();
+        let mut visible = self.backend.visible.clone();
         loop {
-            durable.borrow_and_update();
+            visible.borrow_and_update();
             let (found, answer) = self.page_after(query, after)?;
             if found || query.wait_ms == 0 {
                 return Ok(answer);
             }
-            match timeout_at(deadline, durable.changed()).await {
+            match timeout_at(deadline, visible.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) | Err(_) => return Ok(answer),
             }

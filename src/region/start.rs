@@ -212,7 +212,7 @@ impl Region {
         let clocks = Clocks::default();
         let quiet = Arc::new(Quiet::new(config.tuning));
         let queue = Arc::new(Queue::default());
-        let (durable_tx, durable) = watch::channel(replica.frontier().clone());
+        let (visible_tx, visible) = watch::channel(replica.frontier().clone());
         let backend = Arc::new(RegionBackend {
             info: info.clone(),
             keys: config.keys,
@@ -223,7 +223,7 @@ impl Region {
             metrics: Arc::clone(&metrics),
             clock,
             table_delay_us: micros(config.tuning.table_delay),
-            durable,
+            visible,
         });
         let status = Arc::new(Status {
             info: info.clone(),
@@ -259,7 +259,7 @@ impl Region {
             news,
             metrics: Arc::clone(&metrics),
             info: info.clone(),
-            durable: durable_tx,
+            visible: visible_tx,
             full: FullDisk::default(),
         };
         let writer = std::thread::Builder::new()

@@ -52,8 +52,8 @@ pub(super) struct Writer {
     pub queue: Arc<Queue>,
     /// Bounded in effect: a group has at most as many peers' batches as the replicator has asked for.
     pub news: mpsc::UnboundedSender<News>,
-    /// What is durable, for those who wait for it.
-    pub durable: watch::Sender<Frontier>,
+    /// What readers can see, for those who wait for it.
+    pub visible: watch::Sender<Frontier>,
     pub metrics: Arc<Metrics>,
     pub info: RegionInfo,
     pub full: FullDisk,
@@ -179,21 +179,32 @@ impl Writer {
     fn commit_group(&mut self, now: Now, jobs: Vec<Job>) -> Result<Vec<JobResult>, StoreError> {
         let mut txn = self.store.begin_write()?;
         let results = self.replica.run_group(&mut *txn, now, jobs)?;
-        txn.commit()?;
+        if self.replica.is_repeatable() {
+            // Half of a commit's time is over when it can be seen, and lag is what others wait for.
+            txn.commit_visible()?;
+            self.show();
+            self.store.sync()?;
+        } else {
+            txn.commit()?;
+            self.show();
+        }
         self.replica.committed();
         Ok(results)
     }
 
-    fn tell_done(&mut self, now: Now, results: Vec<JobResult>, receipts: Vec<Receipt>) {
-        assert_eq!(results.len(), receipts.len(), "every job has one result");
+    fn show(&self) {
         let frontier = self.replica.frontier();
-        self.durable.send_if_modified(|durable| {
-            let moved = durable != frontier;
+        self.visible.send_if_modified(|visible| {
+            let moved = visible != frontier;
             if moved {
-                durable.clone_from(frontier);
+                visible.clone_from(frontier);
             }
             moved
         });
+    }
+
+    fn tell_done(&mut self, now: Now, results: Vec<JobResult>, receipts: Vec<Receipt>) {
+        assert_eq!(results.len(), receipts.len(), "every job has one result");
         let (mut applied, mut copied) = (Vec::new(), Vec::new());
         let (mut votes, mut rescued) = (Vec::new(), Vec::new());
         for (result, receipt) in results.into_iter().zip(receipts) {

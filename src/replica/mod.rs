@@ -241,6 +241,8 @@ pub struct Replica {
     sweep: ttl::Sweep,
     /// What the driver counts.
     noted: Noted,
+    /// See [`Replica::is_repeatable`].
+    repeatable: bool,
     /// A chore has more to do at once.
     chores_left: bool,
     /// When chores look for work again, on the monotonic clock.
@@ -325,6 +327,7 @@ impl Replica {
             changes,
             sweep: ttl::Sweep::default(),
             noted: Noted::default(),
+            repeatable: false,
             chores_left: true,
             next_chores_us: 0,
         })
@@ -359,6 +362,9 @@ impl Replica {
     ) -> Result<Vec<JobResult>, StoreError> {
         // Who does not ask for what was noted does not keep it either.
         self.noted = Noted::default();
+        let before = self.given_out();
+        let of_peers = |job: &Job| matches!(job, Job::Remote(_) | Job::Stable(_));
+        let only_peers = !jobs.is_empty() && jobs.iter().all(of_peers);
         let mut results = Vec::with_capacity(jobs.len());
         let fenced = (self.fenced(now)).filter(|_| !self.has_bug(PlantedBug::FenceForgotten));
         let now = self.trusted(now);
@@ -425,7 +431,25 @@ impl Replica {
         self.do_chores(txn, now, fenced.is_some() || self.cut_off)?;
         self.forward(txn, now)?;
         self.flush(txn, now)?;
+        self.repeatable =
+            only_peers && self.given_out() == before && self.noted.conflicts.is_empty();
         Ok(results)
+    }
+
+    /// Whether nobody is misled if readers see the last group and a crash undoes it. It holds only what peers made, who
+    /// send it again, and has given out no number that another might be given afterwards: no commit or stamp of
+    /// this region, no record of a stream, no conflict.
+    pub fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+
+    fn given_out(&self) -> (Origin, u64, u64, u64) {
+        let own = self
+            .frontier
+            .iter()
+            .filter(|(log, _)| log.origin == self.origin);
+        let own = own.map(|(_, seq)| seq).sum();
+        (self.origin, own, self.changes.next(), self.clock_bound)
     }
 
     /// The group's transaction is durable.

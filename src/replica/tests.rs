@@ -16,6 +16,7 @@ use crate::store::MemStore;
 mod copies;
 mod deletions;
 mod lives;
+mod repeatable;
 mod replicas;
 mod rescue;
 

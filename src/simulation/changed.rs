@@ -68,6 +68,10 @@ impl WriteTxn for Noting<'_> {
         self.end().map(drop)
     }
 
+    fn commit_visible(self: Box<Self>) -> Result<(), StoreError> {
+        self.end().map(drop)
+    }
+
     fn as_read(&self) -> &dyn ReadTxn {
         self.txn.as_read()
     }

@@ -11,13 +11,15 @@
 //! - One process may open one environment twice, which breaks LMDB's locks: [`Folder`] is held once.
 //! - A system `liblmdb` or a build outside this repository may cap keys at 511 bytes: refused at open.
 //!
-//! Every commit is synced before it is visible to others (no `NOSYNC`, no `NOMETASYNC`, no `WRITEMAP`).
+//! Every commit's pages are synced before it is visible to others (no `NOSYNC`, no `WRITEMAP`), and its meta page too, save
+//! where the caller wants it visible first: then `NOMETASYNC` holds for that commit, which a crash undoes as a whole.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lmdb::{
     Cursor, Database, DatabaseFlags, Environment, EnvironmentFlags, RoCursor, RoTransaction,
@@ -63,6 +65,8 @@ pub struct LmdbStore {
     env: Environment,
     dbs: [Database; Db::ALL.len()],
     folder: Folder,
+    /// Held by the write transaction until it is committed in the way that it asked for.
+    turn: Mutex<()>,
 }
 
 impl LmdbStore {
@@ -79,11 +83,30 @@ impl LmdbStore {
             Found::Nothing => create(&env, path)?,
             Found::Store => open_databases(&env, path)?,
         };
-        Ok(LmdbStore { env, dbs, folder })
+        Ok(LmdbStore {
+            env,
+            dbs,
+            folder,
+            turn: Mutex::new(()),
+        })
     }
 
     fn db(&self, db: Db) -> Database {
         self.dbs[db as usize]
+    }
+
+    /// Whether commits sync their meta page, from now on.
+    fn sync_meta(&self, on: bool, _turn: &MutexGuard<'_, ()>) -> Result<(), StoreError> {
+        // SAFETY: the pointer is that of an open environment, which `env` keeps open. LMDB wants no two threads to change
+        // its flags at once: only the one that has the turn does.
+        let code = unsafe {
+            let flag = lmdb_sys::MDB_NOMETASYNC;
+            lmdb_sys::mdb_env_set_flags(self.env.env(), flag, c_int::from(!on))
+        };
+        match code {
+            0 => Ok(()),
+            code => Err(self.error(lmdb::Error::from_err_code(code))),
+        }
     }
 
     fn error(&self, error: lmdb::Error) -> StoreError {
@@ -116,12 +139,20 @@ impl Store for LmdbStore {
     }
 
     fn begin_write(&self) -> Result<Box<dyn WriteTxn + '_>, StoreError> {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let txn = self.env.begin_rw_txn().map_err(|e| self.error(e))?;
         Ok(Box::new(LmdbWrite {
             store: self,
             txn,
             full: false,
+            turn,
         }))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        // Whatever the reason: after a failed sync nobody knows what the disk holds.
+        let failed = |error: lmdb::Error| StoreError::Io(format!("the disk did not sync: {error}"));
+        self.env.sync(true).map_err(failed)
     }
 }
 
@@ -149,6 +180,7 @@ struct LmdbWrite<'s> {
     txn: RwTransaction<'s>,
     /// A change found no room. LMDB lets such a transaction only be dropped.
     full: bool,
+    turn: MutexGuard<'s, ()>,
 }
 
 impl LmdbWrite<'_> {
@@ -204,6 +236,19 @@ impl WriteTxn for LmdbWrite<'_> {
         }
         let LmdbWrite { store, txn, .. } = *self;
         txn.commit().map_err(|e| store.error(e))
+    }
+
+    fn commit_visible(self: Box<Self>) -> Result<(), StoreError> {
+        if self.full {
+            return Err(StoreError::Full);
+        }
+        let LmdbWrite {
+            store, txn, turn, ..
+        } = *self;
+        store.sync_meta(false, &turn)?;
+        let committed = txn.commit().map_err(|e| store.error(e));
+        store.sync_meta(true, &turn)?;
+        committed
     }
 
     fn as_read(&self) -> &dyn ReadTxn {

@@ -98,6 +98,10 @@ impl Store for MemStore {
             _turn: turn,
         }))
     }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Looks at every entry: stores in memory are small.
@@ -240,6 +244,10 @@ impl WriteTxn for MemWrite<'_> {
             }
         }
         Ok(())
+    }
+
+    fn commit_visible(self: Box<Self>) -> Result<(), StoreError> {
+        self.commit()
     }
 
     fn as_read(&self) -> &dyn ReadTxn {

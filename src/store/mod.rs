@@ -164,6 +164,9 @@ pub trait WriteTxn: ReadTxn {
     fn delete(&mut self, db: Db, key: &[u8]) -> Result<bool, StoreError>;
     /// Makes the transaction durable, then visible to new readers.
     fn commit(self: Box<Self>) -> Result<(), StoreError>;
+    /// Makes the transaction visible to new readers. It is durable after the next [`Store::sync`]; a crash before may
+    /// undo it, whole.
+    fn commit_visible(self: Box<Self>) -> Result<(), StoreError>;
     /// This transaction as a reader (sees its own writes).
     fn as_read(&self) -> &dyn ReadTxn;
 }
@@ -175,4 +178,6 @@ pub trait Store: Send + Sync {
     fn usage(&self) -> Result<Option<Usage>, StoreError>;
     /// Blocks while another write transaction is open.
     fn begin_write(&self) -> Result<Box<dyn WriteTxn + '_>, StoreError>;
+    /// Makes durable all that is committed.
+    fn sync(&self) -> Result<(), StoreError>;
 }

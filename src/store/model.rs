@@ -21,7 +21,14 @@ enum Op {
 #[derive(Clone, Debug)]
 struct Txn {
     ops: Vec<Op>,
-    commit: bool,
+    end: End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Commit,
+    CommitVisible,
+    Drop,
 }
 
 /// Few distinct keys, so that operations meet, with long ones that share long prefixes among them.
@@ -67,9 +74,13 @@ fn op() -> impl Strategy<Value = Op> {
 fn txn() -> impl Strategy<Value = Txn> {
     (
         proptest::collection::vec(op(), 1..40),
-        proptest::bool::weighted(0.7),
+        prop_oneof![
+            2 => Just(End::Commit),
+            2 => Just(End::CommitVisible),
+            1 => Just(End::Drop)
+        ],
     )
-        .prop_map(|(ops, commit)| Txn { ops, commit })
+        .prop_map(|(ops, end)| Txn { ops, end })
 }
 
 fn scan(
@@ -199,10 +210,10 @@ fn run(stores: &[&dyn Store], txns: &[Txn]) {
             step(&mut model, &mut writers, op);
         }
         for writer in writers {
-            if txn.commit {
-                writer.commit().unwrap()
-            } else {
-                drop(writer)
+            match txn.end {
+                End::Commit => writer.commit().unwrap(),
+                End::CommitVisible => writer.commit_visible().unwrap(),
+                End::Drop => drop(writer),
             }
         }
         for reader in &readers {
@@ -212,11 +223,12 @@ fn run(stores: &[&dyn Store], txns: &[Txn]) {
                 "a reader's snapshot moved"
             );
         }
-        if !txn.commit {
+        if txn.end == End::Drop {
             model = before;
         }
     }
     for store in stores {
+        store.sync().unwrap();
         assert_eq!(contents(store.begin_read().unwrap().as_ref()), model);
     }
 }

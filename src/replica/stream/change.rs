@@ -129,7 +129,7 @@ impl Changes {
     }
 
     /// The LSN that the next record gets.
-    pub(super) fn next(&self) -> u64 {
+    pub(in super::super) fn next(&self) -> u64 {
         self.next
     }
 
