@@ -58,7 +58,7 @@ pub enum Place {
 /// A part of a group, as its sponsor holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Part {
-    /// The sponsor's whole durable frontier when the part was read.
+    /// The sponsor's whole durable frontier when the part was read; in the first part, what the copy is of.
     pub frontier: Frontier,
     /// Causal contexts of what is in `mutations`, and, in the first part, of where each log stands.
     pub contexts: Vec<(Dot, Frontier)>,

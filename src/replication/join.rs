@@ -332,14 +332,46 @@ impl Replicator {
             return Ok(());
         };
         let seen = std::mem::replace(&mut part.frontier, self.durable.clone());
-        if part.next.is_none() && !covers(&self.durable, &seen) {
-            // The store shows commits that are not known to be durable. What they replaced is left out, so the copy
-            // does not end before it can say that they are to be waited for.
+        // The store shows commits that are not known to be durable. What they replaced is left out, so the copy
+        // does not end before it can say that they are to be waited for.
+        let mut goes_on = !covers(&self.durable, &seen);
+        if after.is_none() {
+            part.frontier = self.base_for(scene, peer, group)?;
+            goes_on |= part.frontier != self.durable;
+        }
+        if part.next.is_none() && goes_on {
             part.next = Some(after.clone().unwrap_or(Place::Item(Vec::new())));
         }
         let chunk = Message::Chunk { group, after, part };
         self.send(scene, peer, Lane::Bulk, chunk);
         Ok(())
+    }
+
+    /// The base of a copy for `peer`: what is durable here, but of what this region made only what another that might
+    /// give a copy is known to have too, or what is in no log any more. The log brings the rest. Were it in the copy,
+    /// and this disk lost amid it, the joiner would go on with a copy of the other, and have alone what nobody can
+    /// send. Without another nobody goes on: it has everything then, since contexts of what has long been everywhere
+    /// are gone, and a log that brings it again would find conflicts that were none.
+    fn base_for(
+        &self,
+        scene: &Scene<'_>,
+        peer: RegionId,
+        group: GroupId,
+    ) -> Result<Frontier, StoreError> {
+        let mut base = self.durable.clone();
+        let may_be_whole = |other: &RegionId| {
+            let session = self.sessions.get(other).filter(|s| s.open());
+            *other != peer && group.contains(*other) && session.is_none_or(|s| s.whole)
+        };
+        let ours = |log: &LogId| log.group == group && log.origin.region == self.config.region;
+        for (log, seq) in base.iter_mut().filter(|(log, _)| ours(log)) {
+            let others = self.known.iter().filter(|(other, _)| may_be_whole(other));
+            let theirs = others.map(|(_, known)| known.frontier.get(log).copied().unwrap_or(0));
+            let Some(theirs) = theirs.max() else { continue };
+            let dropped = scene.shelf.start(*log)?.saturating_sub(1);
+            *seq = dropped.max(theirs).min(*seq);
+        }
+        Ok(base)
     }
 
     /// A part has come. One that was not asked for, or came twice, is dropped.

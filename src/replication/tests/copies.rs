@@ -68,6 +68,32 @@ fn a_copy_does_not_end_before_all_that_it_saw_is_durable() {
     assert!(lacks(&world).contains("1 newer"), "{}", lacks(&world));
 }
 
+/// Were what the sponsor alone has in a copy, the joiner would have it alone if the sponsor lost its disk.
+#[test]
+fn a_copy_is_of_what_another_has_too() {
+    let base = |other: bool| {
+        let mut world = World::new(3);
+        world.cut_lane = Some(Lane::Log);
+        world.cut = vec![(1, 0)];
+        world.write(1, 5, 10);
+        world.link(1, 2, other);
+        world.run_ms(1_000);
+        world.cut.push((1, 2));
+        world.write(1, 5, 10);
+        for at in [1, 2] {
+            world.nodes[at].shelf.1.insert(log_of(1), 4);
+        }
+        world.link(0, 1, true);
+        world.run_ms(2_000);
+        world
+            .bases
+            .last()
+            .and_then(|base| base.get(&log_of(1)).copied())
+    };
+    assert_eq!(base(true), Some(5), "region 2 has no more");
+    assert_eq!(base(false), Some(10), "there is nobody else");
+}
+
 /// What the sponsor had when the copy ended makes it whole, whoever brings it.
 #[test]
 fn who_only_has_to_catch_up_needs_its_sponsor_no_more() {

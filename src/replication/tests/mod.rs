@@ -117,6 +117,8 @@ struct World {
     fences: Vec<FenceLine>,
     /// Which regions were sent a part of a copy.
     copies: Vec<u16>,
+    /// And on what base.
+    bases: Vec<Frontier>,
     delay_us: u64,
 }
 
@@ -180,6 +182,7 @@ impl World {
             ahead_us: 0,
             fences: Vec::new(),
             copies: Vec::new(),
+            bases: Vec::new(),
             delay_us: DELAY_US,
         }
     }
@@ -247,7 +250,10 @@ impl World {
             // The tests that need a new life begin with it.
             Action::Fence(_) | Action::Reborn { .. } => {}
             // Taken in by no shelf.
-            Action::Snapshot(_) => self.copies.push(at),
+            Action::Snapshot(portion) => {
+                self.copies.push(at);
+                self.bases.push(portion.base);
+            }
             Action::Rescue { .. } | Action::Wipe(_) => {
                 unreachable!("no shelf lacks anything")
             }
