@@ -81,13 +81,21 @@ pub struct Portion {
     pub again: bool,
 }
 
-/// Reads the part of `group` after `after` for the region `to`: about `bytes_max`, and at least one row. Its frontier is
-/// that of the store, which may show more than is durable. `None`: another region has more.
+/// Where a part begins.
+#[derive(Clone, Copy, Debug)]
+pub enum At<'a> {
+    /// With the copy, which is of what this covers: its base.
+    Base(&'a Frontier),
+    After(&'a Place),
+}
+
+/// Reads a part of `group` for the region `to`: about `bytes_max`, and at least one row. Its frontier is that of the
+/// store, which may show more than is durable. `None`: another region has more.
 pub fn read_part(
     txn: &dyn ReadTxn,
     (region, to): (RegionId, RegionId),
     group: GroupId,
-    after: Option<&Place>,
+    at: At<'_>,
     bytes_max: usize,
 ) -> Result<Option<Part>, StoreError> {
     let mut tables = read::tables(txn, to)?;
@@ -103,17 +111,20 @@ pub fn read_part(
         ..Part::default()
     };
     let mut bytes = 0;
-    if after.is_none() {
-        for (log, seq) in &part.frontier {
-            if log.group == group {
-                let dot = Dot {
-                    log: *log,
-                    seq: *seq,
-                };
-                part.contexts.extend(log::context_entry(txn, dot)?);
-            }
+    if let At::Base(base) = at {
+        // Commits that the logs bring after it may have no context of their own: it is as before.
+        for (log, seq) in base.iter().filter(|(log, _)| log.group == group) {
+            let dot = Dot {
+                log: *log,
+                seq: *seq,
+            };
+            part.contexts.extend(log::context_entry(txn, dot)?);
         }
     }
+    let after = match at {
+        At::Base(_) => None,
+        At::After(place) => Some(place),
+    };
     if !matches!(after, Some(Place::Item(_))) {
         let last = read_tables(txn, (group, to), after, bytes_max, &mut bytes, &mut part)?;
         if last.is_some() {

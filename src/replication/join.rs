@@ -24,7 +24,7 @@ use super::{Action, GONE_US, Lane, PART_US};
 use crate::clock::RegionId;
 use crate::maybe;
 use crate::replica::mutation::{Frontier, GroupId, LogId};
-use crate::replica::snapshot::{Part, Place, Portion};
+use crate::replica::snapshot::{At, Part, Place, Portion};
 use crate::store::StoreError;
 
 /// Asking a sponsor so often without an answer is enough.
@@ -327,7 +327,9 @@ impl Replicator {
         }
         let tiny = maybe!("tiny part", us, peer, scene.now);
         let bytes_max = if tiny { 1 } else { self.config.part_bytes_max };
-        let part = (scene.shelf).part((us, peer), group, after.as_ref(), bytes_max)?;
+        let base = self.base_for(scene, peer, group)?;
+        let at = after.as_ref().map_or(At::Base(&base), At::After);
+        let part = (scene.shelf).part((us, peer), group, at, bytes_max)?;
         let Some(mut part) = part else {
             return Ok(());
         };
@@ -336,8 +338,8 @@ impl Replicator {
         // does not end before it can say that they are to be waited for.
         let mut goes_on = !covers(&self.durable, &seen);
         if after.is_none() {
-            part.frontier = self.base_for(scene, peer, group)?;
-            goes_on |= part.frontier != self.durable;
+            goes_on |= base != self.durable;
+            part.frontier = base;
         }
         if part.next.is_none() && goes_on {
             part.next = Some(after.clone().unwrap_or(Place::Item(Vec::new())));
@@ -350,8 +352,7 @@ impl Replicator {
     /// The base of a copy for `peer`: what is durable here, but of what this region made only what another that might
     /// give a copy is known to have too, or what is in no log any more. The log brings the rest. Were it in the copy,
     /// and this disk lost amid it, the joiner would go on with a copy of the other, and have alone what nobody can
-    /// send. Without another nobody goes on: it has everything then, since contexts of what has long been everywhere
-    /// are gone, and a log that brings it again would find conflicts that were none.
+    /// send. Where there is no other, nobody could go on, and all is in the copy.
     fn base_for(
         &self,
         scene: &Scene<'_>,

@@ -2,7 +2,7 @@
 
 use crate::clock::{RegionId, Stamp};
 use crate::replica::mutation::{Dot, GroupId, LogId};
-use crate::replica::snapshot::{self, Part, Place};
+use crate::replica::snapshot::{self, At, Part};
 use crate::replica::{log, stable};
 use crate::store::{ReadTxn, StoreError};
 
@@ -23,7 +23,7 @@ pub(super) trait Shelf {
         &self,
         regions: (RegionId, RegionId),
         group: GroupId,
-        after: Option<&Place>,
+        at: At<'_>,
         bytes_max: usize,
     ) -> Result<Option<Part>, StoreError>;
     /// The store itself; `None` where there is only a shelf.
@@ -55,10 +55,10 @@ impl Shelf for StoreShelf<'_> {
         &self,
         regions: (RegionId, RegionId),
         group: GroupId,
-        after: Option<&Place>,
+        at: At<'_>,
         bytes_max: usize,
     ) -> Result<Option<Part>, StoreError> {
-        snapshot::read_part(self.0, regions, group, after, bytes_max)
+        snapshot::read_part(self.0, regions, group, at, bytes_max)
     }
 
     fn txn(&self) -> Option<&dyn ReadTxn> {

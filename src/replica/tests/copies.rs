@@ -7,7 +7,8 @@ pub(super) fn copy_of(sponsor: &Node, base: &Frontier) -> Job {
     let group = sponsor.def().group;
     let txn = sponsor.store.begin_read().unwrap();
     let regions = (sponsor.config.region, RegionId(1));
-    let part = snapshot::read_part(&*txn, regions, group, None, usize::MAX);
+    let at = snapshot::At::Base(base);
+    let part = snapshot::read_part(&*txn, regions, group, at, usize::MAX);
     let part = part.unwrap().expect("the sponsor has everything");
     Job::Snapshot(Box::new(Portion {
         group,

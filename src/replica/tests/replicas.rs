@@ -119,7 +119,8 @@ fn copied(lost: &Node, sponsor: &Node, groups: &[GroupId]) -> Node {
     for group in groups {
         let part = {
             let txn = sponsor.store.begin_read().unwrap();
-            snapshot::read_part(&*txn, regions, *group, None, usize::MAX)
+            let at = snapshot::At::Base(sponsor.replica.frontier());
+            snapshot::read_part(&*txn, regions, *group, at, usize::MAX)
         };
         let portion = snapshot::Portion {
             group: *group,
@@ -191,7 +192,8 @@ fn nobody_copies_from_a_replica_that_is_not_whole() {
     let part = |to: &Node| {
         let txn = c.store.begin_read().unwrap();
         let regions = (RegionId(2), to.config.region);
-        snapshot::read_part(&*txn, regions, c.def().group, None, usize::MAX).unwrap()
+        let at = snapshot::At::Base(c.replica.frontier());
+        snapshot::read_part(&*txn, regions, c.def().group, at, usize::MAX).unwrap()
     };
     assert_eq!((part(&a), part(&b)), (None, None));
 }
@@ -204,7 +206,9 @@ fn nobody_copies_from_a_replica_that_went() {
     let part = |to: &Node, after: Option<&snapshot::Place>, c: &Node| {
         let txn = c.store.begin_read().unwrap();
         let regions = (RegionId(2), to.config.region);
-        snapshot::read_part(&*txn, regions, group, after, 1).unwrap()
+        let base = snapshot::At::Base(c.replica.frontier());
+        let at = after.map_or(base, snapshot::At::After);
+        snapshot::read_part(&*txn, regions, group, at, 1).unwrap()
     };
     let first = part(&a, None, &c).expect("it has the table");
     a.write(update(TableChange::RemoveReplica(RegionId(2))))
@@ -229,7 +233,8 @@ fn a_region_hears_by_a_copy_that_its_replica_went() {
     let part = {
         let txn = a.store.begin_read().unwrap();
         let regions = (RegionId(0), RegionId(2));
-        snapshot::read_part(&*txn, regions, group, None, usize::MAX)
+        let at = snapshot::At::Base(a.replica.frontier());
+        snapshot::read_part(&*txn, regions, group, at, usize::MAX)
     };
     let portion = snapshot::Portion {
         group,

@@ -19,7 +19,7 @@ use crate::clock::policy::{FenceLine, MAX_OFFSET_US};
 use crate::clock::{Now, Stamp};
 use crate::replica::manifest::Manifest;
 use crate::replica::mutation::{Dot, LogId};
-use crate::replica::snapshot::{Part, Place};
+use crate::replica::snapshot::{At, Part};
 use crate::store::StoreError;
 
 const DELAY_US: u64 = 20_000;
@@ -65,7 +65,7 @@ impl Shelf for MemShelf {
         &self,
         _: (RegionId, RegionId),
         _: GroupId,
-        _: Option<&Place>,
+        _: At<'_>,
         _: usize,
     ) -> Result<Option<Part>, StoreError> {
         let logs = self.0.iter();
