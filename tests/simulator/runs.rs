@@ -23,8 +23,8 @@ const SCENARIOS: [&str; 10] = [
     "membership.toml",
     "movers.toml",
 ];
-/// Three of each scenario. A release build plays many more in little time: `.ci/run` does.
-pub const COUNT: u64 = 30;
+/// Six of each scenario. A release build plays many more in little time: `.ci/run` does.
+pub const COUNT: u64 = 60;
 
 pub fn load(name: &str) -> Scenario {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("simulations");

@@ -55,7 +55,7 @@ fn a_seed_gives_the_same_world_on_real_files() {
 fn smoke_seeds_pass_and_every_oracle_looks() {
     let reports = played_of("smoke.toml");
     assert!(
-        sum(&reports, |r| r.acknowledged) > 200,
+        sum(&reports, |r| r.acknowledged) > 500,
         "clients got something done"
     );
     assert!(
@@ -108,6 +108,8 @@ fn additions_made_in_several_regions_all_count() {
 #[test]
 fn lost_disks_are_made_up_for() {
     let reports = played_of("disks.toml");
+    let copied = |r: &RunReport| r.marks.get("copied").copied().unwrap_or(0);
+    assert!(sum(&reports, copied) > 0, "nobody was given a copy");
     assert!(
         sum(&reports, |r| r.lost) > 0,
         "some commits were on the lost disk only"
@@ -164,7 +166,7 @@ fn members_come_and_go() {
     let mut done = 0;
     // 1 and 8 are what was found first: a region that left told of its replicas last, and an index that was added
     // where nobody had heard of the newcomer. In 160 all clocks leap by days while a replica is made.
-    for seed in (0..9).chain([160]) {
+    for seed in (0..12).chain([160]) {
         let mut trace = |line: String| done += u64::from(line.contains("} is done"));
         let options = Options {
             trace: Some(&mut trace),
@@ -181,6 +183,6 @@ fn replicas_of_a_table_come_and_go() {
     let reports = played_of("movers.toml");
     for mark in ["replica gone", "replica whole"] {
         let hit = reports.iter().filter(|r| r.marks.contains_key(mark));
-        assert!(hit.count() > 1, "{mark}");
+        assert!(hit.count() > 2, "{mark}");
     }
 }
