@@ -68,10 +68,7 @@ impl<'a> Incoming<'a> {
 
     /// The version as it travels again.
     pub(super) fn mutation(&self) -> Mutation {
-        Mutation {
-            version: Some(self.version),
-            change: self.record().change(self.table, self.key.clone()),
-        }
+        self.record().mutation(self.table, self.key.clone())
     }
 }
 

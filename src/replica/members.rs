@@ -516,11 +516,8 @@ impl Replica {
             crate::mark!("stray forwarded");
             let beaten = |c: &&Record<'_>| c.image.is_none() && c.version.rank > item.version.rank;
             if let Some(deletion) = current.filter(beaten) {
-                let forward = Mutation {
-                    version: Some(deletion.version),
-                    change: deletion.change(item.table, item.key.clone()),
-                };
-                self.forwards.push((def.group, dot, forward));
+                let deletion = deletion.mutation(item.table, item.key.clone());
+                self.forwards.push((def.group, dot, deletion));
             }
             self.forwards.push((def.group, dot, item.mutation()));
         }

@@ -214,7 +214,7 @@ pub struct Replica {
     builds: work::Builds,
     /// Heavy work may be under way.
     heavy: bool,
-    /// What was found in the open group to have to travel on, and to whom.
+    /// What was found in the open group to have to travel on: to whom, and the commit that brought it.
     forwards: Vec<(GroupId, Dot, Mutation)>,
     /// The table that a replica becomes in the open transaction: its rows have moved already.
     departed: Option<TableUid>,
@@ -362,9 +362,9 @@ impl Replica {
     ) -> Result<Vec<JobResult>, StoreError> {
         // Who does not ask for what was noted does not keep it either.
         self.noted = Noted::default();
-        let before = self.given_out();
         let of_peers = |job: &Job| matches!(job, Job::Remote(_) | Job::Stable(_));
         let only_peers = !jobs.is_empty() && jobs.iter().all(of_peers);
+        let before = only_peers.then(|| self.given_out());
         let mut results = Vec::with_capacity(jobs.len());
         let fenced = (self.fenced(now)).filter(|_| !self.has_bug(PlantedBug::FenceForgotten));
         let now = self.trusted(now);
@@ -431,8 +431,8 @@ impl Replica {
         self.do_chores(txn, now, fenced.is_some() || self.cut_off)?;
         self.forward(txn, now)?;
         self.flush(txn, now)?;
-        self.repeatable =
-            only_peers && self.given_out() == before && self.noted.conflicts.is_empty();
+        self.repeatable = before.is_some_and(|before| before == self.given_out())
+            && self.noted.conflicts.is_empty();
         Ok(results)
     }
 

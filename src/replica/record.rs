@@ -2,7 +2,7 @@
 
 use super::catalog::TableUid;
 use super::keys;
-use super::mutation::{Change, ItemKey, Rank, RankKind, Version};
+use super::mutation::{Change, ItemKey, Mutation, Rank, RankKind, Version};
 use crate::clock::Stamp;
 use crate::store::StoreError;
 
@@ -102,9 +102,9 @@ impl<'a> Record<'a> {
     }
 
     /// The version as it travels again.
-    pub fn change(&self, table: TableUid, key: ItemKey) -> Change {
+    pub fn mutation(&self, table: TableUid, key: ItemKey) -> Mutation {
         let image = self.image.map(<[u8]>::to_vec);
-        match self.marks {
+        let change = match self.marks {
             None => Change::Item { table, key, image },
             Some(marks) => Change::Merged {
                 table,
@@ -112,6 +112,10 @@ impl<'a> Record<'a> {
                 marks: marks.to_vec(),
                 image,
             },
+        };
+        Mutation {
+            version: Some(self.version),
+            change,
         }
     }
 }

@@ -140,10 +140,7 @@ impl Replica {
             let mut mine = writes.iter().filter(mine).peekable();
             let wrote = mine.peek().is_some();
             if !(wrote && mine.all(there)) && (relog.all || wrote) {
-                moving.push(Mutation {
-                    version: Some(record.version),
-                    change: record.change(uid, read::item_key(row, &record)),
-                });
+                moving.push(record.mutation(uid, read::item_key(row, &record)));
                 // The new member may be read already: what was made together comes together (I6).
                 if !relog.all {
                     moving.extend(made_with(txn.as_read(), uid, row, record.version.dot)?);

@@ -53,10 +53,8 @@ fn repairs(node: &Node) -> (u64, u64, usize) {
 /// Two regions with a global table of three items; the first version of the third never reached the second,
 /// and the second version of the second neither, though their commits count as applied.
 fn diverged() -> (Node, Node) {
-    let mut a = Node::new(0, counting());
+    let mut a = Node::global(0, counting());
     let mut b = Node::new(1, counting());
-    a.config.replicate_all = true;
-    a.reopen();
     a.write(simple()).unwrap();
     for n in [1, 2] {
         a.put(n, "first").unwrap();
@@ -164,10 +162,8 @@ fn what_is_on_its_way_is_not_lost() {
 #[test]
 fn a_damaged_item_is_found_and_put_back() {
     for (flip, is_found) in [(false, false), (false, true), (true, false), (true, true)] {
-        let mut a = Node::new(0, counting());
+        let mut a = Node::global(0, counting());
         let mut b = Node::new(1, counting());
-        a.config.replicate_all = true;
-        a.reopen();
         a.write(simple()).unwrap();
         for n in 0..20 {
             a.put(n, "g").unwrap();
@@ -201,10 +197,8 @@ fn a_damaged_item_is_found_and_put_back() {
 
 /// Two regions with one partition of so many items: all in one bucket, counted in many steps.
 fn large(items: usize) -> (Node, Node) {
-    let mut a = Node::new(0, counting());
+    let mut a = Node::global(0, counting());
     let mut b = Node::new(1, counting());
-    a.config.replicate_all = true;
-    a.reopen();
     a.write(collections()).unwrap();
     for n in 0..items {
         a.put_in("p", n, "g").unwrap();

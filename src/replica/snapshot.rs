@@ -111,19 +111,16 @@ pub fn read_part(
         ..Part::default()
     };
     let mut bytes = 0;
-    if let At::Base(base) = at {
-        // Commits that the logs bring after it may have no context of their own: it is as before.
-        for (log, seq) in base.iter().filter(|(log, _)| log.group == group) {
-            let dot = Dot {
-                log: *log,
-                seq: *seq,
-            };
-            part.contexts.extend(log::context_entry(txn, dot)?);
-        }
-    }
     let after = match at {
-        At::Base(_) => None,
         At::After(place) => Some(place),
+        At::Base(base) => {
+            // Commits that the logs bring after it may have no context of their own: it is as before.
+            for (&log, &seq) in base.iter().filter(|(log, _)| log.group == group) {
+                part.contexts
+                    .extend(log::context_entry(txn, Dot { log, seq })?);
+            }
+            None
+        }
     };
     if !matches!(after, Some(Place::Item(_))) {
         let last = read_tables(txn, (group, to), after, bytes_max, &mut bytes, &mut part)?;
@@ -277,10 +274,8 @@ fn read_items(
             }
         };
         *bytes += row.len() + stored.len();
-        part.mutations.push(Mutation {
-            version: Some(record.version),
-            change: record.change(uid, read::item_key(row, &record)),
-        });
+        part.mutations
+            .push(record.mutation(uid, read::item_key(row, &record)));
         if *bytes >= bytes_max {
             last = Some(Place::Item(row.to_vec()));
             return ControlFlow::Break(());

@@ -64,6 +64,14 @@ impl Node {
         node
     }
 
+    /// A region of a cluster where every table is global.
+    pub fn global(id: u16, limits: Limits) -> Node {
+        let mut node = Node::new(id, limits);
+        node.config.replicate_all = true;
+        node.reopen();
+        node
+    }
+
     /// The process dies and another begins on the same store.
     pub fn reopen(&mut self) {
         self.at_us += 1_000;
@@ -463,9 +471,7 @@ fn item_collections_have_a_size_and_a_limit() {
 
 #[test]
 fn items_that_came_before_their_table_are_indexed_in_steps() {
-    let (mut a, mut b) = (Node::new(0, small()), Node::new(1, small()));
-    a.config.replicate_all = true;
-    a.reopen();
+    let (mut a, mut b) = (Node::global(0, small()), Node::new(1, small()));
     a.write(collections()).unwrap();
     for n in 0..20 {
         a.put(n, "g").unwrap();

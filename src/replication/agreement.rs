@@ -133,24 +133,27 @@ impl Replicator {
         if self.config.manifest.voters().regions().count() == 2 {
             return None;
         }
-        [Cause::Silent, Cause::LogFull]
+        let full = self.log_full.then_some(Cause::LogFull);
+        [Some(Cause::Silent), full]
             .into_iter()
+            .flatten()
             .find_map(|cause| {
                 let mut others = self.others().regions();
-                let region = others.find(|peer| self.has_lapsed(*peer, cause))?;
+                let region = others.find(|peer| self.may_lapse(*peer, cause))?;
                 let change = Change::Lapse { region };
                 Some(Intent { change, cause })
             })
     }
 
-    /// Whether a member may be taken for dead, for that reason. Who lacks something waits with that: the silent one
-    /// may be the one that has it. Only a person may know better.
-    pub(super) fn has_lapsed(&self, region: RegionId, cause: Cause) -> bool {
+    /// Whether a member may be taken for dead, if that is the reason. Who lacks something waits with that: the silent
+    /// one may be the one that has it. Only a person may know better.
+    pub(super) fn may_lapse(&self, region: RegionId, cause: Cause) -> bool {
         let silence = self.contacts.silence(region, self.clocks.now.mono_us);
-        let dead = silence.unheard_us >= self.config.limits.dead_after_us;
         match cause {
-            Cause::Silent => dead && self.is_whole(),
-            Cause::LogFull => self.log_full && self.is_quiet(region) && self.is_whole(),
+            Cause::Silent => {
+                silence.unheard_us >= self.config.limits.dead_after_us && self.is_whole()
+            }
+            Cause::LogFull => self.is_quiet(region) && self.is_whole(),
             Cause::Person => self.is_quiet(region),
             Cause::Progress => false,
         }

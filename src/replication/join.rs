@@ -327,21 +327,20 @@ impl Replicator {
         }
         let tiny = maybe!("tiny part", us, peer, scene.now);
         let bytes_max = if tiny { 1 } else { self.config.part_bytes_max };
-        let base = self.base_for(scene, peer, group)?;
+        let base = match after {
+            None => self.base_for(scene, peer, group)?,
+            Some(_) => self.durable.clone(),
+        };
         let at = after.as_ref().map_or(At::Base(&base), At::After);
         let part = (scene.shelf).part((us, peer), group, at, bytes_max)?;
         let Some(mut part) = part else {
             return Ok(());
         };
-        let seen = std::mem::replace(&mut part.frontier, self.durable.clone());
+        let seen = std::mem::replace(&mut part.frontier, base);
         // The store shows commits that are not known to be durable. What they replaced is left out, so the copy
-        // does not end before it can say that they are to be waited for.
-        let mut goes_on = !covers(&self.durable, &seen);
-        if after.is_none() {
-            goes_on |= base != self.durable;
-            part.frontier = base;
-        }
-        if part.next.is_none() && goes_on {
+        // does not end before it can say that they are to be waited for; nor with a part that says less than is durable.
+        let ends = part.frontier == self.durable && covers(&self.durable, &seen);
+        if part.next.is_none() && !ends {
             part.next = Some(after.clone().unwrap_or(Place::Item(Vec::new())));
         }
         let chunk = Message::Chunk { group, after, part };

@@ -155,10 +155,7 @@ impl Replicator {
         let fine = match intent.change {
             Change::Lapse { region } if region == us => false,
             // The log may be full elsewhere only.
-            Change::Lapse { region } if intent.cause == Cause::LogFull => {
-                self.is_quiet(region) && self.is_whole()
-            }
-            Change::Lapse { region } => self.has_lapsed(region, intent.cause),
+            Change::Lapse { region } => self.may_lapse(region, intent.cause),
             _ => true,
         };
         legal && fine

@@ -103,7 +103,7 @@ impl Replica {
             loser_image: loss.loser_image,
             detected_us: now.wall_us,
         };
-        self.note_conflict(txn, &conflict).map(|_| ())
+        self.note_conflict(txn, &conflict).map(drop)
     }
 
     /// What an update makes of an item, as part of the commit that this region makes next in the table's group.

@@ -2,11 +2,10 @@
 
 use super::*;
 
-/// All that a sponsor has of the table's group, as a copy that began when it had `base`.
-pub(super) fn copy_of(sponsor: &Node, base: &Frontier) -> Job {
-    let group = sponsor.def().group;
+/// All that a sponsor has of a group, as a copy for `to` that began when it had `base`.
+pub(super) fn copy_for(to: RegionId, sponsor: &Node, group: GroupId, base: &Frontier) -> Job {
     let txn = sponsor.store.begin_read().unwrap();
-    let regions = (sponsor.config.region, RegionId(1));
+    let regions = (sponsor.config.region, to);
     let at = snapshot::At::Base(base);
     let part = snapshot::read_part(&*txn, regions, group, at, usize::MAX);
     let part = part.unwrap().expect("the sponsor has everything");
@@ -19,15 +18,24 @@ pub(super) fn copy_of(sponsor: &Node, base: &Frontier) -> Job {
     }))
 }
 
+/// The same of the table's group for region 1.
+pub(super) fn copy_of(sponsor: &Node, base: &Frontier) -> Job {
+    copy_for(RegionId(1), sponsor, sponsor.def().group, base)
+}
+
+/// All that a sponsor has, after a copy that did not become whole.
+fn copy_again(sponsor: &Node) -> Job {
+    let mut copy = copy_of(sponsor, sponsor.replica.frontier());
+    if let Job::Snapshot(portion) = &mut copy {
+        portion.again = true;
+    }
+    copy
+}
+
 /// What a newer version had replaced at the first sponsor, which lost it before a log brought it.
 #[test]
 fn a_copy_after_one_that_did_not_become_whole_brings_what_that_left_out() {
-    let mut regions = [0, 1, 2].map(|id| Node::new(id, small()));
-    for node in &mut regions {
-        node.config.replicate_all = true;
-        node.reopen();
-    }
-    let [mut first, mut joiner, mut second] = regions;
+    let [mut first, mut joiner, mut second] = [0, 1, 2].map(|id| Node::global(id, small()));
     first.write(simple()).unwrap();
     first.put(1, "old").unwrap();
     second.pull(&first);
@@ -35,23 +43,14 @@ fn a_copy_after_one_that_did_not_become_whole_brings_what_that_left_out() {
     first.put(1, "lost").unwrap();
     joiner.group(vec![copy_of(&first, &base)]);
     assert_eq!(joiner.details().counts.items, 0);
-    let mut again = copy_of(&second, second.replica.frontier());
-    if let Job::Snapshot(portion) = &mut again {
-        portion.again = true;
-    }
-    joiner.group(vec![again]);
+    joiner.group(vec![copy_again(&second)]);
     assert_eq!(joiner.details().counts.items, 1);
 }
 
 /// The first sponsor had both versions, and they met there; the second has one of them yet.
 #[test]
 fn what_an_earlier_sponsor_had_is_in_no_conflict_with_what_came_of_it() {
-    let mut regions = [0, 1, 2].map(|id| Node::new(id, small()));
-    for node in &mut regions {
-        node.config.replicate_all = true;
-        node.reopen();
-    }
-    let [mut first, mut joiner, mut second] = regions;
+    let [mut first, mut joiner, mut second] = [0, 1, 2].map(|id| Node::global(id, small()));
     first.write(simple()).unwrap();
     second.pull(&first);
     second.put(1, "one").unwrap();
@@ -59,11 +58,7 @@ fn what_an_earlier_sponsor_had_is_in_no_conflict_with_what_came_of_it() {
     first.put(1, "other").unwrap();
     first.pull(&second);
     joiner.group(vec![copy_of(&first, first.replica.frontier())]);
-    let mut again = copy_of(&second, second.replica.frontier());
-    if let Job::Snapshot(portion) = &mut again {
-        portion.again = true;
-    }
-    joiner.group(vec![again]);
+    joiner.group(vec![copy_again(&second)]);
     let conflicts = [first, joiner].map(|node| {
         let txn = node.store.begin_read().unwrap();
         conflict::count(&*txn).unwrap()

@@ -4,11 +4,7 @@ use super::*;
 
 /// Two regions of a cluster where every table is global, with a table of ten items.
 fn pair() -> (Node, Node) {
-    let (mut a, mut b) = (Node::new(0, small()), Node::new(1, small()));
-    for node in [&mut a, &mut b] {
-        node.config.replicate_all = true;
-        node.reopen();
-    }
+    let (mut a, mut b) = (Node::global(0, small()), Node::global(1, small()));
     a.write(simple()).unwrap();
     (0..10).for_each(|n| drop(a.put(n, "g").unwrap()));
     b.at_us = a.at_us;

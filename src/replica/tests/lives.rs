@@ -50,9 +50,7 @@ fn a_clock_that_is_decades_ahead_uses_up_no_numbers() {
 /// A store that was put back is given a copy before anyone told it that it is older than it was.
 #[test]
 fn what_is_made_after_a_copy_has_seen_what_the_copy_brought_back() {
-    let (mut a, mut b) = (Node::new(0, small()), Node::new(1, small()));
-    a.config.replicate_all = true;
-    a.reopen();
+    let (mut a, mut b) = (Node::global(0, small()), Node::new(1, small()));
     a.write(simple()).unwrap();
     b.pull(&a);
     let backup = Arc::new(b.store.fork());

@@ -4,12 +4,7 @@ use super::*;
 
 /// Two regions that have a table, with a stream or without.
 fn two(stream: bool) -> (Node, Node) {
-    let mut nodes = [0, 1].map(|id| Node::new(id, small()));
-    for node in &mut nodes {
-        node.config.replicate_all = true;
-        node.reopen();
-    }
-    let [mut here, mut there] = nodes;
+    let [mut here, mut there] = [0, 1].map(|id| Node::global(id, small()));
     let mut table = simple();
     if let WriteRequest::CreateTable { def, .. } = &mut table {
         def.stream_view = stream.then(|| "NEW_IMAGE".into());

@@ -115,21 +115,14 @@ fn copied(lost: &Node, sponsor: &Node, groups: &[GroupId]) -> Node {
     let mut new = Node::new(lost.config.region.0, small());
     new.at_us = lost.at_us + 1_000_000;
     new.reopen();
-    let regions = (sponsor.config.region, new.config.region);
+    let base = sponsor.replica.frontier();
     for group in groups {
-        let part = {
-            let txn = sponsor.store.begin_read().unwrap();
-            let at = snapshot::At::Base(sponsor.replica.frontier());
-            snapshot::read_part(&*txn, regions, *group, at, usize::MAX)
-        };
-        let portion = snapshot::Portion {
-            group: *group,
-            base: sponsor.replica.frontier().clone(),
-            after: None,
-            part: part.unwrap().expect("the sponsor has everything"),
-            again: false,
-        };
-        new.group(vec![Job::Snapshot(Box::new(portion))]);
+        new.group(vec![copies::copy_for(
+            lost.config.region,
+            sponsor,
+            *group,
+            base,
+        )]);
         new.group(vec![Job::Whole(Some(*group))]);
     }
     new.group(vec![Job::Whole(None)]);
@@ -230,20 +223,8 @@ fn a_region_hears_by_a_copy_that_its_replica_went() {
     a.at_us += 120_000_000;
     a.write(add_index(INDEX)).unwrap();
     exchange(&mut [&mut a, &mut b]);
-    let part = {
-        let txn = a.store.begin_read().unwrap();
-        let regions = (RegionId(0), RegionId(2));
-        let at = snapshot::At::Base(a.replica.frontier());
-        snapshot::read_part(&*txn, regions, group, at, usize::MAX)
-    };
-    let portion = snapshot::Portion {
-        group,
-        base: a.replica.frontier().clone(),
-        after: None,
-        part: part.unwrap().expect("it has everything"),
-        again: false,
-    };
-    c.group(vec![Job::Snapshot(Box::new(portion))]);
+    let base = a.replica.frontier();
+    c.group(vec![copies::copy_for(RegionId(2), &a, group, base)]);
     let txn = c.store.begin_read().unwrap();
     assert_eq!(read::table(&*txn, RegionId(2), TABLE).unwrap(), None);
 }

@@ -3,17 +3,23 @@
 use super::*;
 use crate::replica::manifest::State;
 
-/// Region 1 has made ten commits, of which region 2 has the last five in its log: it was given a copy. Region 0 has
-/// none yet, and what region 1 sends it comes to nothing.
-fn world() -> World {
+/// Region 1 has made ten commits, of which region `at` has the last five in its log. Region 0 has none yet, and what
+/// region 1 sends it comes to nothing.
+fn dropped_at(at: usize) -> World {
     let mut world = World::new(3);
     world.link(1, 2, true);
     world.write(1, 10, 10);
     world.run_ms(1_000);
-    world.nodes[2].shelf.1.insert(log_of(1), 6);
+    world.nodes[at].shelf.1.insert(log_of(1), 6);
     world.cut = vec![(1, 0)];
     world.cut_lane = Some(Lane::Log);
     world.link(0, 1, true);
+    world
+}
+
+/// It is region 2, which was given a copy.
+fn world() -> World {
+    let mut world = dropped_at(2);
     world.link(0, 2, true);
     world.run_ms(5_000);
     world
@@ -97,14 +103,7 @@ fn a_copy_is_of_what_another_has_too() {
 /// What the sponsor had when the copy ended makes it whole, whoever brings it.
 #[test]
 fn who_only_has_to_catch_up_needs_its_sponsor_no_more() {
-    let mut world = World::new(3);
-    world.link(1, 2, true);
-    world.write(1, 10, 10);
-    world.run_ms(1_000);
-    world.nodes[1].shelf.1.insert(log_of(1), 6);
-    world.cut = vec![(1, 0)];
-    world.cut_lane = Some(Lane::Log);
-    world.link(0, 1, true);
+    let mut world = dropped_at(1);
     world.run_ms(2_000);
     assert_eq!(world.copies, [0]);
     let lacks = |world: &World| world.nodes[0].replicator.rebuilding().unwrap_or_default();
